@@ -1,0 +1,82 @@
+"""Maximum likelihood: teacher forcing on the training set. The baseline that everything stands beside."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from formula_env.adversarial import adam, mle_step, set_lr
+from formula_env.networks import LSTMGenerator
+from formula_env.networks.policy import sample
+from formula_env.tasks.base import Task
+from formula_env.vocabulary import Tokens
+
+
+@dataclass(frozen=True)
+class MLEConfig:
+    rounds: int = 3000
+    """Updates."""
+    batch_size: int = 128
+    """Formulae in an update."""
+    learning_rate: float = 3e-3
+    """Of Adam at the start; it falls to 0 along a cosine."""
+    max_grad_norm: float = 5.0
+    """The gradient's norm is clipped to this."""
+    embedding_dim: int = 32
+    """Of the generator's symbols."""
+    hidden_dim: int = 64
+    """Of the generator's LSTM."""
+
+
+class MLE:
+    """Minimise -E_real[log π(x)]."""
+
+    Config = MLEConfig
+
+    def __init__(self, task: Task, config: MLEConfig, seed: int, device: torch.device) -> None:
+        torch.manual_seed(seed)
+        self.task, self.config, self.device = task, config, device
+        self.generator = LSTMGenerator(task.vocabulary, config.embedding_dim, config.hidden_dim).to(device)
+        self.optimizer = adam(self.generator.parameters(), config.learning_rate)
+        self.round = 0
+        self.pretrain_rounds, self.rounds, self.real_per_round = 0, config.rounds, config.batch_size
+
+    @property
+    def env_steps(self) -> int:
+        return 0  # it never acts
+
+    def pretrain(self, real: Tokens) -> dict[str, float]:
+        raise NotImplementedError("maximum likelihood has nothing to start from")
+
+    def update(self, real: Tokens) -> dict[str, float]:
+        set_lr(
+            self.optimizer,
+            self.config.learning_rate * (1 + math.cos(math.pi * self.round / self.rounds)) / 2,
+        )
+        batch = torch.from_numpy(real).to(self.device)
+        metrics = mle_step(self.generator, self.optimizer, batch, self.config.max_grad_norm)
+        self.round += 1
+        return {name: float(value) for name, value in metrics.items()}
+
+    def sample(self, n: int, seed: int) -> Tokens:
+        rng = torch.Generator(self.device).manual_seed(seed)
+        return sample(self.generator, self.task.vocabulary, self.task.max_length, n, rng).cpu().numpy()
+
+    @torch.no_grad()
+    def log_prob(self, tokens: Tokens) -> NDArray[np.float64]:
+        return self.generator.log_prob(torch.from_numpy(tokens).to(self.device)).double().cpu().numpy()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "generator": self.generator.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "round": self.round,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.generator.load_state_dict(state["generator"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.round = state["round"]

@@ -1,0 +1,235 @@
+"""SeqGAN (Yu et al. 2017; thesis chapter 7): the generator is an agent, the discriminator its reward.
+
+`SeqGAN.update` is one epoch of the thesis' Algorithm 3, with one correction: Algorithm 3 updates the generator
+inside its loop over t, which takes the running episode off-policy; here it is updated once per batch of finished
+episodes, as in Yu et al.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+from torch import Tensor
+
+from formula_env.adversarial import (
+    Metrics,
+    adam,
+    discriminator_step,
+    gradient_step,
+    mle_step,
+    move_weights,
+    set_lr,
+)
+from formula_env.networks import DiscriminatorName, LSTMGenerator, make_discriminator
+from formula_env.networks.policy import cumulative_probs, inverse_cdf, sample, uniforms
+from formula_env.rewards import DiscriminatorReward
+from formula_env.tasks.base import Task
+from formula_env.vector_env import FormulaVectorEnv, QEstimator
+from formula_env.vocabulary import Tokens
+
+
+@dataclass(frozen=True)
+class SeqGANConfig:
+    rounds: int = 1000
+    """Adversarial rounds: `g_steps` updates of the generator, then `d_steps` of the discriminator."""
+    mle_rounds: int = 20
+    """Rounds of maximum likelihood before that, `d_steps` updates each."""
+    discriminator_rounds: int = 20
+    """Rounds of discriminator pre-training after those, `d_steps` updates each."""
+    batch_size: int = 64
+    """Episodes in a generator update; real and as many fake formulae in a discriminator update."""
+    g_steps: int = 1
+    """Generator updates in a round."""
+    d_steps: int = 5
+    """Discriminator updates in a round."""
+    num_rollouts: int = 16
+    """Monte-Carlo completions behind the Q of each prefix."""
+    q_estimator: QEstimator = "monte-carlo"
+    """"exact" replaces sampling by backward recursion, where the prefix tree is small."""
+    baseline: bool = True
+    """Subtract the batch mean of Q at each position."""
+    rollout_decay: float = 0.0
+    """Rollout policy β ← decay·β + (1 - decay)·θ after each round; 0 is the thesis' β ← θ."""
+    discriminator: DiscriminatorName = "mlp"
+    """Its architecture."""
+    mle_learning_rate: float = 1e-3
+    """Of Adam, for maximum likelihood."""
+    generator_learning_rate: float = 1e-3
+    """Of Adam, for the policy gradient; falls linearly."""
+    discriminator_learning_rate: float = 1e-3
+    """Of Adam; falls linearly over the adversarial rounds."""
+    final_learning_rate: float = 0.02
+    """What is left of both learning rates in the last round, as a share."""
+    weight_averaging: float = 0.98
+    """The reported generator is the moving average of the trained one, with this decay per update; 0: the last."""
+    max_grad_norm: float = 1.0
+    """The generator gradient's norm is clipped to this."""
+    embedding_dim: int = 32
+    """Of the generator's symbols."""
+    hidden_dim: int = 64
+    """Of the generator's LSTM."""
+
+
+class SeqGAN:
+    """Maximise E[D(Y)] by REINFORCE with Monte-Carlo Q, against a discriminator that keeps learning."""
+
+    Config = SeqGANConfig
+
+    def __init__(self, task: Task, config: SeqGANConfig, seed: int, device: torch.device) -> None:
+        torch.manual_seed(seed)
+        self.task, self.config, self.device = task, config, device
+        self.generator = LSTMGenerator(task.vocabulary, config.embedding_dim, config.hidden_dim).to(device)
+        self.rollout_generator = deepcopy(self.generator)
+        self.averaged_generator = deepcopy(self.generator)
+        self.discriminator = make_discriminator(config.discriminator, task).to(device)
+        self.mle_optimizer = adam(self.generator.parameters(), config.mle_learning_rate)
+        self.generator_optimizer = adam(self.generator.parameters(), config.generator_learning_rate)
+        self.discriminator_optimizer = adam(
+            self.discriminator.parameters(), config.discriminator_learning_rate
+        )
+        self.rng = torch.Generator(device).manual_seed(seed)
+        self.env = FormulaVectorEnv(
+            task,
+            num_envs=config.batch_size,
+            observation="tokens",
+            reward_mode="terminal",
+            num_rollouts=config.num_rollouts,
+            q_estimator=config.q_estimator,
+            autoreset_mode=AutoresetMode.DISABLED,
+            device=device,
+        )
+        self.env.set_reward_model(DiscriminatorReward(self.discriminator))
+        self.env.set_rollout_policy(self.rollout_generator)
+        self.env.reset(seed=seed)
+
+        self.pretrain_rounds = config.mle_rounds + config.discriminator_rounds
+        self.rounds = config.rounds
+        self.real_per_round = config.d_steps * config.batch_size
+        self.pretrain_round = self.round = 0
+
+    def pretrain(self, real: Tokens) -> dict[str, float]:
+        """Algorithm 3, lines 1 and 2: the generator by maximum likelihood, then the discriminator against it."""
+        self.pretrain_round += 1
+        if self.pretrain_round > self.config.mle_rounds:
+            return _floats(self._train_discriminator(real))
+        metrics: Metrics = {}
+        for batch in self._batches(real):
+            metrics = mle_step(self.generator, self.mle_optimizer, batch, self.config.max_grad_norm)
+        move_weights(self.rollout_generator, self.generator, decay=0.0)
+        move_weights(self.averaged_generator, self.generator, decay=0.0)
+        return _floats(metrics)
+
+    def update(self, real: Tokens) -> dict[str, float]:
+        """Algorithm 3, one epoch: g-steps, d-steps, β ← θ."""
+        self._decay_learning_rates()
+        metrics: Metrics = {}
+        for _ in range(self.config.g_steps):
+            metrics |= self._train_generator()
+        metrics |= self._train_discriminator(real)
+        move_weights(self.rollout_generator, self.generator, self.config.rollout_decay)
+        self.round += 1
+        return _floats(metrics)
+
+    def _train_generator(self) -> Metrics:
+        """One REINFORCE update: ∇J = E[Σ_t ∇log π(y_t | y_<t) · Q(y_<t, y_t)], thesis eqs. 7.2 and 7.3."""
+        fake, reward = self._write_formulae()
+        q = torch.from_numpy(self.env.q_values(fake.cpu().numpy())).float().to(self.device)
+        written = fake != self.task.vocabulary.pad
+        advantage = q - position_means(q, written) if self.config.baseline else q
+        loss = policy_gradient_loss(self.generator.token_log_probs(fake), advantage)
+        gradient_step(self.generator, self.generator_optimizer, loss, self.config.max_grad_norm)
+        move_weights(self.averaged_generator, self.generator, self.config.weight_averaging)
+        return {"train/loss": loss.detach(), "train/reward": reward.mean()}
+
+    @torch.no_grad()
+    def _write_formulae(self) -> tuple[Tensor, Tensor]:
+        """A batch of episodes: the formulae `(B, T)` and their rewards D(Y) `(B,)`."""
+        batch_size = self.config.batch_size
+        symbols = torch.full((batch_size,), self.task.vocabulary.bos, device=self.device)
+        state = self.generator.start(batch_size)
+        observation, _ = self.env.reset()
+        total, finished = np.zeros(batch_size), np.zeros(batch_size, dtype=bool)
+        while not finished.all():
+            logits, state = self.generator.step(symbols, state)
+            symbols = inverse_cdf(cumulative_probs(logits), uniforms(batch_size, self.rng))
+            observation, reward, finished, _, _ = self.env.step(symbols.cpu().numpy())
+            total += reward
+        return torch.as_tensor(observation, device=self.device), torch.from_numpy(total)
+
+    def _train_discriminator(self, real: Tokens) -> Metrics:
+        """d-steps: negatives from the current generator, positives from the training set."""
+        fake = sample(
+            self.generator, self.task.vocabulary, self.task.max_length, len(real), self.rng
+        ).split(self.config.batch_size)
+        metrics: Metrics = {}
+        for batch in zip(self._batches(real), fake, strict=True):
+            metrics = discriminator_step(self.discriminator, self.discriminator_optimizer, *batch)
+        return metrics
+
+    def _batches(self, real: Tokens) -> tuple[Tensor, ...]:
+        return torch.from_numpy(real).to(self.device).split(self.config.batch_size)
+
+    def _decay_learning_rates(self) -> None:
+        left = 1 - (1 - self.config.final_learning_rate) * self.round / self.rounds
+        set_lr(self.generator_optimizer, self.config.generator_learning_rate * left)
+        set_lr(self.discriminator_optimizer, self.config.discriminator_learning_rate * left)
+
+    @property
+    def env_steps(self) -> int:
+        return self.round * self.config.g_steps * self.config.batch_size * self.task.max_length
+
+    def sample(self, n: int, seed: int) -> Tokens:
+        rng = torch.Generator(self.device).manual_seed(seed)
+        tokens = sample(
+            self.averaged_generator, self.task.vocabulary, self.task.max_length, n, rng
+        )
+        return tokens.cpu().numpy()
+
+    @torch.no_grad()
+    def log_prob(self, tokens: Tokens) -> NDArray[np.float64]:
+        batch = torch.from_numpy(tokens).to(self.device)
+        return self.averaged_generator.log_prob(batch).double().cpu().numpy()
+
+    def state_dict(self) -> dict[str, Any]:
+        saved = {name: getattr(self, name).state_dict() for name in _SAVED}
+        counters = {"pretrain_round": self.pretrain_round, "round": self.round}
+        return saved | counters | {"rng": self.rng.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in _SAVED:
+            getattr(self, name).load_state_dict(state[name])
+        self.pretrain_round, self.round = state["pretrain_round"], state["round"]
+        self.rng.set_state(state["rng"].cpu())
+
+
+_SAVED = (
+    "generator",
+    "rollout_generator",
+    "averaged_generator",
+    "discriminator",
+    "mle_optimizer",
+    "generator_optimizer",
+    "discriminator_optimizer",
+    "env",
+)
+
+
+def policy_gradient_loss(log_probs: Tensor, advantage: Tensor) -> Tensor:
+    """-mean over formulae of Σ_t log π(y_t | y_<t) · A_t, from `(B, T)` each; its gradient is that of -E[D(Y)]."""
+    return -(advantage * log_probs).sum(dim=1).mean()
+
+
+def position_means(q: Tensor, written: Tensor) -> Tensor:
+    """Mean of Q `(B, T)` at each position over the formulae that have a symbol there: `(1, T)`.
+
+    Each formula counts in its own mean, so the expected gradient shrinks by the factor 1 - 1/B.
+    """
+    return (q * written).sum(dim=0, keepdim=True) / written.sum(dim=0, keepdim=True).clamp(min=1)
+
+
+def _floats(metrics: Metrics) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items()}

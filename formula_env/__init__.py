@@ -1,0 +1,23 @@
+"""Environments in which agents learn to write formulae that are true.
+
+Importing this package registers one Gymnasium environment for each task:
+`gymnasium.make("formula_env:Formula/BinarySum-v0", length=8)`.
+"""
+
+import gymnasium as _gym
+
+from formula_env.env import FormulaEnv
+from formula_env.errors import FormulaError
+from formula_env.tasks import Task, all_tasks, make_task
+from formula_env.vector_env import FormulaVectorEnv
+from formula_env.vocabulary import Vocabulary
+
+for _name in all_tasks():
+    _gym.register(
+        id=f"Formula/{''.join(word.capitalize() for word in _name.split('-'))}-v0",
+        entry_point="formula_env.env:FormulaEnv",
+        vector_entry_point="formula_env.vector_env:FormulaVectorEnv",
+        kwargs={"task": _name},
+    )
+
+__all__ = ["FormulaEnv", "FormulaError", "FormulaVectorEnv", "Task", "Vocabulary", "make_task"]

@@ -1,0 +1,75 @@
+"""One formula as a Gymnasium environment: a batch of one, seen from inside."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from formula_env.networks.policy import Policy
+from formula_env.rewards import RewardModel
+from formula_env.tasks.base import Task
+from formula_env.vector_env import FormulaVectorEnv, Observation
+
+
+class FormulaEnv(gym.Env[Observation, np.int64]):
+    """Write a formula symbol by symbol. Arguments, spaces, rewards and infos are those of `FormulaVectorEnv`."""
+
+    metadata: dict[str, Any] = FormulaVectorEnv.metadata
+
+    def __init__(
+        self, task: str | Task = "binary-sum", *, render_mode: str | None = None, **options: Any
+    ) -> None:
+        self._batch = FormulaVectorEnv(
+            task, num_envs=1, autoreset_mode=AutoresetMode.DISABLED, render_mode=render_mode, **options
+        )
+        self.task = self._batch.task
+        self.render_mode = render_mode
+        self.observation_space = self._batch.single_observation_space
+        self.action_space = self._batch.single_action_space
+        self._running = False
+
+    def set_reward_model(self, reward_model: RewardModel) -> None:
+        """Judge by this model from now on."""
+        self._batch.set_reward_model(reward_model)
+
+    def set_rollout_policy(self, policy: Policy) -> None:
+        """Complete prefixes by this policy from now on."""
+        self._batch.set_rollout_policy(policy)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        super().reset(seed=seed)
+        # Not seeded yet: take the seed from this environment's own generator, as Gymnasium promises.
+        first = seed is None and not self._running
+        observations, infos = self._batch.reset(seed=int(self.np_random.integers(2**31)) if first else seed)
+        self._running = True
+        self._render_for_people()
+        return observations[0], _single_info(infos)
+
+    def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        if not self._running:
+            raise gym.error.ResetNeeded("call reset() before step()")
+        observations, rewards, terminated, _, infos = self._batch.step(np.array([action]))
+        self._render_for_people()
+        return observations[0], float(rewards[0]), bool(terminated[0]), False, _single_info(infos)
+
+    def render(self) -> Any:
+        frames = self._batch.render()
+        return None if frames is None else frames[0]
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """`(V,)`: the symbols that keep the formula well-formed, in the form sb3-contrib asks for."""
+        return self._batch.action_masks()[0]
+
+    def _render_for_people(self) -> None:
+        if self.render_mode == "human":
+            self.render()
+
+
+def _single_info(infos: dict[str, Any]) -> dict[str, Any]:
+    """Row 0 of a batch's infos, as plain Python values."""
+    values = {key: value[0] for key, value in infos.items() if not key.startswith("_")}
+    return {key: bool(value) if isinstance(value, np.bool_) else value for key, value in values.items()}

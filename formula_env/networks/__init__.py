@@ -1,0 +1,25 @@
+"""Networks by name. A new one is a class beside these and a line in its table."""
+
+from typing import Literal
+
+from torch import nn
+
+from formula_env.networks.discriminators import CNNDiscriminator, MLPDiscriminator, RecurrentDiscriminator
+from formula_env.networks.generators import LSTMGenerator
+from formula_env.tasks.base import Task
+
+DiscriminatorName = Literal["mlp", "cnn", "recurrent"]
+
+DISCRIMINATORS: dict[str, type[nn.Module]] = {
+    "mlp": MLPDiscriminator,
+    "cnn": CNNDiscriminator,
+    "recurrent": RecurrentDiscriminator,
+}
+
+
+def make_discriminator(name: str, task: Task) -> nn.Module:
+    """The discriminator of this name (a key of `DISCRIMINATORS`) for a task's formulae."""
+    return DISCRIMINATORS[name](task.vocabulary, task.max_length)
+
+
+__all__ = ["DISCRIMINATORS", "DiscriminatorName", "LSTMGenerator", "make_discriminator"]

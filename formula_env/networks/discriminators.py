@@ -1,0 +1,70 @@
+"""Discriminators: formulae to logits, real = 1. All read ids `(n, T)` or relaxed one-hots `(n, T, V)`.
+
+For formulae the position of a symbol matters, so none of them pools over time.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from formula_env.vocabulary import Vocabulary
+
+
+def one_hot(tokens: Tensor, vocab_size: int) -> Tensor:
+    """Ids `(n, T)` as float one-hots `(n, T, V)`; PAD is all zeros. Relaxed `(n, T, V)` passes unchanged."""
+    if tokens.is_floating_point():
+        return tokens
+    return nn.functional.one_hot(tokens, vocab_size + 1)[..., :vocab_size].float()
+
+
+class MLPDiscriminator(nn.Module):
+    """Two hidden layers of 400 on the flat one-hot sequence: the thesis' discriminator (chapters 5 to 7)."""
+
+    def __init__(self, vocabulary: Vocabulary, max_length: int, hidden_dim: int = 400) -> None:
+        super().__init__()
+        self.vocab_size = vocabulary.size
+        self.layers = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(max_length * vocabulary.size, hidden_dim),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden_dim, hidden_dim),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden_dim, 1),
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.layers(one_hot(tokens, self.vocab_size)).squeeze(1)
+
+
+class CNNDiscriminator(nn.Module):
+    """Two convolutions over time whose full output, position by position, is read by a linear layer."""
+
+    def __init__(self, vocabulary: Vocabulary, max_length: int, channels: int = 64) -> None:
+        super().__init__()
+        self.vocab_size = vocabulary.size
+        self.layers = nn.Sequential(
+            nn.Conv1d(vocabulary.size, channels, kernel_size=5, padding=2),
+            nn.LeakyReLU(0.2),
+            nn.Conv1d(channels, channels, kernel_size=5, padding=2),
+            nn.LeakyReLU(0.2),
+            nn.Flatten(),
+            nn.Linear(channels * max_length, 128),
+            nn.LeakyReLU(0.2),
+            nn.Linear(128, 1),
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.layers(one_hot(tokens, self.vocab_size).transpose(1, 2)).squeeze(1)
+
+
+class RecurrentDiscriminator(nn.Module):
+    """An LSTM reads the formula; its last state is judged."""
+
+    def __init__(self, vocabulary: Vocabulary, max_length: int, hidden_dim: int = 128) -> None:
+        super().__init__()
+        self.vocab_size = vocabulary.size
+        self.lstm = nn.LSTM(vocabulary.size, hidden_dim, batch_first=True)
+        self.output = nn.Linear(hidden_dim, 1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        hidden, _ = self.lstm(one_hot(tokens, self.vocab_size))
+        return self.output(hidden[:, -1]).squeeze(1)

@@ -1,0 +1,53 @@
+"""Generators: networks that are policies, with a differentiable likelihood."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from formula_env.networks.policy import State
+from formula_env.vocabulary import Vocabulary
+
+
+class LSTMGenerator(nn.Module):
+    """Embedding, one LSTM layer, linear: the recurrent generator of the thesis' chapters 6 and 7."""
+
+    def __init__(self, vocabulary: Vocabulary, embedding_dim: int = 32, hidden_dim: int = 64) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.embedding = nn.Embedding(vocabulary.size + 2, embedding_dim)
+        self.lstm = nn.LSTM(embedding_dim, hidden_dim, batch_first=True)
+        self.output = nn.Linear(hidden_dim, vocabulary.size)
+
+    def start(self, n: int) -> State:
+        zeros = self.output.weight.new_zeros((n, self.lstm.hidden_size))
+        return zeros, zeros
+
+    def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
+        weights = cast(list[Tensor], [getattr(self.lstm, name) for name in _LSTM_WEIGHTS])
+        hidden, cell = torch.lstm_cell(self.embedding(symbols), state, *weights)
+        return self.output(hidden), (hidden, cell)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits `(n, T, V)` of every position given the true symbols before it (teacher forcing)."""
+        bos = tokens.new_full((len(tokens), 1), self.vocabulary.bos)
+        hidden, _ = self.lstm(self.embedding(torch.cat([bos, tokens[:, :-1]], dim=1)))
+        return self.output(hidden)
+
+    def token_log_probs(self, tokens: Tensor) -> Tensor:
+        """log π(y_t | y_<t) `(n, T)` in nats; 0 where PAD stands."""
+        return token_log_probs(self(tokens), tokens, self.vocabulary.pad)
+
+    def log_prob(self, tokens: Tensor) -> Tensor:
+        """Log-likelihood `(n,)` in nats of formulae `(n, T)`."""
+        return self.token_log_probs(tokens).sum(dim=1)
+
+
+_LSTM_WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+
+
+def token_log_probs(logits: Tensor, tokens: Tensor, pad: int) -> Tensor:
+    """Log-probability `(n, T)` of each token under logits `(n, T, V)`; 0 where PAD stands."""
+    return -nn.functional.cross_entropy(
+        logits.transpose(1, 2), tokens, ignore_index=pad, reduction="none"
+    )

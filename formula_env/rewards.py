@@ -1,0 +1,169 @@
+"""What judges a finished formula, and how its verdict is spread over the steps that wrote it."""
+
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from formula_env.adversarial import adam, discriminator_step
+from formula_env.errors import FormulaError
+from formula_env.networks import DiscriminatorName, make_discriminator
+from formula_env.tasks.base import Task
+from formula_env.vocabulary import Tokens
+
+RewardModelName = Literal["exact", "discriminator", "constant"]
+
+RewardMode = Literal["difference", "terminal", "q"]
+"""How Q becomes rewards.
+
+difference: r_t = Q_t - Q_{t-1}. They sum to D(Y) - Q_0, so an agent that adds up rewards (any RL library)
+    climbs D(Y), with credit at every step and at any γ (potential-based shaping, Ng et al. 1999).
+terminal: 0 until the formula is finished, then D(Y).
+q: r_t = Q_t, the weights of the thesis' eq. 7.2. Not rewards to be added up: only for γ = 0, or as weights.
+"""
+
+
+class RewardModel(Protocol):
+    """Judges formulae; may learn from those that the environment finishes."""
+
+    def score(self, tokens: Tensor) -> Tensor:
+        """Rewards `(n,)` of finished formulae `(n, T)`."""
+        ...
+
+    def observe(self, tokens: Tokens) -> None:
+        """Called with every batch of formulae `(n, T)` that the environment has finished."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class FixedReward:
+    """A reward model with nothing to learn and nothing to save."""
+
+    def observe(self, tokens: Tokens) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+class ExactReward(FixedReward):
+    """The checker itself: 1 for a correct formula, else 0. Its optimum is any one correct formula, repeated."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def score(self, tokens: Tensor) -> Tensor:
+        return torch.from_numpy(self.task.is_correct(tokens.cpu().numpy())).float().to(tokens.device)
+
+
+class ConstantReward(FixedReward):
+    """The control: ½ for everything. An agent that improves on it learns from something else."""
+
+    def score(self, tokens: Tensor) -> Tensor:
+        return torch.full((len(tokens),), 0.5, device=tokens.device)
+
+
+class DiscriminatorReward(FixedReward):
+    """D(x) = sigmoid(logit), the chance that x is real (thesis §7.2), of a discriminator trained elsewhere."""
+
+    def __init__(self, discriminator: nn.Module) -> None:
+        self.discriminator = discriminator
+
+    @torch.no_grad()
+    def score(self, tokens: Tensor) -> Tensor:
+        # A reward must not depend on dropout: judge in eval mode, whatever mode training left behind.
+        was_training = self.discriminator.training
+        self.discriminator.eval()
+        score = torch.sigmoid(self.discriminator(tokens))
+        self.discriminator.train(was_training)
+        return score
+
+
+class SelfTrainingDiscriminator(DiscriminatorReward):
+    """A discriminator that trains itself against the formulae an agent finishes.
+
+    After every `update_every` of them it takes one step on these as fake and as many correct formulae as real,
+    so a client that knows nothing of GANs trains adversarially.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        architecture: DiscriminatorName = "mlp",
+        update_every: int = 64,
+        learning_rate: float = 1e-3,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        if update_every < 1:
+            raise FormulaError(f"update_every must be at least 1 finished formula, got {update_every}")
+        # Own generators: making an environment must not move the user's random numbers.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            discriminator = make_discriminator(architecture, task).to(device)
+        super().__init__(discriminator)
+        self.task = task
+        self.update_every = update_every
+        self.num_updates = 0
+        self.optimizer = adam(discriminator.parameters(), learning_rate)
+        self._rng = np.random.default_rng(seed)
+        self._device = torch.device(device)
+        self._waiting = np.empty((0, task.max_length), dtype=np.int64)
+
+    def observe(self, tokens: Tokens) -> None:
+        self._waiting = np.concatenate([self._waiting, tokens])
+        while len(self._waiting) >= self.update_every:
+            fake, self._waiting = self._waiting[: self.update_every], self._waiting[self.update_every :]
+            real = self.task.sample(self.update_every, self._rng)
+            batches = (torch.from_numpy(batch).to(self._device) for batch in (real, fake))
+            discriminator_step(self.discriminator, self.optimizer, *batches)
+            self.num_updates += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "discriminator": self.discriminator.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": self._rng.bit_generator.state,
+            "waiting": torch.from_numpy(self._waiting.copy()),
+            "num_updates": self.num_updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.discriminator.load_state_dict(state["discriminator"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._rng.bit_generator.state = state["rng"]
+        self._waiting = state["waiting"].numpy().copy()
+        self.num_updates = state["num_updates"]
+
+
+def make_reward_model(name: RewardModelName, task: Task, **discriminator_options: Any) -> RewardModel:
+    """The reward model of this name; the options are those of `SelfTrainingDiscriminator`."""
+    if name == "discriminator":
+        return SelfTrainingDiscriminator(task, **discriminator_options)
+    if name == "exact":
+        return ExactReward(task)
+    if name == "constant":
+        return ConstantReward()
+    raise FormulaError(f"unknown reward_model {name!r}; there are: exact, discriminator, constant")
+
+
+def step_rewards(
+    mode: RewardMode,
+    q: NDArray[np.float64],
+    previous_q: NDArray[np.float64],
+    finished: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Rewards `(n,)` of the steps that led from prefixes of value previous_q to prefixes of value q."""
+    if mode == "difference":
+        return q - previous_q
+    if mode == "terminal":
+        return np.where(finished, q, 0.0)
+    return q

@@ -1,0 +1,375 @@
+"""Formula generation as a batch of Gymnasium environments; the only place where a formula grows by a symbol."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from formula_env.errors import FormulaError
+from formula_env.networks import DISCRIMINATORS, DiscriminatorName
+from formula_env.networks.policy import Policy, UniformPolicy
+from formula_env.render import draw_formula, print_formula
+from formula_env.rewards import RewardMode, RewardModel, RewardModelName, make_reward_model, step_rewards
+from formula_env.rollouts import derive_keys, exact_q, monte_carlo_q
+from formula_env.tasks import make_task
+from formula_env.tasks.base import Task
+from formula_env.vocabulary import Tokens, Vocabulary
+
+Observation = NDArray[np.float32] | NDArray[np.int64]
+ObservationName = Literal["one-hot", "tokens"]
+QEstimator = Literal["monte-carlo", "exact"]
+
+
+def transition(
+    vocabulary: Vocabulary, tokens: Tokens, lengths: NDArray[np.int64], actions: NDArray[np.int64]
+) -> tuple[Tokens, NDArray[np.int64], NDArray[np.bool_]]:
+    """Append one symbol to every prefix: new tokens `(n, T)`, new lengths `(n,)`, and which are finished."""
+    tokens = tokens.copy()
+    tokens[np.arange(len(tokens)), lengths] = actions
+    lengths = lengths + 1
+    finished = lengths == tokens.shape[1]
+    if vocabulary.eos is not None:
+        finished |= actions == vocabulary.eos
+    return tokens, lengths, finished
+
+
+class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
+    """`num_envs` formulae written side by side: an action is the next symbol, an episode one formula.
+
+    Args:
+        task: a name from `formula_env.tasks`, or a `Task` of your own.
+        num_envs: formulae at a time.
+        observation: "one-hot", the prefix as a flat float32 `(T·V,)` one-hot; or "tokens", `(T,)` ids with PAD.
+        reward_model: "exact" (checker), "discriminator" (trains itself, see below) or "constant" (control).
+            Any other one is injected with `set_reward_model`.
+        reward_mode: "difference", "terminal" or "q", see `formula_env.rewards.RewardMode`.
+        num_rollouts: Monte-Carlo completions behind each Q.
+        q_estimator: "monte-carlo", or "exact" for backward recursion where the prefix tree is small.
+        discriminator: "mlp", "cnn" or "recurrent": what "discriminator" trains.
+        discriminator_update_every: it takes one step after this many finished formulae.
+        discriminator_seed: of its weights and of the correct formulae it is shown.
+        autoreset_mode: any of Gymnasium's three. When disabled, an action on a finished formula is ignored.
+        render_mode: "ansi", "human" or "rgb_array".
+        device: where rewards are computed.
+        **task_options: of the task, when that is a name: `length=16`.
+
+    Infos: `action_mask` int8 `(V,)`, the symbols that keep the formula well-formed; at the end of an episode
+    `formula` and `is_correct` too. Illegal symbols may be chosen: the formula is then incorrect.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["human", "ansi", "rgb_array"], "render_fps": 4}
+
+    def __init__(
+        self,
+        task: str | Task = "binary-sum",
+        num_envs: int = 1,
+        *,
+        observation: ObservationName = "one-hot",
+        reward_model: RewardModelName = "exact",
+        reward_mode: RewardMode = "difference",
+        num_rollouts: int = 16,
+        q_estimator: QEstimator = "monte-carlo",
+        discriminator: DiscriminatorName = "mlp",
+        discriminator_update_every: int = 64,
+        discriminator_seed: int = 0,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+        device: str | torch.device = "cpu",
+        **task_options: Any,
+    ) -> None:
+        _check_choice("observation", observation, get_args(ObservationName))
+        _check_choice("reward_model", reward_model, get_args(RewardModelName))
+        _check_choice("reward_mode", reward_mode, get_args(RewardMode))
+        _check_choice("q_estimator", q_estimator, get_args(QEstimator))
+        _check_choice("discriminator", discriminator, tuple(DISCRIMINATORS))
+        _check_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
+        _check_at_least_one("num_envs", num_envs)
+        _check_at_least_one("num_rollouts", num_rollouts)
+        _check_at_least_one("discriminator_update_every", discriminator_update_every)
+        if isinstance(task, Task) and task_options:
+            raise FormulaError(f"options {sorted(task_options)} belong to a task's name, not to a Task")
+
+        self.task = make_task(task, **task_options) if isinstance(task, str) else task
+        self.num_envs = num_envs
+        self.reward_mode: RewardMode = reward_mode
+        self.num_rollouts = num_rollouts
+        self.q_estimator = q_estimator
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.render_mode = render_mode
+        self.device = torch.device(device)
+        self.reward_model = make_reward_model(
+            reward_model,
+            self.task,
+            architecture=discriminator,
+            update_every=discriminator_update_every,
+            seed=discriminator_seed,
+            device=self.device,
+        )
+        self.rollout_policy: Policy = UniformPolicy(self.task)
+
+        length, vocab_size = self.task.max_length, self.task.vocabulary.size
+        self._observe_tokens = observation == "tokens"
+        self.single_observation_space: gym.Space[Any] = (
+            gym.spaces.MultiDiscrete(np.full(length, vocab_size + 1))
+            if self._observe_tokens
+            else gym.spaces.Box(0.0, 1.0, (length * vocab_size,), np.float32)
+        )
+        self.single_action_space = gym.spaces.Discrete(vocab_size)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+        self._one_hot_rows = np.eye(vocab_size + 1, vocab_size, dtype=np.float32)  # PAD's row is zero
+        self._tokens = np.full((num_envs, length), self.task.vocabulary.pad)
+        self._lengths = np.zeros(num_envs, dtype=np.int64)
+        self._finished = np.ones(num_envs, dtype=bool)
+        self._q = np.zeros(num_envs)
+        self._rewards = np.zeros((num_envs, length))  # of the running episode, for render()
+        self._seed_keys: NDArray[np.int64] | None = None
+        self._episodes = np.zeros(num_envs, dtype=np.int64)
+
+    # --- what is injected -------------------------------------------------------------------------------------
+
+    def set_reward_model(self, reward_model: RewardModel) -> None:
+        """Judge by this model from now on. Rewards of the running episodes stay consistent: Q is cached."""
+        self.reward_model = reward_model
+
+    def set_rollout_policy(self, policy: Policy) -> None:
+        """Complete prefixes by this policy from now on: usually the agent itself (thesis' G_β)."""
+        self.rollout_policy = policy
+
+    # --- Gymnasium --------------------------------------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin new formulae; `options={"reset_mask": bool (num_envs,)}` only some of them.
+
+        Environment i is seeded with seed + i, or with seed[i].
+        """
+        mask = self._reset_mask(options)
+        self._seed(seed, mask)
+        self._begin(mask)
+        return self._observation(), self._mask_info(mask)
+
+    def step(
+        self, actions: NDArray[np.int64]
+    ) -> tuple[
+        Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
+    ]:
+        """Append a symbol to every formula. A finished formula is `terminated`; none is ever truncated."""
+        actions = self._check_actions(actions)
+        was_finished = self._finished.copy()
+        active = np.flatnonzero(~was_finished)
+        if self.autoreset_mode == AutoresetMode.NEXT_STEP and was_finished.any():
+            self._begin(was_finished)
+        rewards = self._append(active, actions[active])
+        ended = self._finished & ~was_finished
+        terminated = self._finished.copy()
+        info = self._episode_info(ended)
+        if ended.any():
+            self.reward_model.observe(self._tokens[ended])
+            if self.autoreset_mode == AutoresetMode.SAME_STEP:
+                info = self._final_info(info, ended)
+                self._begin(ended)
+        everywhere = np.ones(self.num_envs, dtype=bool)
+        return (
+            self._observation(),
+            rewards,
+            terminated,
+            np.zeros(self.num_envs, dtype=bool),
+            info | self._mask_info(everywhere),
+        )
+
+    def render(self) -> tuple[Any, ...] | None:
+        """One frame for each formula: a string ("ansi"), or an image ("rgb_array"). "human" prints them."""
+        formulae = zip(self._tokens, self._lengths, self._rewards, self._finished, strict=True)
+        if self.render_mode == "rgb_array":
+            return tuple(draw_formula(self.task, *formula) for formula in formulae)
+        texts = tuple(print_formula(self.task, *formula) for formula in formulae)
+        if self.render_mode == "human":
+            print("\n".join(texts))
+            return None
+        return texts if self.render_mode == "ansi" else None
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """`(num_envs, V)`: the symbols that keep each formula well-formed, in the form sb3-contrib asks for."""
+        return self.task.legal_symbols(self._tokens)
+
+    # --- Q ----------------------------------------------------------------------------------------------------
+
+    def q_values(self, tokens: Tokens) -> NDArray[np.float64]:
+        """Q `(num_envs, T)` of every non-empty prefix of formulae `(num_envs, T)`, all positions at once.
+
+        With the running episodes' tokens these are the very numbers that `reward_mode="q"` hands out step by
+        step (same random numbers). Behind the end of a shorter formula its own score is repeated.
+        """
+        num_envs, length = tokens.shape
+        ends = (tokens != self.task.vocabulary.pad).sum(axis=1)
+        lengths = np.minimum(np.arange(1, length + 1), ends[:, None])
+        rows = np.repeat(np.arange(num_envs), length)
+        return self._estimate_q(tokens[rows], lengths.ravel(), rows).reshape(num_envs, length)
+
+    def _score(self, tokens: Tokens) -> NDArray[np.float64]:
+        """The reward model's verdict `(m,)` on finished formulae `(m, T)`."""
+        if not len(tokens):
+            return np.zeros(0)
+        return self.reward_model.score(torch.from_numpy(tokens).to(self.device)).double().cpu().numpy()
+
+    def _estimate_q(
+        self, tokens: Tokens, lengths: NDArray[np.int64], envs: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Q `(m,)` of prefixes `(m, T)`, each with the random numbers of its environment and length."""
+        if not len(tokens):
+            return np.zeros(0)
+        prefixes = torch.from_numpy(tokens).to(self.device)
+        lengths_ = torch.from_numpy(lengths).to(self.device)
+        arguments = (self.rollout_policy, self.reward_model.score, self.task.vocabulary, prefixes, lengths_)
+        if self.q_estimator == "exact":
+            return exact_q(*arguments).cpu().numpy()
+        assert self._seed_keys is not None
+        episodes = derive_keys(torch.from_numpy(self._seed_keys), torch.from_numpy(self._episodes))
+        keys = derive_keys(episodes.to(self.device)[torch.from_numpy(envs).to(self.device)], lengths_)
+        return monte_carlo_q(*arguments, keys, self.num_rollouts).cpu().numpy()
+
+    # --- one step ---------------------------------------------------------------------------------------------
+
+    def _append(self, envs: NDArray[np.int64], actions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Write the symbols, and the rewards `(num_envs,)` for it: 0 where nothing was written."""
+        tokens, lengths, finished = transition(
+            self.task.vocabulary, self._tokens[envs], self._lengths[envs], actions
+        )
+        self._tokens[envs], self._lengths[envs], self._finished[envs] = tokens, lengths, finished
+        q = np.zeros(len(envs))
+        q[finished] = self._score(tokens[finished])
+        if self.reward_mode != "terminal":
+            q[~finished] = self._estimate_q(tokens[~finished], lengths[~finished], envs[~finished])
+        rewards = np.zeros(self.num_envs)
+        rewards[envs] = step_rewards(self.reward_mode, q, self._q[envs], finished)
+        self._q[envs] = q
+        self._rewards[envs, lengths - 1] = rewards[envs]
+        return rewards
+
+    def _begin(self, mask: NDArray[np.bool_]) -> None:
+        """New, empty formulae in the environments marked."""
+        self._tokens[mask] = self.task.vocabulary.pad
+        self._lengths[mask] = 0
+        self._finished[mask] = False
+        self._rewards[mask] = 0.0
+        self._episodes[mask] += 1
+        if self.reward_mode == "difference":
+            envs = np.flatnonzero(mask)
+            self._q[envs] = self._estimate_q(self._tokens[envs], self._lengths[envs], envs)
+
+    def _seed(self, seed: int | Sequence[int | None] | None, mask: NDArray[np.bool_]) -> None:
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
+        if self._seed_keys is None:
+            self._seed_keys = np.array([_seed_key(None) for _ in range(self.num_envs)])
+        if seeds is None:
+            return
+        if len(seeds) != self.num_envs:
+            raise FormulaError(f"{len(seeds)} seeds for {self.num_envs} environments; give one for each")
+        for i, single in enumerate(seeds):
+            if single is not None and mask[i]:
+                self._seed_keys[i], self._episodes[i] = _seed_key(single), 0
+
+    def _observation(self) -> Observation:
+        if self._observe_tokens:
+            return self._tokens.copy()
+        return self._one_hot_rows[self._tokens].reshape(self.num_envs, -1)
+
+    # --- infos, in the layout of gymnasium.vector.VectorEnv._add_info -----------------------------------------
+
+    def _mask_info(self, mask: NDArray[np.bool_]) -> dict[str, Any]:
+        masks = self.action_masks().astype(np.int8)
+        masks[~mask] = 0
+        return {"action_mask": masks, "_action_mask": mask}
+
+    def _episode_info(self, ended: NDArray[np.bool_]) -> dict[str, Any]:
+        if not ended.any():
+            return {}
+        formulae = np.full(self.num_envs, None, dtype=object)
+        formulae[ended] = self.task.decode(self._tokens[ended])
+        is_correct = np.zeros(self.num_envs, dtype=bool)
+        is_correct[ended] = self.task.is_correct(self._tokens[ended])
+        return {
+            "formula": formulae,
+            "_formula": ended.copy(),
+            "is_correct": is_correct,
+            "_is_correct": ended.copy(),
+        }
+
+    def _final_info(self, episode: dict[str, Any], ended: NDArray[np.bool_]) -> dict[str, Any]:
+        final_obs = np.full(self.num_envs, None, dtype=object)
+        observations = self._observation()
+        for i in np.flatnonzero(ended):
+            final_obs[i] = observations[i]
+        return {
+            "final_obs": final_obs,
+            "_final_obs": ended.copy(),
+            "final_info": episode | self._mask_info(ended.copy()),
+            "_final_info": ended.copy(),
+        }
+
+    # --- saved with an algorithm that trains in here ----------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """The running episodes, the random numbers and a learning reward model."""
+        arrays = {name: torch.from_numpy(getattr(self, name).copy()) for name in _STATE_ARRAYS}
+        keys = None if self._seed_keys is None else torch.from_numpy(self._seed_keys.copy())
+        return {"arrays": arrays, "seed_keys": keys, "reward_model": self.reward_model.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in _STATE_ARRAYS:
+            setattr(self, name, state["arrays"][name].numpy().copy())
+        self._seed_keys = None if state["seed_keys"] is None else state["seed_keys"].numpy().copy()
+        self.reward_model.load_state_dict(state["reward_model"])
+
+    # --- checks -----------------------------------------------------------------------------------------------
+
+    def _reset_mask(self, options: dict[str, Any] | None) -> NDArray[np.bool_]:
+        if options is None or "reset_mask" not in options:
+            return np.ones(self.num_envs, dtype=bool)
+        mask = options["reset_mask"]
+        if not isinstance(mask, np.ndarray) or mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
+            raise FormulaError(f'options["reset_mask"] must be a bool array of shape ({self.num_envs},)')
+        if not mask.any():
+            raise FormulaError('options["reset_mask"] must mark at least one environment')
+        return mask.copy()
+
+    def _check_actions(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
+        if self._seed_keys is None:
+            raise gym.error.ResetNeeded("call reset() before step()")
+        actions = np.asarray(actions)
+        if actions.shape != (self.num_envs,) or not np.issubdtype(actions.dtype, np.integer):
+            raise FormulaError(
+                f"actions must be {self.num_envs} integers, got shape {actions.shape} of {actions.dtype}"
+            )
+        vocab_size = self.task.vocabulary.size
+        if actions.min() < 0 or actions.max() >= vocab_size:
+            raise FormulaError(f"actions must be from 0 to {vocab_size - 1}, got {actions.tolist()}")
+        return actions
+
+
+_STATE_ARRAYS = ("_tokens", "_lengths", "_finished", "_q", "_rewards", "_episodes")
+
+
+def _seed_key(seed: int | None) -> int:
+    """Where an environment's rollouts get their random numbers from: one draw from Gymnasium's generator."""
+    return int(seeding.np_random(seed)[0].integers(2**63))
+
+
+def _check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
+    if value not in choices:
+        raise FormulaError(f"unknown {name} {value!r}; there are: {', '.join(map(str, choices))}")
+
+
+def _check_at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise FormulaError(f"{name} must be at least 1, got {value}")

@@ -1,0 +1,92 @@
+"""Symbols <-> ids.
+
+Ids `0 … size-1` can be emitted (they are the environment's actions and a generator's logits); `pad` and `bos`
+come after them and never can. A vocabulary of variable-length formulae owns one more emittable id, `eos`.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from formula_env.errors import FormulaError
+
+Tokens = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The symbols of a formula family, in the order of their ids."""
+
+    symbols: tuple[str, ...]
+    variable_length: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.symbols or "" in self.symbols or len(set(self.symbols)) != len(self.symbols):
+            raise FormulaError(f"symbols must be distinct and non-empty, got {self.symbols}")
+
+    @property
+    def size(self) -> int:
+        """V: how many ids can be emitted, EOS included where there is one."""
+        return len(self.symbols) + self.variable_length
+
+    @property
+    def eos(self) -> int | None:
+        """Ends a formula of variable length; None where every formula has the same length."""
+        return self.size - 1 if self.variable_length else None
+
+    @property
+    def pad(self) -> int:
+        """Fills positions that hold no symbol: not written yet, or behind EOS."""
+        return self.size
+
+    @property
+    def bos(self) -> int:
+        """What a generator reads before the first symbol."""
+        return self.size + 1
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        # Longest first, so that a symbol that begins another one never shadows it.
+        return re.compile("|".join(re.escape(s) for s in sorted(self.symbols, key=len, reverse=True)))
+
+    @cached_property
+    def _texts(self) -> NDArray[np.str_]:
+        hidden = [""] * (self.variable_length + 2)
+        return np.array([*self.symbols, *hidden])
+
+    def encode(self, formula: str, max_length: int) -> Tokens:
+        """One formula as tokens `(max_length,)`, ended by EOS where there is one and filled with PAD.
+
+        White space is ignored. Raises FormulaError for an unknown symbol or a formula that is too long.
+        """
+        ids, text = [], "".join(formula.split())
+        position = 0
+        while position < len(text):
+            match = self._pattern.match(text, position)
+            if match is None:
+                known = " ".join(self.symbols)
+                raise FormulaError(f"unknown symbol {text[position]!r} in {formula!r}; the symbols are {known}")
+            ids.append(self.symbols.index(match.group()))
+            position = match.end()
+        if self.eos is not None:
+            ids.append(self.eos)
+        if len(ids) > max_length:
+            raise FormulaError(f"{formula!r} has {len(ids)} symbols; at most {max_length} fit")
+        return np.array(ids + [self.pad] * (max_length - len(ids)), dtype=np.int64)
+
+    def decode(self, tokens: Tokens | Sequence[Sequence[int]]) -> list[str]:
+        """Tokens `(n, T)` as n strings; EOS, PAD and BOS print as nothing."""
+        ids = np.asarray(tokens, dtype=np.int64)
+        if ids.ndim != 2 or ids.size and not (0 <= ids.min() and ids.max() <= self.bos):
+            raise FormulaError(f"tokens must be (n, T) with ids 0…{self.bos}, got shape {ids.shape}")
+        if ids.size == 0:
+            return [""] * len(ids)
+        texts = self._texts[ids]
+        if texts.dtype.itemsize == 4:  # one character a symbol: a row of them *is* the string (blanks drop out)
+            rows = np.ascontiguousarray(texts).view(f"<U{ids.shape[1]}")[:, 0]
+            return [row.replace("\0", "") for row in rows.tolist()]
+        return ["".join(row) for row in texts.tolist()]
