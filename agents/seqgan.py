@@ -34,7 +34,7 @@ from formula_env.vocabulary import Tokens
 
 @dataclass(frozen=True)
 class SeqGANConfig:
-    rounds: int = 1000
+    rounds: int = 2000
     """Adversarial rounds: `g_steps` updates of the generator, then `d_steps` of the discriminator."""
     mle_rounds: int = 20
     """Rounds of maximum likelihood before that, `d_steps` updates each."""
@@ -58,7 +58,7 @@ class SeqGANConfig:
     """Its architecture."""
     mle_learning_rate: float = 1e-3
     """Of Adam, for maximum likelihood."""
-    generator_learning_rate: float = 1e-3
+    generator_learning_rate: float = 2e-3
     """Of Adam, for the policy gradient; falls linearly."""
     discriminator_learning_rate: float = 1e-3
     """Of Adam; falls linearly over the adversarial rounds."""

@@ -1,0 +1,150 @@
+"""The only judge there is: formulae, and their probabilities where these are known, to metrics.
+
+Metrics of the *distribution* (accuracy, JSD, novelty, NLL) are computed from the generator's own probabilities
+of all correct formulae wherever those are known and can be listed; they then carry no sampling noise. Metrics of
+the *sample* (coverage, uniqueness, entropy) always come from the formulae given.
+"""
+
+import math
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from formula_env.tasks.base import Task
+from formula_env.vocabulary import Tokens
+
+LogProb = Callable[[Tokens], NDArray[np.float64]]
+"""Formulae `(n, T)` to their log-likelihoods `(n,)`, nats."""
+
+Metrics = dict[str, float | int | bool]
+
+CHUNK = 2**14
+"""Formulae whose probabilities are asked for at once."""
+
+HELD_OUT_SAMPLE = 10_000
+"""Correct formulae that stand for all of them in the NLL, where they are too many to list."""
+
+
+class Evaluator:
+    """Judges formulae of one task; calling it gives these metrics:
+
+    accuracy: share of the generator's mass (or of the sample) that is correct.
+    jsd: Jensen-Shannon divergence in nats from the uniform distribution over the correct formulae, incorrect
+        mass included. 0 is perfect, log 2 = 0.693 is disjoint.
+    jsd_exact: whether `jsd` comes from probabilities. If not, `jsd_floor` says what a perfect generator would
+        score on average in a sample of this size.
+    coverage, num_correct: share and number of the distinct correct formulae that the sample reaches.
+    uniqueness: share of distinct formulae in the sample.
+    novelty: share of the mass (or sample) that is correct and not in the training set.
+    entropy: of the generator in nats, estimated by the sample's mean -log π. Only with probabilities.
+    nll: mean -log π in nats of the correct formulae; log(count) is perfect. Only with probabilities.
+    """
+
+    def __init__(self, task: Task, training: Tokens | None = None) -> None:
+        self.task = task
+        self._training = np.unique(_rows(training)) if training is not None else None
+
+    @cached_property
+    def correct_set(self) -> Tokens:
+        """All correct formulae `(count, T)`, where they can be listed."""
+        return self.task.enumerate()
+
+    @cached_property
+    def _novel(self) -> NDArray[np.bool_]:
+        """`(count,)`: which correct formulae are not in the training set."""
+        return self.is_novel(self.correct_set)
+
+    def is_novel(self, tokens: Tokens) -> NDArray[np.bool_]:
+        """`(n,)`: which correct formulae are not in the training set."""
+        known = np.isin(_rows(tokens), self._training) if self._training is not None else False
+        return self.task.is_correct(tokens) & ~np.asarray(known)
+
+    def __call__(self, tokens: Tokens, log_prob: LogProb | None = None) -> Metrics:
+        """Judge a sample `(n, T)`, and with `log_prob` the generator it was drawn from."""
+        metrics = self._sample_metrics(tokens)
+        if log_prob is None:
+            return metrics
+        metrics["entropy"] = float(-in_chunks(log_prob, tokens).mean())
+        if self.task.enumerable:
+            del metrics["jsd_floor"]  # an exact divergence has none
+            return metrics | self._exact_metrics(in_chunks(log_prob, self.correct_set))
+        held_out = self.task.sample(HELD_OUT_SAMPLE, np.random.default_rng(0))
+        return metrics | {"nll": float(-in_chunks(log_prob, held_out).mean())}
+
+    def _sample_metrics(self, tokens: Tokens) -> Metrics:
+        n, total = len(tokens), self.task.count()
+        correct = self.task.is_correct(tokens)
+        distinct, counts = np.unique(_rows(tokens[correct]), return_counts=True)
+        return {
+            "accuracy": float(correct.mean()),
+            "jsd": sampled_jsd(counts, n, total),
+            "jsd_exact": False,
+            "jsd_floor": jsd_floor(n, total),
+            "coverage": len(distinct) / total,
+            "num_correct": len(distinct),
+            "uniqueness": len(np.unique(_rows(tokens))) / n,
+            "novelty": float(self.is_novel(tokens).mean()),
+            "num_samples": n,
+        }
+
+    def _exact_metrics(self, log_probs: NDArray[np.float64]) -> Metrics:
+        probs = np.exp(log_probs)
+        return {
+            "accuracy": min(1.0, float(probs.sum())),
+            "jsd": exact_jsd(log_probs),
+            "jsd_exact": True,
+            "novelty": min(1.0, float(probs[self._novel].sum())),
+            "nll": float(-log_probs.mean()),
+        }
+
+
+def exact_jsd(log_probs: NDArray[np.float64]) -> float:
+    """JSD in nats from uniform over the correct set, given the log-probabilities `(count,)` of exactly that set.
+
+    The mass elsewhere is met by nothing, so each share of it adds ½·log 2 (thesis eq. 7.4, whose reference is
+    uniform over the correct sequences, not U(0, 1)).
+    """
+    probs = np.exp(log_probs)
+    elsewhere = max(0.0, 1.0 - float(probs.sum()))
+    return float(_jsd_terms(probs, 1 / len(probs)).sum()) + elsewhere * math.log(2) / 2
+
+
+def sampled_jsd(counts: NDArray[np.int64], n: int, total: int) -> float:
+    """JSD in nats of a sample of n from uniform over `total` correct formulae; `counts` of the distinct ones."""
+    probs = counts / n
+    unseen, elsewhere = 1 - len(counts) / total, 1 - float(probs.sum())
+    return float(_jsd_terms(probs, 1 / total).sum()) + (unseen + elsewhere) * math.log(2) / 2
+
+
+def jsd_floor(n: int, total: int) -> float:
+    """Expected `sampled_jsd` in nats of a perfect generator: exact, from the binomial counts of one formula."""
+    counts = np.arange(n + 1)
+    log_factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    log_binomials = log_factorials[n] - log_factorials - log_factorials[::-1]
+    other = math.log1p(-1 / total) if total > 1 else -math.inf
+    with np.errstate(invalid="ignore"):
+        log_misses = np.where(counts == n, 0.0, (n - counts) * other)
+    chances = np.exp(log_binomials - counts * math.log(total) + log_misses)
+    return float(total * (chances * _jsd_terms(counts / n, 1 / total)).sum())
+
+
+def _jsd_terms(p: NDArray[np.float64], q: float) -> NDArray[np.float64]:
+    """½·p·log(p/m) + ½·q·log(q/m) for each p, m = (p + q)/2; 0·log 0 = 0."""
+    m = (p + q) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p_term = np.where(p > 0, p * np.log(p / m), 0.0)
+    return (p_term + q * np.log(q / m)) / 2
+
+
+def in_chunks(log_prob: LogProb, tokens: Tokens) -> NDArray[np.float64]:
+    """`log_prob(tokens)` with bounded memory."""
+    parts = [log_prob(tokens[i : i + CHUNK]) for i in range(0, len(tokens), CHUNK)]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _rows(tokens: Tokens) -> NDArray[np.bytes_]:
+    """One comparable value for each formula: its ids as bytes, plus 1 because a byte string drops final zeros."""
+    packed = np.ascontiguousarray(tokens + 1, dtype=np.uint8)
+    return packed.view(f"S{tokens.shape[1]}")[:, 0]

@@ -1,0 +1,1 @@
+"""The roof: what turns an algorithm into an experiment. Nothing below imports it."""

@@ -1,0 +1,81 @@
+"""Checkpoints: everything a run needs to continue bit for bit. Reading one never executes what it holds."""
+
+import io
+import pickle
+import random
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from formula_env.errors import FormulaError
+from formula_env.experiment.files import write_atomically
+
+FORMAT = "formula-env checkpoint 1"
+KEPT = 2
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The folder's checkpoints, oldest first."""
+    return sorted(p for p in folder.glob("checkpoint-*.pt") if re.fullmatch(r"checkpoint-\d{8}\.pt", p.name))
+
+
+def save_checkpoint(folder: Path, round_: int, state: dict[str, Any]) -> None:
+    """Write `checkpoint-ROUND.pt` and keep the last two. Raises FormulaError if it can't be written."""
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, buffer)
+    write_atomically(folder / f"checkpoint-{round_:08d}.pt", buffer.getvalue())
+    for old in checkpoints(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+
+
+def load_checkpoint(folder: Path, device: str = "cpu") -> dict[str, Any]:
+    """The newest checkpoint's state. Raises FormulaError if there is none, or it is damaged or foreign."""
+    found = checkpoints(folder)
+    if not found:
+        raise FormulaError(f"{folder} holds no checkpoint; start the run anew with: formula-env train")
+    path, older = found[-1], found[:-1]
+    advice = f"; delete it to go on from {older[-1].name}" if older else ""
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except pickle.UnpicklingError:
+        raise FormulaError(f"{path} holds code or foreign objects and was not loaded{advice}") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FormulaError(f"{path} is damaged ({reason}){advice}") from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise FormulaError(f"{path} is not a checkpoint of formula-env{advice}")
+    return state
+
+
+def global_random_state() -> dict[str, Any]:
+    """The state of the generators that libraries draw from unasked: torch, numpy and Python."""
+    _, keys, position, has_gauss, gauss = np.random.get_state()
+    state: dict[str, Any] = {
+        "torch": torch.get_rng_state(),
+        "numpy": (torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, gauss),
+        "python": random.getstate(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_global_random_state(state: dict[str, Any]) -> None:
+    """Put them back."""
+    torch.set_rng_state(state["torch"].cpu())
+    keys, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state(("MT19937", keys.cpu().numpy().astype(np.uint32), position, has_gauss, gauss))
+    random.setstate(state["python"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+
+
+def seed_global_random(seed: int) -> None:
+    """Seed torch, numpy and Python."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)

@@ -1,0 +1,309 @@
+"""The command line: `formula-env COMMAND …`, also `python -m formula_env`."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from inspect import getdoc
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from formula_env.errors import FormulaError
+from formula_env.evaluators import Evaluator
+from formula_env.experiment.config import RunConfig
+from formula_env.experiment.interrupt import Interrupted
+from formula_env.experiment.loop import load_algorithm, resume, train
+from formula_env.experiment.registry import algorithm_class, all_algorithms
+from formula_env.experiment.report import print_evaluation, print_summary
+from formula_env.tasks import all_tasks, task_class
+from formula_env.tasks.base import Task
+
+T = TypeVar("T")
+
+DRAWS_PER_FORMULA = 1_000
+"""How many formulae `sample` draws at most for each one it is asked for."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 2 for wrong input, 130 or 143 for a run that was interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except FormulaError as error:
+        print(f"formula-env: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except Interrupted as stop:
+        print(f"formula-env: {stop}", file=sys.stderr)
+        return stop.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(arguments: list[str]) -> int:
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if command in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if command not in COMMANDS:
+        raise FormulaError(f"unknown command {command!r}; there are: {', '.join(COMMANDS)}")
+    COMMANDS[command](rest)
+    return 0
+
+
+def _overview() -> str:
+    lines = [f"  {name:<10}{(getdoc(run) or '').splitlines()[0]}" for name, run in COMMANDS.items()]
+    return "\n".join(
+        ["usage: formula-env COMMAND [OPTIONS]", "", *lines, "", "formula-env COMMAND --help tells the options."]
+    )
+
+
+# --- train ----------------------------------------------------------------------------------------------------
+
+
+def _train(arguments: list[str]) -> None:
+    """Train an algorithm on a task: formula-env train seqgan --task binary-sum"""
+    # The algorithm and the task decide which options there are, so they are read first.
+    algorithm = next((a for a in arguments if not a.startswith("-")), "seqgan")
+    asks_for_help = {"-h", "--help"} & set(arguments)
+    if arguments[:1] != [algorithm] and not asks_for_help:
+        raise FormulaError(f"train needs an algorithm first: {', '.join(sorted(all_algorithms()))}")
+    cls, task_cls = algorithm_class(algorithm), task_class(_value_of("--task", arguments, "binary-sum"))
+    as_json, arguments = _take_flag("--json", arguments)
+    config = _parse(RunConfig[task_cls, cls.Config], "train", arguments)
+    folder = config.out if config.out is not None else _default_folder(config)
+    if str(folder) in ("", "."):
+        raise FormulaError("--out is empty; give a folder to make, such as --out runs/first")
+    _show(train(config, folder), folder, as_json)
+
+
+def _default_folder(config: RunConfig[Any, Any]) -> Path:
+    moment = time.strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / f"{config.algorithm}-{config.task_name}-s{config.seed}-{moment}"
+
+
+def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(summary))
+        return
+    print_summary(summary)
+    print(f"{summary['seconds']:.0f} s; metrics, samples, figures and checkpoints are in {folder}")
+
+
+# --- resume ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ResumeOptions:
+    folder: Annotated[Path, tyro.conf.Positional]
+    """The run folder."""
+    json: bool = False
+    """Print the summary as JSON."""
+
+
+def _resume(arguments: list[str]) -> None:
+    """Go on with a run that was stopped or killed."""
+    options = _parse(ResumeOptions, "resume", arguments)
+    _show(resume(options.folder), options.folder, options.json)
+
+
+# --- evaluate -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    folder: Annotated[Path, tyro.conf.Positional]
+    """The run folder."""
+    samples: int = 10_000
+    """Formulae to draw."""
+    seed: int = 0
+    """Of the drawing."""
+    json: bool = False
+    """Print the metrics as JSON."""
+
+
+def _evaluate(arguments: list[str]) -> None:
+    """Judge a run's newest weights."""
+    options = _parse(EvaluateOptions, "evaluate", arguments)
+    _check_positive("--samples", options.samples)
+    _, algorithm, evaluator = load_algorithm(options.folder)
+    metrics = evaluator(algorithm.sample(options.samples, options.seed), algorithm.log_prob)
+    if options.json:
+        print(json.dumps(metrics))
+    else:
+        print_evaluation(metrics)
+
+
+# --- sample ---------------------------------------------------------------------------------------------------
+
+Format = Literal["text", "jsonl", "csv", "latex", "sympy"]
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    folder: Annotated[Path, tyro.conf.Positional]
+    """The run folder."""
+    num: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 20
+    """How many formulae."""
+    seed: int = 0
+    """Of the drawing."""
+    correct: bool = False
+    """Only correct ones."""
+    novel: bool = False
+    """Only correct ones that are not in the training set."""
+    unique: bool = False
+    """No formula twice."""
+    format: Format = "text"
+    """How to write them; jsonl and csv tell of each whether it is correct and novel."""
+
+
+def _sample(arguments: list[str]) -> None:
+    """Write formulae of a trained generator, one a line."""
+    options = _parse(SampleOptions, "sample", arguments)
+    _check_positive("-n", options.num)
+    config, algorithm, evaluator = load_algorithm(options.folder)
+    sys.stdout.write(format_formulae(config.task, evaluator, _draw(options, algorithm, evaluator), options.format))
+    sys.stdout.flush()
+
+
+def _draw(options: SampleOptions, algorithm: Any, evaluator: Evaluator) -> Any:
+    """`(num, T)` tokens that pass the filters; raises FormulaError if they don't turn up."""
+    kept = np.empty((0, evaluator.task.max_length), dtype=np.int64)
+    rng = np.random.default_rng(options.seed)
+    drawn, limit = 0, options.num * DRAWS_PER_FORMULA
+    batch = options.num if not (options.correct or options.novel or options.unique) else max(1_000, options.num)
+    while len(kept) < options.num and drawn < limit:
+        tokens = algorithm.sample(batch, int(rng.integers(2**31)))
+        drawn += batch
+        if options.novel:
+            tokens = tokens[evaluator.is_novel(tokens)]
+        elif options.correct:
+            tokens = tokens[evaluator.task.is_correct(tokens)]
+        kept = np.concatenate([kept, tokens])
+        if options.unique:
+            _, first = np.unique(kept, axis=0, return_index=True)
+            kept = kept[np.sort(first)]
+    if len(kept) < options.num:
+        raise FormulaError(f"only {len(kept)} such formulae in {drawn} draws; ask for fewer with -n")
+    return kept[: options.num]
+
+
+def format_formulae(task: Task, evaluator: Evaluator, tokens: Any, form: Format) -> str:
+    """Formulae `(n, T)` as text, one a line (csv: after a header)."""
+    texts = task.decode(tokens)
+    if form in ("text", "latex", "sympy"):
+        write: Callable[[str], str] = {"text": str, "latex": task.to_latex, "sympy": task.to_sympy}[form]
+        return "".join(f"{write(text)}\n" for text in texts)
+    correct, novel = task.is_correct(tokens).tolist(), evaluator.is_novel(tokens).tolist()
+    rows = [
+        {"formula": text, "correct": good, "novel": new}
+        for text, good, new in zip(texts, correct, novel, strict=True)
+    ]
+    if form == "jsonl":
+        return "".join(f"{json.dumps(row)}\n" for row in rows)
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, ["formula", "correct", "novel"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+# --- list -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    what: Annotated[Literal["tasks", "algorithms"], tyro.conf.Positional]
+    json: bool = False
+    """Print as JSON."""
+
+
+def _list(arguments: list[str]) -> None:
+    """Name the tasks or the algorithms, with their options."""
+    options = _parse(ListOptions, "list", arguments)
+    entries = []
+    for name in sorted(all_tasks() if options.what == "tasks" else all_algorithms()):
+        cls = task_class(name) if options.what == "tasks" else algorithm_class(name)
+        settings = cls if options.what == "tasks" else cls.Config
+        about = (getdoc(cls) or "").splitlines()[0]
+        defaults = {field.name: field.default for field in fields(settings)}
+        entries.append({"name": name, "about": about, "options": defaults})
+    if options.json:
+        print(json.dumps(entries))
+        return
+    table = Table("name", "about", "options and their defaults")
+    for entry in entries:
+        table.add_row(
+            entry["name"], entry["about"], ", ".join(f"{k}={v}" for k, v in entry["options"].items())
+        )
+    Console().print(table)
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "train": _train,
+    "resume": _resume,
+    "evaluate": _evaluate,
+    "sample": _sample,
+    "list": _list,
+}
+
+
+# --- arguments ------------------------------------------------------------------------------------------------
+
+
+def _parse(cls: type[T], command: str, arguments: list[str]) -> T:
+    """The options of a command; raises FormulaError where tyro would draw a box."""
+    captured = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(captured):
+            return tyro.cli(
+                cls,
+                prog=f"formula-env {command}",
+                args=arguments,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise FormulaError(_in_one_line(captured.getvalue(), command)) from None
+
+
+def _in_one_line(box: str, command: str) -> str:
+    """What tyro says in a box, without the box and the help that follows."""
+    lines = [line.strip("│╭╰╮╯ ") for line in box.splitlines()]
+    text = " ".join(line for line in lines[1:] if line and not re.fullmatch(r"[─ ]+", line))
+    told = re.split(r"For full helptext|Argument helptext:|Perhaps you meant:", text)[0].strip(" .")
+    meant = re.search(r"Perhaps you meant: *(--\S+)", text)
+    hint = f"perhaps you meant {meant.group(1)}" if meant else f"see formula-env {command} --help"
+    return f"{told}; {hint}"
+
+
+def _value_of(flag: str, arguments: list[str], default: str) -> str:
+    for i, argument in enumerate(arguments):
+        if argument == flag and i + 1 < len(arguments):
+            return arguments[i + 1]
+        if argument.startswith(f"{flag}="):
+            return argument.partition("=")[2]
+    return default
+
+
+def _take_flag(flag: str, arguments: list[str]) -> tuple[bool, list[str]]:
+    return flag in arguments, [argument for argument in arguments if argument != flag]
+
+
+def _check_positive(flag: str, value: int) -> None:
+    if value < 1:
+        raise FormulaError(f"{flag} must be at least 1, got {value}")

@@ -1,0 +1,106 @@
+"""Figures of a run, drawn from the files in its folder alone."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from formula_env.experiment.files import read_text, write_atomically
+from formula_env.experiment.report import thesis_values
+from formula_env.experiment.tracking import read_rows
+
+Row = dict[str, Any]
+
+INK, MLE, THESIS, RANDOM = "#1f4e8c", "#2e8b57", "#b22222", "#8a8a8a"
+BARS_LIMIT = 100
+"""With more correct formulae than this the distribution is drawn sorted, as a line."""
+
+
+def draw_figures(folder: Path) -> None:
+    """Write `figures/training.png` and, where there is a `distribution.csv`, `figures/distribution.png`."""
+    summary = json.loads(read_text(folder / "summary.json"))
+    rows = read_rows(folder)
+    (folder / "figures").mkdir(exist_ok=True)
+    _save(draw_training(rows, summary), folder / "figures" / "training.png")
+    distribution = folder / "distribution.csv"
+    if distribution.exists():
+        entries = list(csv.DictReader(io.StringIO(read_text(distribution))))
+        _save(draw_distribution(entries, summary), folder / "figures" / "distribution.png")
+
+
+def draw_training(rows: list[Row], summary: Row) -> Figure:
+    """Accuracy and JSD over rounds, as in the thesis' Fig 7.3, with all they should be compared to; and losses."""
+    figure, axes = plt.subplots(3, 1, figsize=(8, 9), sharex=True, layout="constrained")
+    rounds = [row["round"] for row in rows]
+    _draw_metric(axes[0], rounds, rows, summary, "accuracy", "correct (share)")
+    axes[0].set_ylim(0, 1.02)
+    axes[0].legend(loc="lower right", fontsize=8)
+    kind = "exact" if summary["jsd_exact"] else "sampled"
+    _draw_metric(axes[1], rounds, rows, summary, "jsd", f"JSD (nats, {kind}, log scale)")
+    axes[1].set_yscale("log")
+    if not summary["jsd_exact"]:
+        axes[1].axhline(summary["jsd_floor"], color=INK, ls=":", lw=1)
+    for name in ("discriminator/loss", "train/nll"):
+        known = [(row["round"], row[name]) for row in rows if name in row]
+        if known:
+            axes[2].plot(*zip(*known, strict=True), label=f"{name} (nats)", marker=".", ms=3, lw=1.2)
+    if any("discriminator/loss" in row for row in rows):
+        axes[2].axhline(np.log(2), color=RANDOM, ls="--", lw=1, label="log 2: D can't tell")
+    axes[2].legend(fontsize=8)
+    axes[2].set_xlabel("round")
+    length = summary.get("task_options", {}).get("length", "")
+    figure.suptitle(f"{summary['algorithm']} on {summary['task']} {length}, seed {summary['seed']}")
+    return figure
+
+
+def _draw_metric(
+    axis: Axes, rounds: list[int], rows: list[Row], summary: Row, metric: str, label: str
+) -> None:
+    axis.plot(rounds, [row[f"eval/{metric}"] for row in rows], color=INK, lw=1.6, label=summary["algorithm"])
+    axis.axhline(summary["random"][metric], color=RANDOM, ls=":", lw=1, label="random sampler")
+    if summary["start"]:
+        axis.axhline(summary["start"][metric], color=MLE, ls="--", lw=1, label="MLE start")
+    thesis = thesis_values(summary)
+    if metric in thesis:
+        axis.axhline(thesis[metric], color=THESIS, ls="-.", lw=1, label=f"thesis ({thesis[metric]:g})")
+    axis.set_ylabel(label)
+    axis.grid(alpha=0.25)
+
+
+def draw_distribution(entries: list[dict[str, str]], summary: Row) -> Figure:
+    """Generated against true distribution over the correct formulae, as in the thesis' Fig 7.4."""
+    names = [entry["formula"] for entry in entries]
+    probs = np.array([float(entry["probability"]) for entry in entries])
+    sampled = np.array([int(entry["sampled"]) for entry in entries]) / summary["num_samples"]
+    figure, axis = plt.subplots(figsize=(11, 4.2), layout="constrained")
+    if len(names) <= BARS_LIMIT:
+        positions = np.arange(len(names))
+        axis.bar(positions, sampled, color=INK, alpha=0.45, label=f"share of {summary['num_samples']} samples")
+        axis.plot(positions, probs, "_", color=INK, ms=7, mew=2, label="probability")
+        axis.set_xticks(positions, names, rotation=90, fontsize=6, family="monospace")
+        axis.margins(x=0.01)
+    else:
+        axis.plot(np.sort(probs)[::-1], color=INK, lw=1.6, label="probability, sorted")
+        axis.set_xlabel("correct formulae, most probable first")
+    axis.axhline(1 / len(names), color=THESIS, ls="-.", lw=1.2, label=f"true: 1/{len(names)}")
+    axis.set_ylabel("probability")
+    axis.set_ylim(bottom=0)
+    axis.legend(fontsize=8)
+    axis.set_title(f"{summary['algorithm']}: JSD {summary['jsd']:.4f} nats", fontsize=10)
+    return figure
+
+
+def _save(figure: Figure, path: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    plt.close(figure)
+    write_atomically(path, buffer.getvalue())

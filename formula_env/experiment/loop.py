@@ -1,0 +1,298 @@
+"""The one training loop: it feeds an algorithm, evaluates, saves, and stops. Runs of every kind go through it."""
+
+import json
+import math
+import shutil
+import time
+from collections import defaultdict
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from formula_env.algorithm import Algorithm
+from formula_env.errors import FormulaError
+from formula_env.evaluators import Evaluator
+from formula_env.evaluators import Metrics as Evaluation
+from formula_env.experiment.checkpoint import (
+    checkpoints,
+    global_random_state,
+    load_checkpoint,
+    save_checkpoint,
+    seed_global_random,
+    set_global_random_state,
+)
+from formula_env.experiment.config import RunConfig, load_config, save_config
+from formula_env.experiment.files import make_run_folder, read_text, write_atomically
+from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
+from formula_env.experiment.progress import RunProgress, make_progress
+from formula_env.experiment.registry import algorithm_class
+from formula_env.experiment.tracking import (
+    NoTracker,
+    Row,
+    Tracker,
+    WandbTracker,
+    append_row,
+    drop_rows_after,
+)
+from formula_env.networks.policy import UniformPolicy, log_prob, sample
+from formula_env.tasks.base import Task
+from formula_env.vocabulary import Tokens
+
+SUMMARY_FILE, SAMPLES_FILE, DISTRIBUTION_FILE = "summary.json", "samples.txt", "distribution.csv"
+SAVED_SAMPLES = 100
+DISTRIBUTION_LIMIT = 20_000
+"""A task with more correct formulae gets no `distribution.csv`, and no histogram."""
+
+SUMMARY_METRICS = ("accuracy", "jsd", "jsd_exact", "coverage", "uniqueness", "novelty", "num_correct")
+
+
+def train(config: RunConfig[Any, Any], folder: Path) -> Row:
+    """Run from the start in a new folder; returns the summary. Raises FormulaError, Interrupted."""
+    _prepare_torch(config)
+    training = Training(config, folder)
+    make_run_folder(folder)
+    try:
+        save_config(config, folder)
+        return training.run()
+    except FormulaError:
+        if not checkpoints(folder):  # nothing to go on from: leave nothing half-made
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def resume(folder: Path) -> Row:
+    """Go on from the last checkpoint, as if nothing had happened; returns the summary of a finished run."""
+    config = load_config(folder)
+    _prepare_torch(config)
+    training = Training(config, folder)
+    training.restore()
+    if training.finished and (folder / SUMMARY_FILE).exists():
+        return json.loads(read_text(folder / SUMMARY_FILE))
+    return training.run()
+
+
+def load_algorithm(folder: Path) -> tuple[RunConfig[Any, Any], Algorithm, Evaluator]:
+    """A run's settings, its algorithm with the newest weights, and the judge that knows its training set."""
+    config = load_config(folder)
+    _prepare_torch(config)
+    training = Training(config, folder)
+    _load_into(training.algorithm, load_checkpoint(folder, config.device), folder)
+    return config, training.algorithm, training.evaluator
+
+
+class Training:
+    """One run: rounds 1 … pretrain_rounds of `pretrain`, then `rounds` of `update`."""
+
+    def __init__(self, config: RunConfig[Any, Any], folder: Path) -> None:
+        self.config, self.folder = config, folder
+        seed_global_random(config.seed)
+        self.task: Task = config.task
+        self.real = RealBatches(config.data.training_set(self.task, config.seed), config.seed)
+        self.evaluator = Evaluator(self.task, self.real.formulae)
+        cls = algorithm_class(config.algorithm)
+        self.algorithm: Algorithm = cls(self.task, config.algo, config.seed, torch.device(config.device))
+        self.total_rounds = self.algorithm.pretrain_rounds + self.algorithm.rounds
+        self.round = 0
+        self.start: Evaluation = {}
+        self._interval: dict[str, tuple[float, int]] = {}  # metric -> (sum, count) since the last row
+        self._seconds_before = 0.0
+        self._began = time.monotonic()
+
+    @property
+    def finished(self) -> bool:
+        return self.round >= self.total_rounds
+
+    def run(self) -> Row:
+        self._began = time.monotonic()
+        settings = json.loads(json.dumps(_settings(self.config)))
+        tracker = WandbTracker(self.config, settings, self.folder) if self.config.track else NoTracker()
+        progress = make_progress(self.total_rounds, self.round)
+        try:
+            with stop_requests() as stop:
+                self._rounds(tracker, progress, stop)
+            return self._finish(tracker)
+        finally:
+            progress.close()
+            tracker.close()
+
+    def _rounds(self, tracker: Tracker, progress: RunProgress, stop: StopRequest) -> None:
+        while not self.finished:
+            metrics = self._one_round()
+            progress.advance(self.round, metrics)
+            if self._evaluation_is_due():
+                row = self._evaluate()
+                append_row(self.folder, row)
+                tracker.log(row)
+                progress.evaluated(row)
+                self.save()
+            if stop.signum is not None and not self.finished:
+                self.save()
+                raise Interrupted(
+                    stop.signum,
+                    f"stopped in round {self.round} of {self.total_rounds} and saved; "
+                    f"go on with: formula-env resume {self.folder}",
+                )
+
+    def _one_round(self) -> dict[str, float]:
+        real = self.real.batch(self.round, self.algorithm.real_per_round)
+        pretraining = self.round < self.algorithm.pretrain_rounds
+        metrics = self.algorithm.pretrain(real) if pretraining else self.algorithm.update(real)
+        self.round += 1
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                saved = checkpoints(self.folder)
+                kept = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was due yet"
+                raise FormulaError(
+                    f"{name} became {value} in round {self.round}; {kept}; "
+                    "a smaller learning rate may help"
+                )
+            total, count = self._interval.get(name, (0.0, 0))
+            self._interval[name] = (total + value, count + 1)
+        return metrics
+
+    def _evaluation_is_due(self) -> bool:
+        """At the end of pre-training, then every `eval_every` rounds, counted from there, and at the end."""
+        since_start = self.round - self.algorithm.pretrain_rounds
+        return since_start % self.config.eval_every == 0 or self.finished
+
+    @property
+    def phase(self) -> str:
+        if self.round <= self.algorithm.pretrain_rounds:
+            return "pretraining"
+        return "training"
+
+    def _evaluate(self) -> Row:
+        """The row of this round: the judge's metrics, and the mean of the algorithm's own since the last row."""
+        tokens = self.algorithm.sample(self.config.eval_samples, seed=self.round)
+        evaluation = self.evaluator(tokens, self.algorithm.log_prob)
+        if self.round == self.algorithm.pretrain_rounds:
+            self.start = evaluation
+        means = {name: total / count for name, (total, count) in self._interval.items()}
+        self._interval = {}
+        return {
+            "round": self.round,
+            "phase": self.phase,
+            "env_steps": self.algorithm.env_steps,
+            "seconds": self.seconds,
+            **{f"eval/{name}": value for name, value in evaluation.items()},
+            **means,
+        }
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training and evaluating, over all sessions of this run."""
+        return round(self._seconds_before + time.monotonic() - self._began, 3)
+
+    def _finish(self, tracker: Tracker) -> Row:
+        """The summary, samples, distribution and figures of a finished run."""
+        from formula_env.experiment.figures import draw_figures  # only here: matplotlib is slow to import
+
+        tokens = self.algorithm.sample(self.config.eval_samples, seed=self.round)
+        evaluation = self.evaluator(tokens, self.algorithm.log_prob)
+        summary: Row = {
+            "algorithm": self.config.algorithm,
+            "task": self.config.task_name,
+            "task_options": self.task.options,
+            "seed": self.config.seed,
+            "rounds": self.total_rounds,
+            "seconds": self.seconds,
+            **evaluation,
+            "start": self.start,
+            "random": self.evaluate_random_sampler(),
+        }
+        correct, novel = self.task.is_correct(tokens), self.evaluator.is_novel(tokens)
+        formulae = list(zip(self.task.decode(tokens), correct.tolist(), novel.tolist(), strict=True))
+        shown = formulae[:SAVED_SAMPLES]
+        lines = [f"{text}\t{'correct' if good else 'wrong'}\n" for text, good, _ in shown]
+        write_atomically(self.folder / SAMPLES_FILE, "".join(lines))
+        self._write_distribution(tokens)
+        write_atomically(self.folder / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
+        draw_figures(self.folder)
+        tracker.finish(summary, shown, self.folder)
+        return summary
+
+    def evaluate_random_sampler(self) -> Evaluation:
+        """The judge's verdict on uniform legal symbols: what nobody had to learn."""
+        policy, vocabulary = UniformPolicy(self.task), self.task.vocabulary
+        rng = torch.Generator().manual_seed(self.config.seed)
+        tokens = sample(policy, vocabulary, self.task.max_length, self.config.eval_samples, rng)
+        return self.evaluator(
+            tokens.numpy(), lambda batch: log_prob(policy, vocabulary, torch.from_numpy(batch)).numpy()
+        )
+
+    def _write_distribution(self, tokens: Tokens) -> None:
+        """`distribution.csv`: each correct formula, its probability, and how often the sample holds it."""
+        if self.task.count() > DISTRIBUTION_LIMIT:
+            return
+        correct_set = self.evaluator.correct_set
+        texts = self.task.decode(correct_set)
+        probs = np.exp(self.algorithm.log_prob(correct_set))
+        counts: dict[str, int] = defaultdict(int)
+        for text in self.task.decode(tokens):
+            counts[text] += 1
+        rows = (f"{text},{p:.9g},{counts[text]}\n" for text, p in zip(texts, probs, strict=True))
+        header = "formula,probability,sampled\n"
+        write_atomically(self.folder / DISTRIBUTION_FILE, header + "".join(rows))
+
+    def save(self) -> None:
+        save_checkpoint(
+            self.folder,
+            self.round,
+            {
+                "round": self.round,
+                "algorithm": self.algorithm.state_dict(),
+                "start": self.start,
+                "interval": self._interval,
+                "seconds": self.seconds,
+                "random": global_random_state(),
+            },
+        )
+
+    def restore(self) -> None:
+        """Take up the newest checkpoint, and drop the rows that came after it."""
+        state = load_checkpoint(self.folder, self.config.device)
+        _load_into(self.algorithm, state, self.folder)
+        self.round, self.start = state["round"], state["start"]
+        self._interval, self._seconds_before = state["interval"], state["seconds"]
+        set_global_random_state(state["random"])
+        drop_rows_after(self.folder, self.round)
+
+
+class RealBatches:
+    """The training set in shuffled passes. Which formulae round r gets depends on r and the seed alone."""
+
+    def __init__(self, formulae: Tokens, seed: int) -> None:
+        self.formulae, self._seed = formulae, seed
+        self._order: dict[int, np.ndarray[Any, Any]] = {}
+
+    def batch(self, round_: int, size: int) -> Tokens:
+        """The `(size, T)` formulae of a round."""
+        positions = np.arange(round_ * size, (round_ + 1) * size)
+        epochs, offsets = np.divmod(positions, len(self.formulae))
+        needed = range(int(epochs[0]), int(epochs[-1]) + 1)
+        self._order = {e: self._order[e] if e in self._order else self._shuffle(e) for e in needed}
+        return self.formulae[np.concatenate([self._order[e][offsets[epochs == e]] for e in needed])]
+
+    def _shuffle(self, epoch: int) -> np.ndarray[Any, Any]:
+        return np.random.default_rng([self._seed, epoch]).permutation(len(self.formulae))
+
+
+def _load_into(algorithm: Algorithm, state: dict[str, Any], folder: Path) -> None:
+    try:
+        algorithm.load_state_dict(state["algorithm"])
+    except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FormulaError(f"the checkpoint in {folder} does not fit its config.yaml: {reason}") from None
+
+
+def _prepare_torch(config: RunConfig[Any, Any]) -> None:
+    torch.set_num_threads(config.threads)
+
+
+def _settings(config: RunConfig[Any, Any]) -> Row:
+    settings = asdict(config)
+    settings["out"] = None if config.out is None else str(config.out)
+    return settings | {"task": {"name": config.task_name, **config.task.options}}

@@ -1,0 +1,95 @@
+"""What a person sees while a run goes on."""
+
+import sys
+import time
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+Row = dict[str, Any]
+
+
+class RunProgress(Protocol):
+    def advance(self, round_: int, metrics: dict[str, float]) -> None: ...
+
+    def evaluated(self, row: Row) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def make_progress(total: int, start: int) -> RunProgress:
+    """A live bar on a terminal, a line for each evaluation elsewhere; both on stderr."""
+    return Bar(total, start) if sys.stderr.isatty() else Lines(total, start)
+
+
+class _Clock:
+    """Time left, from the pace of this session."""
+
+    def __init__(self, total: int, start: int) -> None:
+        self.total, self.start, self.began = total, start, time.monotonic()
+
+    def left(self, round_: int) -> str:
+        done = round_ - self.start
+        if not done:
+            return "–"
+        seconds = (time.monotonic() - self.began) / done * (self.total - round_)
+        return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+class Bar:
+    """`adversarial ━━━━ 620/1040  accuracy 0.981  JSD 0.0213  D loss 0.655  0:14 left`"""
+
+    def __init__(self, total: int, start: int) -> None:
+        self._clock = _Clock(total, start)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}  {task.fields[live]}"),
+            console=Console(stderr=True),
+        )
+        self._task = self._progress.add_task("starting", total=total, completed=start, live="")
+        self._quality, self._loss = "", ""
+        self._progress.start()
+
+    def advance(self, round_: int, metrics: dict[str, float]) -> None:
+        self._loss = _loss(metrics) or self._loss
+        live = "  ".join(filter(None, (self._quality, self._loss, f"{self._clock.left(round_)} left")))
+        self._progress.update(self._task, completed=round_, live=live)
+
+    def evaluated(self, row: Row) -> None:
+        self._quality = _quality(row)
+        self._progress.update(self._task, description=row["phase"])
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+class Lines:
+    """`adversarial 620/1040  accuracy 0.981  JSD 0.0213  D loss 0.655  0:14 left`, once per evaluation."""
+
+    def __init__(self, total: int, start: int) -> None:
+        self._clock = _Clock(total, start)
+        self._loss = ""
+
+    def advance(self, round_: int, metrics: dict[str, float]) -> None:
+        self._loss = _loss(metrics) or self._loss
+
+    def evaluated(self, row: Row) -> None:
+        place = f"{row['phase']} {row['round']}/{self._clock.total}"
+        left = f"{self._clock.left(row['round'])} left"
+        print("  ".join(filter(None, (place, _quality(row), self._loss, left))), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        pass
+
+
+def _quality(row: Row) -> str:
+    jsd = f"JSD {row['eval/jsd']:.4f}{'' if row['eval/jsd_exact'] else ' (sampled)'}"
+    return f"accuracy {row['eval/accuracy']:.4f}  {jsd}"
+
+
+def _loss(metrics: dict[str, float]) -> str:
+    if "discriminator/loss" in metrics:
+        return f"D loss {metrics['discriminator/loss']:.3f}"
+    return f"NLL {metrics['train/nll']:.3f}" if "train/nll" in metrics else ""

@@ -1,0 +1,126 @@
+"""Where a run's rows go: `metrics.jsonl` always, Weights & Biases if asked for."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from formula_env.errors import FormulaError
+from formula_env.experiment.config import RunConfig
+from formula_env.experiment.files import append_line, read_text, write_atomically
+
+METRICS_FILE = "metrics.jsonl"
+WANDB_FILE = "wandb_run_id.txt"
+
+Row = dict[str, Any]
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """The rows of `metrics.jsonl`; raises FormulaError naming a line that is none."""
+    path = folder / METRICS_FILE
+    if not path.exists():
+        return []
+    rows = []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            raise FormulaError(f"{path}, line {number}, is not a JSON row (cut off by a crash?)") from None
+    return rows
+
+
+def append_row(folder: Path, row: Row) -> None:
+    append_line(folder / METRICS_FILE, json.dumps(row))
+
+
+def drop_rows_after(folder: Path, round_: int) -> None:
+    """Take back the rows that a crash left behind the checkpoint, a line that it cut short included."""
+    path = folder / METRICS_FILE
+    if not path.exists():
+        return
+    kept = []
+    for line in read_text(path).splitlines():
+        try:
+            if json.loads(line)["round"] <= round_:
+                kept.append(line)
+        except (json.JSONDecodeError, KeyError, TypeError):
+            break
+    write_atomically(path, "".join(f"{line}\n" for line in kept))
+
+
+class Tracker(Protocol):
+    """Receives what the training loop has to tell."""
+
+    def log(self, row: Row) -> None: ...
+
+    def finish(self, summary: Row, formulae: list[tuple[str, bool, bool]], folder: Path) -> None:
+        """The end: the summary, formulae as (text, correct, novel), and the folder with figures and weights."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class NoTracker:
+    """Nothing beyond `metrics.jsonl`."""
+
+    def log(self, row: Row) -> None:
+        pass
+
+    def finish(self, summary: Row, formulae: list[tuple[str, bool, bool]], folder: Path) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class WandbTracker:
+    """Weights & Biases: rows, a table of formulae, figures, and the last checkpoint as an artifact."""
+
+    def __init__(self, config: RunConfig[Any, Any], settings: dict[str, Any], folder: Path) -> None:
+        import wandb  # only here: it is slow to import, and most runs do without
+
+        self._wandb = wandb
+        id_file = folder / WANDB_FILE
+        run_id = read_text(id_file).strip() if id_file.exists() else wandb.util.generate_id()
+        write_atomically(id_file, f"{run_id}\n")
+        name = f"{config.algorithm}-{config.task_name}"
+        self._run = wandb.init(
+            project=config.wandb_project,
+            group=config.wandb_group or name,
+            name=f"{name}-s{config.seed}",
+            id=run_id,
+            resume="allow",
+            config=settings,
+            dir=str(folder),
+            mode=_wandb_mode(wandb),
+            settings=wandb.Settings(silent=True),
+        )
+        self._run.define_metric("round")
+        self._run.define_metric("*", step_metric="round")
+
+    def log(self, row: Row) -> None:
+        self._run.log(row)
+
+    def finish(self, summary: Row, formulae: list[tuple[str, bool, bool]], folder: Path) -> None:
+        table = self._wandb.Table(columns=["formula", "correct", "novel"], data=[list(f) for f in formulae])
+        figures = {
+            f"figures/{path.stem}": self._wandb.Image(str(path))
+            for path in sorted((folder / "figures").glob("*.png"))
+        }
+        self._run.log({"formulae": table, **figures, "round": summary["rounds"]})
+        self._run.summary.update(summary)
+        artifact = self._wandb.Artifact(f"checkpoint-{self._run.id}", type="model")
+        for path in (*sorted(folder.glob("checkpoint-*.pt"))[-1:], folder / "config.yaml"):
+            artifact.add_file(str(path))
+        self._run.log_artifact(artifact)
+
+    def close(self) -> None:
+        self._run.finish(quiet=True)
+
+
+def _wandb_mode(wandb: Any) -> Literal["offline"] | None:
+    """None where W&B has its own answer; "offline", with one notice, where nobody is logged in."""
+    if os.environ.get("WANDB_MODE") or wandb.login(prompt=False):
+        return None
+    print("W&B: nobody is logged in, so this run is tracked offline (later: wandb login; wandb sync)")
+    return "offline"
