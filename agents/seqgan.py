@@ -88,9 +88,7 @@ class SeqGAN:
         self.discriminator = make_discriminator(config.discriminator, task).to(device)
         self.mle_optimizer = adam(self.generator.parameters(), config.mle_learning_rate)
         self.generator_optimizer = adam(self.generator.parameters(), config.generator_learning_rate)
-        self.discriminator_optimizer = adam(
-            self.discriminator.parameters(), config.discriminator_learning_rate
-        )
+        self.discriminator_optimizer = adam(self.discriminator.parameters(), config.discriminator_learning_rate)
         self.rng = torch.Generator(device).manual_seed(seed)
         self.env = FormulaVectorEnv(
             task,
@@ -162,9 +160,9 @@ class SeqGAN:
 
     def _train_discriminator(self, real: Tokens) -> Metrics:
         """d-steps: negatives from the current generator, positives from the training set."""
-        fake = sample(
-            self.generator, self.task.vocabulary, self.task.max_length, len(real), self.rng
-        ).split(self.config.batch_size)
+        fake = sample(self.generator, self.task.vocabulary, self.task.max_length, len(real), self.rng).split(
+            self.config.batch_size
+        )
         metrics: Metrics = {}
         for batch in zip(self._batches(real), fake, strict=True):
             metrics = discriminator_step(self.discriminator, self.discriminator_optimizer, *batch)
@@ -184,9 +182,7 @@ class SeqGAN:
 
     def sample(self, n: int, seed: int) -> Tokens:
         rng = torch.Generator(self.device).manual_seed(seed)
-        tokens = sample(
-            self.averaged_generator, self.task.vocabulary, self.task.max_length, n, rng
-        )
+        tokens = sample(self.averaged_generator, self.task.vocabulary, self.task.max_length, n, rng)
         return tokens.cpu().numpy()
 
     @torch.no_grad()

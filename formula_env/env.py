@@ -18,9 +18,7 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
 
     metadata: dict[str, Any] = FormulaVectorEnv.metadata
 
-    def __init__(
-        self, task: str | Task = "binary-sum", *, render_mode: str | None = None, **options: Any
-    ) -> None:
+    def __init__(self, task: str | Task = "binary-sum", *, render_mode: str | None = None, **options: Any) -> None:
         self._batch = FormulaVectorEnv(
             task, num_envs=1, autoreset_mode=AutoresetMode.DISABLED, render_mode=render_mode, **options
         )

@@ -14,7 +14,7 @@ GREEN, RED, GREY, INK = (46, 125, 50), (198, 40, 40), (158, 158, 158), (33, 33, 
 
 
 def print_formula(
-    task: Task, tokens: Tokens, length: int, rewards: NDArray[np.float64], finished: bool
+    task: Task, tokens: Tokens, length: int | np.int64, rewards: NDArray[np.float64], finished: bool
 ) -> str:
     """`0110____  return 0.125`, and the verdict once it is finished."""
     text = task.decode(tokens[None])[0]
@@ -24,7 +24,7 @@ def print_formula(
 
 
 def draw_formula(
-    task: Task, tokens: Tokens, length: int, rewards: NDArray[np.float64], finished: bool
+    task: Task, tokens: Tokens, length: int | np.int64, rewards: NDArray[np.float64], finished: bool
 ) -> NDArray[np.uint8]:
     """`(height, width, 3)` uint8: a cell for each position, shaded by the sign and size of its reward."""
     image = Image.new("RGB", (CELL * task.max_length, CELL * 2), "white")

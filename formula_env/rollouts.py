@@ -120,9 +120,7 @@ def _monte_carlo_q(
 
 
 @torch.no_grad()
-def exact_q(
-    policy: Policy, score: Score, vocabulary: Vocabulary, tokens: Tensor, lengths: Tensor
-) -> Tensor:
+def exact_q(policy: Policy, score: Score, vocabulary: Vocabulary, tokens: Tensor, lengths: Tensor) -> Tensor:
     """Q `(m,)` without sampling: E[score] over all completions, by backward recursion over the prefix tree.
 
     Arguments as in `monte_carlo_q`. Raises FormulaError where the tree has more than `NODE_LIMIT` prefixes of

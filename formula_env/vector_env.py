@@ -160,9 +160,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
 
     def step(
         self, actions: NDArray[np.int64]
-    ) -> tuple[
-        Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
-    ]:
+    ) -> tuple[Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Append a symbol to every formula. A finished formula is `terminated`; none is ever truncated."""
         actions = self._check_actions(actions)
         was_finished = self._finished.copy()

@@ -81,7 +81,7 @@ class Vocabulary:
     def decode(self, tokens: Tokens | Sequence[Sequence[int]]) -> list[str]:
         """Tokens `(n, T)` as n strings; EOS, PAD and BOS print as nothing."""
         ids = np.asarray(tokens, dtype=np.int64)
-        if ids.ndim != 2 or ids.size and not (0 <= ids.min() and ids.max() <= self.bos):
+        if ids.ndim != 2 or (ids.size and not (ids.min() >= 0 and ids.max() <= self.bos)):
             raise FormulaError(f"tokens must be (n, T) with ids 0…{self.bos}, got shape {ids.shape}")
         if ids.size == 0:
             return [""] * len(ids)

@@ -236,19 +236,16 @@ def _list(arguments: list[str]) -> None:
     options = _parse(ListOptions, "list", arguments)
     entries = []
     for name in sorted(all_tasks() if options.what == "tasks" else all_algorithms()):
-        cls = task_class(name) if options.what == "tasks" else algorithm_class(name)
-        settings = cls if options.what == "tasks" else cls.Config
-        about = (getdoc(cls) or "").splitlines()[0]
-        defaults = {field.name: field.default for field in fields(settings)}
+        cls: Any = task_class(name) if options.what == "tasks" else algorithm_class(name)
+        about = " ".join((getdoc(cls) or "").partition("\n\n")[0].split())
+        defaults = {field.name: field.default for field in fields(getattr(cls, "Config", cls))}
         entries.append({"name": name, "about": about, "options": defaults})
     if options.json:
         print(json.dumps(entries))
         return
     table = Table("name", "about", "options and their defaults")
     for entry in entries:
-        table.add_row(
-            entry["name"], entry["about"], ", ".join(f"{k}={v}" for k, v in entry["options"].items())
-        )
+        table.add_row(entry["name"], entry["about"], ", ".join(f"{k}={v}" for k, v in entry["options"].items()))
     Console().print(table)
 
 

@@ -62,9 +62,7 @@ def draw_training(rows: list[Row], summary: Row) -> Figure:
     return figure
 
 
-def _draw_metric(
-    axis: Axes, rounds: list[int], rows: list[Row], summary: Row, metric: str, label: str
-) -> None:
+def _draw_metric(axis: Axes, rounds: list[int], rows: list[Row], summary: Row, metric: str, label: str) -> None:
     axis.plot(rounds, [row[f"eval/{metric}"] for row in rows], color=INK, lw=1.6, label=summary["algorithm"])
     axis.axhline(summary["random"][metric], color=RANDOM, ls=":", lw=1, label="random sampler")
     if summary["start"]:

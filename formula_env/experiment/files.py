@@ -26,9 +26,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             os.unlink(temporary)
             raise
     except OSError as error:
-        raise FormulaError(
-            f"cannot write {path}: {error.strerror}; what was there before is intact"
-        ) from error
+        raise FormulaError(f"cannot write {path}: {error.strerror}; what was there before is intact") from error
 
 
 def append_line(path: Path, line: str) -> None:
@@ -57,9 +55,7 @@ def make_run_folder(folder: Path) -> None:
     if not str(folder) or str(folder) == ".":
         raise FormulaError("the output folder's name is empty; give one, such as --out runs/first")
     if (folder / "config.yaml").exists():
-        raise FormulaError(
-            f"{folder} holds a run already; continue it with: formula-env resume {folder}"
-        )
+        raise FormulaError(f"{folder} holds a run already; continue it with: formula-env resume {folder}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):

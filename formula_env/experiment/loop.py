@@ -146,8 +146,7 @@ class Training:
                 saved = checkpoints(self.folder)
                 kept = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was due yet"
                 raise FormulaError(
-                    f"{name} became {value} in round {self.round}; {kept}; "
-                    "a smaller learning rate may help"
+                    f"{name} became {value} in round {self.round}; {kept}; a smaller learning rate may help"
                 )
             total, count = self._interval.get(name, (0.0, 0))
             self._interval[name] = (total + value, count + 1)

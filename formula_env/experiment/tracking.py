@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -81,7 +82,7 @@ class WandbTracker:
 
         self._wandb = wandb
         id_file = folder / WANDB_FILE
-        run_id = read_text(id_file).strip() if id_file.exists() else wandb.util.generate_id()
+        run_id = read_text(id_file).strip() if id_file.exists() else secrets.token_hex(4)
         write_atomically(id_file, f"{run_id}\n")
         name = f"{config.algorithm}-{config.task_name}"
         self._run = wandb.init(
@@ -115,7 +116,7 @@ class WandbTracker:
         self._run.log_artifact(artifact)
 
     def close(self) -> None:
-        self._run.finish(quiet=True)
+        self._run.finish()
 
 
 def _wandb_mode(wandb: Any) -> Literal["offline"] | None:

@@ -3,7 +3,6 @@
 For formulae the position of a symbol matters, so none of them pools over time.
 """
 
-import torch
 from torch import Tensor, nn
 
 from formula_env.vocabulary import Vocabulary

@@ -48,6 +48,4 @@ _LSTM_WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 def token_log_probs(logits: Tensor, tokens: Tensor, pad: int) -> Tensor:
     """Log-probability `(n, T)` of each token under logits `(n, T, V)`; 0 where PAD stands."""
-    return -nn.functional.cross_entropy(
-        logits.transpose(1, 2), tokens, ignore_index=pad, reduction="none"
-    )
+    return -nn.functional.cross_entropy(logits.transpose(1, 2), tokens, ignore_index=pad, reduction="none")

@@ -6,6 +6,7 @@ Counting, uniform sampling and legality are all one backward dynamic program ove
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,17 +35,20 @@ class Automaton:
 
 
 class AutomatonTask(Task):
-    """A task given by `vocabulary`, `max_length` and `build_automaton`."""
+    """A task given by `symbols`, `max_length` and `build_automaton`."""
+
+    symbols: ClassVar[tuple[str, ...]]
 
     @abstractmethod
-    def build_automaton(self) -> Automaton: ...
+    def build_automaton(self) -> Automaton:
+        """The verdict as a table. With `ended` states, EOS is the last of its symbols."""
 
     @property
-    @abstractmethod
-    def symbols(self) -> tuple[str, ...]: ...
+    def vocabulary(self) -> Vocabulary:
+        return self._vocabulary
 
     @cached_property
-    def vocabulary(self) -> Vocabulary:
+    def _vocabulary(self) -> Vocabulary:
         return Vocabulary(self.symbols, variable_length=bool(self._automaton.ended.any()))
 
     @cached_property
@@ -132,7 +136,7 @@ class AutomatonTask(Task):
     def is_correct(self, tokens: Tokens) -> NDArray[np.bool_]:
         if tokens.shape[1:] != (self.max_length,):
             raise FormulaError(f"tokens must be (n, {self.max_length}), got shape {tokens.shape}")
-        if tokens.size and not (0 <= tokens.min() and tokens.max() <= self.vocabulary.pad):
+        if tokens.size and not (tokens.min() >= 0 and tokens.max() <= self.vocabulary.pad):
             raise FormulaError(f"tokens must be ids from 0 to {self.vocabulary.pad} (PAD)")
         return self._verdict[self._states(self._table, tokens)]
 

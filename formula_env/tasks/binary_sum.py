@@ -1,6 +1,7 @@
 """Binary sequences whose halves have equal sums: the thesis' formula (chapter 1)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,7 +16,7 @@ class BinarySum(AutomatonTask):
     length: int = 8
     """Symbols of a formula: even, 2 to 64."""
 
-    symbols = ("0", "1")
+    symbols: ClassVar[tuple[str, ...]] = ("0", "1")
 
     def __post_init__(self) -> None:
         if self.length % 2 or not 2 <= self.length <= 64:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import product
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,7 +19,7 @@ class SignedEquation(AutomatonTask):
     length: int = 15
     """Symbols of a formula: odd, 3 to 63."""
 
-    symbols = ("0", "1", "+", "-", "=")
+    symbols: ClassVar[tuple[str, ...]] = ("0", "1", "+", "-", "=")
 
     def __post_init__(self) -> None:
         if self.length % 2 == 0 or not 3 <= self.length <= 63:
