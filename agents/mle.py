@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from formula_env.adversarial import adam, mle_step, set_lr
+from formula_env.errors import check_above_zero, check_at_least
 from formula_env.networks import LSTMGenerator
 from formula_env.networks.policy import sample
 from formula_env.tasks.base import Task
@@ -29,6 +30,11 @@ class MLEConfig:
     """Of the generator's symbols."""
     hidden_dim: int = 64
     """Of the generator's LSTM."""
+
+    def __post_init__(self) -> None:
+        check_at_least(1, rounds=self.rounds, batch_size=self.batch_size)
+        check_at_least(1, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
+        check_above_zero(learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
 
 
 class MLE:

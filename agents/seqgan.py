@@ -24,6 +24,7 @@ from formula_env.adversarial import (
     move_weights,
     set_lr,
 )
+from formula_env.errors import check_above_zero, check_at_least, check_share
 from formula_env.networks import DiscriminatorName, LSTMGenerator, make_discriminator
 from formula_env.networks.policy import cumulative_probs, inverse_cdf, sample, uniforms
 from formula_env.rewards import DiscriminatorReward
@@ -72,6 +73,20 @@ class SeqGANConfig:
     """Of the generator's symbols."""
     hidden_dim: int = 64
     """Of the generator's LSTM."""
+
+    def __post_init__(self) -> None:
+        check_at_least(0, mle_rounds=self.mle_rounds, discriminator_rounds=self.discriminator_rounds)
+        check_at_least(1, rounds=self.rounds, batch_size=self.batch_size, num_rollouts=self.num_rollouts)
+        check_at_least(1, g_steps=self.g_steps, d_steps=self.d_steps)
+        check_at_least(1, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
+        check_share(rollout_decay=self.rollout_decay, weight_averaging=self.weight_averaging)
+        check_share(final_learning_rate=self.final_learning_rate)
+        check_above_zero(
+            mle_learning_rate=self.mle_learning_rate,
+            generator_learning_rate=self.generator_learning_rate,
+            discriminator_learning_rate=self.discriminator_learning_rate,
+            max_grad_norm=self.max_grad_norm,
+        )
 
 
 class SeqGAN:
@@ -133,15 +148,22 @@ class SeqGAN:
         return _floats(metrics)
 
     def _train_generator(self) -> Metrics:
-        """One REINFORCE update: ∇J = E[Σ_t ∇log π(y_t | y_<t) · Q(y_<t, y_t)], thesis eqs. 7.2 and 7.3."""
+        """One g-step."""
+        loss, reward = self.generator_loss()
+        gradient_step(self.generator, self.generator_optimizer, loss, self.config.max_grad_norm)
+        move_weights(self.averaged_generator, self.generator, self.config.weight_averaging)
+        return {"train/loss": loss.detach(), "train/reward": reward.mean()}
+
+    def generator_loss(self) -> tuple[Tensor, Tensor]:
+        """REINFORCE on a fresh batch, ∇J = E[Σ_t ∇log π(y_t | y_<t) · Q(y_<t, y_t)] (thesis eqs. 7.2, 7.3).
+
+        Returns the loss, whose gradient estimates that of -E[D(Y)], and the rewards D(Y) `(B,)`.
+        """
         fake, reward = self._write_formulae()
         q = torch.from_numpy(self.env.q_values(fake.cpu().numpy())).float().to(self.device)
         written = fake != self.task.vocabulary.pad
         advantage = q - position_means(q, written) if self.config.baseline else q
-        loss = policy_gradient_loss(self.generator.token_log_probs(fake), advantage)
-        gradient_step(self.generator, self.generator_optimizer, loss, self.config.max_grad_norm)
-        move_weights(self.averaged_generator, self.generator, self.config.weight_averaging)
-        return {"train/loss": loss.detach(), "train/reward": reward.mean()}
+        return policy_gradient_loss(self.generator.token_log_probs(fake), advantage), reward
 
     @torch.no_grad()
     def _write_formulae(self) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """What judges a finished formula, and how its verdict is spread over the steps that wrote it."""
 
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from formula_env.adversarial import adam, discriminator_step
-from formula_env.errors import FormulaError
+from formula_env.errors import check_at_least, check_choice
 from formula_env.networks import DiscriminatorName, make_discriminator
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens
@@ -103,8 +103,7 @@ class SelfTrainingDiscriminator(DiscriminatorReward):
         seed: int = 0,
         device: str | torch.device = "cpu",
     ) -> None:
-        if update_every < 1:
-            raise FormulaError(f"update_every must be at least 1 finished formula, got {update_every}")
+        check_at_least(1, update_every=update_every)
         # Own generators: making an environment must not move the user's random numbers.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -146,13 +145,10 @@ class SelfTrainingDiscriminator(DiscriminatorReward):
 
 def make_reward_model(name: RewardModelName, task: Task, **discriminator_options: Any) -> RewardModel:
     """The reward model of this name; the options are those of `SelfTrainingDiscriminator`."""
+    check_choice(get_args(RewardModelName), reward_model=name)
     if name == "discriminator":
         return SelfTrainingDiscriminator(task, **discriminator_options)
-    if name == "exact":
-        return ExactReward(task)
-    if name == "constant":
-        return ConstantReward()
-    raise FormulaError(f"unknown reward_model {name!r}; there are: exact, discriminator, constant")
+    return ExactReward(task) if name == "exact" else ConstantReward()
 
 
 def step_rewards(

@@ -11,8 +11,8 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from formula_env.errors import FormulaError
-from formula_env.networks import DISCRIMINATORS, DiscriminatorName
+from formula_env.errors import FormulaError, check_at_least, check_choice
+from formula_env.networks import DiscriminatorName
 from formula_env.networks.policy import Policy, UniformPolicy
 from formula_env.render import draw_formula, print_formula
 from formula_env.rewards import RewardMode, RewardModel, RewardModelName, make_reward_model, step_rewards
@@ -83,15 +83,11 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         device: str | torch.device = "cpu",
         **task_options: Any,
     ) -> None:
-        _check_choice("observation", observation, get_args(ObservationName))
-        _check_choice("reward_model", reward_model, get_args(RewardModelName))
-        _check_choice("reward_mode", reward_mode, get_args(RewardMode))
-        _check_choice("q_estimator", q_estimator, get_args(QEstimator))
-        _check_choice("discriminator", discriminator, tuple(DISCRIMINATORS))
-        _check_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
-        _check_at_least_one("num_envs", num_envs)
-        _check_at_least_one("num_rollouts", num_rollouts)
-        _check_at_least_one("discriminator_update_every", discriminator_update_every)
+        check_choice(get_args(ObservationName), observation=observation)
+        check_choice(get_args(RewardMode), reward_mode=reward_mode)
+        check_choice(get_args(QEstimator), q_estimator=q_estimator)
+        check_choice((None, *self.metadata["render_modes"]), render_mode=render_mode)
+        check_at_least(1, num_envs=num_envs, num_rollouts=num_rollouts)
         if isinstance(task, Task) and task_options:
             raise FormulaError(f"options {sorted(task_options)} belong to a task's name, not to a Task")
 
@@ -361,13 +357,3 @@ _STATE_ARRAYS = ("_tokens", "_lengths", "_finished", "_q", "_rewards", "_episode
 def _seed_key(seed: int | None) -> int:
     """Where an environment's rollouts get their random numbers from: one draw from Gymnasium's generator."""
     return int(seeding.np_random(seed)[0].integers(2**63))
-
-
-def _check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
-    if value not in choices:
-        raise FormulaError(f"unknown {name} {value!r}; there are: {', '.join(map(str, choices))}")
-
-
-def _check_at_least_one(name: str, value: int) -> None:
-    if value < 1:
-        raise FormulaError(f"{name} must be at least 1, got {value}")

@@ -4,6 +4,7 @@ from typing import Literal
 
 from torch import nn
 
+from formula_env.errors import check_choice
 from formula_env.networks.discriminators import CNNDiscriminator, MLPDiscriminator, RecurrentDiscriminator
 from formula_env.networks.generators import LSTMGenerator
 from formula_env.tasks.base import Task
@@ -18,7 +19,8 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
 
 
 def make_discriminator(name: str, task: Task) -> nn.Module:
-    """The discriminator of this name (a key of `DISCRIMINATORS`) for a task's formulae."""
+    """The discriminator of this name for a task's formulae; raises FormulaError for an unknown one."""
+    check_choice(tuple(DISCRIMINATORS), discriminator=name)
     return DISCRIMINATORS[name](task.vocabulary, task.max_length)
 
 

@@ -1,0 +1,189 @@
+from collections.abc import Callable
+from dataclasses import replace
+from math import log
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from agents.mle import MLE, MLEConfig
+from agents.seqgan import SeqGAN, SeqGANConfig, policy_gradient_loss, position_means
+from formula_env.evaluators import Evaluator
+from formula_env.tasks import make_task
+from formula_env.tasks.base import Task
+from tests.even_ones import EvenOnes
+from tests.helpers import name_of, saved_and_loaded, sharpen
+from tests.oracles import all_sequences
+
+CPU = torch.device("cpu")
+SHORT = SeqGANConfig(rounds=250, mle_rounds=20, discriminator_rounds=20)
+
+
+def gradient(loss: Tensor, seqgan: SeqGAN) -> Tensor:
+    parts = torch.autograd.grad(loss, list(seqgan.generator.parameters()))
+    return torch.cat([part.flatten() for part in parts]).double()
+
+
+def seqgan_with_opinions(task: Task, **settings: object) -> SeqGAN:
+    config = replace(SeqGANConfig(embedding_dim=4, hidden_dim=8, num_rollouts=4), **settings)
+    seqgan = SeqGAN(task, config, 0, CPU)
+    sharpen(seqgan.generator, 2.0)
+    sharpen(seqgan.rollout_generator, 2.0)
+    sharpen(seqgan.discriminator, 3.0)
+    return seqgan
+
+
+def exact_gradient(seqgan: SeqGAN) -> Tensor:
+    """∇(-E[D(Y)]) by listing every sequence."""
+    sequences = all_sequences(seqgan.task)
+    probs = seqgan.generator.log_prob(sequences).exp()
+    return gradient(-(probs * seqgan.env.reward_model.score(sequences)).sum(), seqgan)
+
+
+@pytest.mark.parametrize("task", [make_task("binary-sum", length=4), EvenOnes(4)], ids=name_of)
+@pytest.mark.parametrize("baseline", [False, True])
+@pytest.mark.parametrize("q_estimator", ["monte-carlo", "exact"])
+def test_the_average_gradient_is_the_enumerated_one(task: Task, baseline: bool, q_estimator: str) -> None:
+    seqgan = seqgan_with_opinions(task, batch_size=64, baseline=baseline, q_estimator=q_estimator)
+    expected = exact_gradient(seqgan)
+    estimates = torch.stack([gradient(seqgan.generator_loss()[0], seqgan) for _ in range(250)])
+    mean = estimates.mean(0)
+    # Each formula counts in its own baseline, which shrinks the expectation by 1 - 1/B where all have a symbol.
+    shrunk = 1 - 1 / 64 if baseline else 1.0
+    error = mean - shrunk * expected
+    spread = estimates.std(0) / np.sqrt(len(estimates))
+    used = spread > 0  # symbols that are never read have no gradient
+    assert not expected[~used].any()
+    assert (error / spread)[used].abs().max() < 6
+    assert torch.cosine_similarity(mean, expected, dim=0) > 0.98
+    assert mean.norm() / expected.norm() == pytest.approx(1, abs=0.12)
+
+
+def test_the_baseline_lowers_the_variance() -> None:
+    spreads = {}
+    for baseline in (False, True):
+        seqgan = seqgan_with_opinions(make_task("binary-sum", length=4), baseline=baseline)
+        estimates = torch.stack([gradient(seqgan.generator_loss()[0], seqgan) for _ in range(60)])
+        spreads[baseline] = estimates.var(0).sum()
+    assert spreads[True] < spreads[False] / 2
+
+
+def test_the_loss_by_hand() -> None:
+    log_probs = torch.tensor([[log(0.5), log(0.25)], [log(0.8), 0.0]])
+    advantage = torch.tensor([[1.0, -2.0], [0.5, 9.0]])
+    by_hand = -((log(0.5) - 2 * log(0.25)) + 0.5 * log(0.8)) / 2
+    assert policy_gradient_loss(log_probs, advantage).item() == pytest.approx(by_hand)
+    q = torch.tensor([[0.2, 0.6], [0.4, 0.9]])
+    written = torch.tensor([[True, True], [True, False]])
+    torch.testing.assert_close(position_means(q, written), torch.tensor([[0.3, 0.6]]))
+
+
+def train_shortly(spoil: Callable[[np.ndarray], np.ndarray] | None = None) -> tuple[float, float, float]:
+    """Accuracy and JSD before, accuracy after a short adversarial phase; `spoil` changes Q on its way."""
+    task = make_task("binary-sum")
+    seqgan = SeqGAN(task, SHORT, 0, CPU)
+    if spoil is not None:
+        honest = seqgan.env.q_values
+        seqgan.env.q_values = lambda tokens: spoil(honest(tokens))  # type: ignore[method-assign]
+    training = task.sample(10_000, np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    evaluate = Evaluator(task)
+
+    def real() -> np.ndarray:
+        return training[rng.integers(len(training), size=seqgan.real_per_round)]
+
+    def judge() -> dict[str, float | int | bool]:
+        return evaluate(seqgan.sample(2_000, seed=0), seqgan.log_prob)
+
+    for _ in range(seqgan.pretrain_rounds):
+        seqgan.pretrain(real())
+    start = judge()
+    for _ in range(seqgan.rounds):
+        seqgan.update(real())
+    end = judge()
+    return float(start["accuracy"]), float(end["accuracy"]), float(end["jsd"])
+
+
+def passes(start: float, end: float, jsd: float) -> bool:
+    return start < 0.6 and end > 0.9 and jsd < 0.1
+
+
+def test_it_learns_from_the_discriminator() -> None:
+    assert passes(*train_shortly())
+
+
+def test_it_does_not_learn_from_rewards_shuffled_across_the_batch() -> None:
+    rng = np.random.default_rng(0)
+    assert not passes(*train_shortly(lambda q: rng.permutation(q, axis=0)))
+
+
+@pytest.mark.parametrize("task", [make_task("signed-equation", length=7), EvenOnes(6)], ids=name_of)
+@pytest.mark.parametrize("discriminator", ["mlp", "cnn", "recurrent"])
+def test_a_round_works_on_every_kind_of_task(task: Task, discriminator: str) -> None:
+    config = SeqGANConfig(rounds=2, mle_rounds=1, discriminator_rounds=1, batch_size=8, d_steps=2,
+                          rollout_decay=0.8, discriminator=discriminator)  # type: ignore[arg-type]  # fmt: skip
+    seqgan = SeqGAN(task, config, 0, CPU)
+    before = [p.clone() for p in seqgan.generator.parameters()]
+    for step in (seqgan.pretrain, seqgan.pretrain, seqgan.update, seqgan.update):
+        metrics = step(task.sample(seqgan.real_per_round, np.random.default_rng(0)))
+        assert all(np.isfinite(value) for value in metrics.values())
+    assert {"train/loss", "train/reward", "discriminator/loss", "discriminator/accuracy"} == set(metrics)
+    moved = zip(before, seqgan.generator.parameters(), strict=True)
+    assert all(not torch.equal(old, new) for old, new in moved)
+    assert seqgan.env_steps == 2 * 8 * task.max_length
+
+
+def test_the_rollout_policy_follows_at_its_own_pace() -> None:
+    task = make_task("binary-sum", length=4)
+    for decay in (0.0, 0.8):
+        seqgan = SeqGAN(task, SeqGANConfig(rounds=9, rollout_decay=decay, batch_size=4, d_steps=1), 0, CPU)
+        before = seqgan.rollout_generator.output.weight.detach().clone()
+        seqgan.update(task.sample(4, np.random.default_rng(0)))
+        after = seqgan.generator.output.weight.detach()
+        expected = decay * before + (1 - decay) * after
+        torch.testing.assert_close(seqgan.rollout_generator.output.weight.detach(), expected)
+
+
+@pytest.mark.parametrize("cls", [MLE, SeqGAN])
+def test_a_saved_algorithm_goes_on_alike(cls: type[MLE] | type[SeqGAN]) -> None:
+    task = make_task("binary-sum", length=6)
+    settings = {"rounds": 8, "batch_size": 8}
+    if cls is SeqGAN:
+        settings |= {"mle_rounds": 1, "discriminator_rounds": 1, "d_steps": 2}
+    config = cls.Config(**settings)  # type: ignore[arg-type]
+    one, two = cls(task, config, 0, CPU), cls(task, config, 1, CPU)  # type: ignore[arg-type]
+    real = task.sample(one.real_per_round, np.random.default_rng(0))
+    for _ in range(one.pretrain_rounds):
+        one.pretrain(real)
+    for _ in range(3):
+        one.update(real)
+    two.load_state_dict(saved_and_loaded(one.state_dict()))
+    for _ in range(3):
+        assert one.update(real) == two.update(real)
+    assert np.array_equal(one.log_prob(real), two.log_prob(real))
+    assert np.array_equal(one.sample(9, 3), two.sample(9, 3))
+
+
+def test_evaluating_does_not_change_training() -> None:
+    task = make_task("binary-sum", length=6)
+    config = SeqGANConfig(rounds=4, batch_size=8, d_steps=1)
+    one, two = SeqGAN(task, config, 0, CPU), SeqGAN(task, config, 0, CPU)
+    real = task.sample(8, np.random.default_rng(0))
+    for seed in range(3):
+        one.sample(100, seed)
+        one.log_prob(real)
+        assert one.update(real) == two.update(real)
+
+
+def test_mle_reaches_the_distribution() -> None:
+    task = make_task("binary-sum", length=6)
+    mle = MLE(task, MLEConfig(rounds=400), 0, CPU)
+    training = task.sample(10_000, np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    for _ in range(mle.rounds):
+        mle.update(training[rng.integers(len(training), size=128)])
+    metrics = Evaluator(task)(mle.sample(2_000, 0), mle.log_prob)
+    assert metrics["accuracy"] > 0.98
+    assert metrics["jsd"] < 0.01
+    assert metrics["coverage"] == 1

@@ -1,0 +1,108 @@
+"""Wrong input gets one line, exit code 2, and leaves nothing behind."""
+
+from pathlib import Path
+
+import pytest
+
+from formula_env.experiment.cli import main
+from tests.experiment.commands import TINY_MLE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train seqgan --task.length 7", "length must be an even number from 2 to 64, got 7"),
+        ("train seqgan --task signed-equation --task.length 8", "odd number"),
+        ("train seqgan --task ternary-sum", "unknown task 'ternary-sum'; there are: binary-sum"),
+        ("train leakgan", "unknown algorithm 'leakgan'; there are: mle, seqgan"),
+        ("train", "train needs an algorithm first: mle, seqgan"),
+        ("train seqgan --algo.roundz 3", "Unrecognized options: --algo.roundz"),
+        ("train seqgan --algo.rounds three", "--algo.rounds"),
+        ("train seqgan --algo.discriminator svm", "svm"),
+        ("train seqgan --algo.q-estimator guess", "guess"),
+        ("train seqgan --eval-every 0", "--eval-every must be at least 1"),
+        ("train seqgan --seed -1", "--seed must not be negative"),
+        ("train seqgan --device tpu9", "use cpu"),
+        ("train seqgan --data.size 0", "data.size must be"),
+        ("train seqgan --data.size 71 --data.distinct", "cannot split 70 correct formulae into 71"),
+        ("train mle --algo.batch-size 0", "batch_size must be at least 1, got 0"),
+        ("train mle --algo.rounds 0", "rounds must be at least 1, got 0"),
+        ("train seqgan --algo.num-rollouts 0", "num_rollouts must be at least 1"),
+        ("train seqgan --algo.rollout-decay 1.5", "rollout_decay must be from 0 to 1"),
+        ("train seqgan --algo.mle-learning-rate -1", "mle_learning_rate must be above 0"),
+        ("train seqgan --task.length 40 --algo.q-estimator exact --algo.rounds 1 --algo.mle-rounds 0 "
+         "--algo.discriminator-rounds 0", "exact Q needs more than"),
+        ("resume nowhere", "nowhere is not a run folder"),
+        ("evaluate nowhere", "nowhere is not a run folder"),
+        ("sample nowhere -n 3", "nowhere is not a run folder"),
+        ("sample nowhere -n 0", "-n must be at least 1"),
+        ("sample nowhere --format xml", "xml"),
+        ("resume", "required"),
+        ("list frogs", "frogs"),
+        ("dance", "unknown command 'dance'; there are: train, resume"),
+    ],
+)  # fmt: skip
+def test_one_line_and_exit_code_2(
+    arguments: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1, err
+    assert message in err
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert left == []
+
+
+def one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_output_folders_that_can_not_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = ["train", "mle", *TINY_MLE, "--out"]
+    assert "--out is empty" in one_line([*train, ""], capsys)
+    file = tmp_path / "file"
+    file.touch()
+    assert "cannot make the folder" in one_line([*train, str(file / "run")], capsys)
+    assert "cannot make the folder" in one_line([*train, "/proc/formula-env"], capsys)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious.txt").write_text("keep")
+    assert "is not empty" in one_line([*train, str(tmp_path / "mine")], capsys)
+    assert (tmp_path / "mine" / "precious.txt").read_text() == "keep"
+
+
+def test_an_existing_run_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    assert main(["train", "mle", *TINY_MLE, "--out", str(folder)]) == 0
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    capsys.readouterr()
+    told = one_line(["train", "mle", *TINY_MLE, "--out", str(folder)], capsys)
+    assert f"formula-env resume {folder}" in told
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+
+
+def test_folders_without_a_run_or_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("resume", "evaluate", "sample"):
+        assert "is not a run folder" in one_line([command, str(tmp_path)], capsys)
+    config = tmp_path / "config.yaml"
+    config.write_text("just text")
+    assert "is not a run's configuration" in one_line(["sample", str(tmp_path)], capsys)
+    config.write_text("task: {name: binary-sum, length: [}")
+    assert "is not a run's configuration" in one_line(["sample", str(tmp_path)], capsys)
+    config.write_text("algorithm: mle\ntask: {name: binary-sum}\nalgo: {roundz: 3}\ndata: {}\n")
+    assert "roundz" in one_line(["sample", str(tmp_path)], capsys)
+    config.write_text("algorithm: mle\ntask: {name: binary-sum}\nalgo: {}\ndata: {}\n")
+    assert "holds no checkpoint" in one_line(["sample", str(tmp_path)], capsys)
+
+
+def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "formula-env COMMAND" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "seqgan", "--help"])
+    assert stop.value.code == 0
+    assert "--algo.num-rollouts" in capsys.readouterr().out

@@ -1,0 +1,254 @@
+"""Whole runs through the command line: what they leave behind, and that they survive being stopped."""
+
+import json
+import random
+import re
+import resource
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from formula_env.errors import FormulaError
+from formula_env.experiment.checkpoint import checkpoints, load_checkpoint
+from formula_env.experiment.cli import main
+from tests.experiment.commands import TINY_MLE, TINY_SEQGAN, rows_without_time, run, start
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny SeqGAN run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    code, out, err = run("train", "seqgan", *TINY_SEQGAN, "--out", folder)
+    assert code == 0, err
+    assert "random sampler" in out
+    return folder
+
+
+def same_state(one: Any, two: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, two)
+    if isinstance(one, dict):
+        return set(one) == set(two) and all(same_state(one[k], two[k]) for k in one if k != "seconds")
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(same_state, one, two))
+    return one == two
+
+
+def assert_same_run(one: Path, two: Path) -> None:
+    """Equal metrics to the last digit, weights, optimisers and random states to the last bit, and samples."""
+    assert rows_without_time(one) == rows_without_time(two)
+    assert checkpoints(one)[-1].name == checkpoints(two)[-1].name
+    assert same_state(load_checkpoint(one), load_checkpoint(two))
+    for name in ("samples.txt", "distribution.csv"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in (one, two)]
+    for summary in summaries:
+        del summary["seconds"]
+    assert summaries[0] == summaries[1]
+
+
+def test_a_run_leaves_all_that_was_promised(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    metrics = {"accuracy", "jsd", "jsd_exact", "coverage", "uniqueness", "novelty", "num_correct"}
+    assert metrics | {"algorithm", "task", "seed", "rounds", "seconds", "start"} <= set(summary)
+    assert metrics <= set(summary["start"])
+    assert summary["random"]["accuracy"] == pytest.approx(20 / 64)
+    rows = rows_without_time(finished)
+    assert [row["round"] for row in rows] == [6, 14, 22, 30, 38, 46]
+    assert [row["phase"] for row in rows] == ["pretraining"] + ["training"] * 5
+    assert rows[-1]["env_steps"] == 40 * 16 * 6
+    assert rows[0]["eval/jsd"] == summary["start"]["jsd"]
+    assert rows[-1]["eval/jsd"] == summary["jsd"]
+    assert len(checkpoints(finished)) == 2
+    assert len((finished / "samples.txt").read_text().splitlines()) == 100
+    config = yaml.safe_load((finished / "config.yaml").read_text())
+    assert config["task"] == {"name": "binary-sum", "length": 6}
+    assert config["algo"]["rounds"] == 40
+    assert config["environment"]["torch"] == torch.__version__
+    for figure in ("training.png", "distribution.png"):
+        assert (finished / "figures" / figure).read_bytes().startswith(b"\x89PNG")
+    assert not list(finished.glob(".*")), "no half-written files"
+
+
+def test_the_same_seed_gives_the_same_run(finished: Path, tmp_path: Path) -> None:
+    assert run("train", "seqgan", *TINY_SEQGAN, "--out", tmp_path / "again")[0] == 0
+    assert_same_run(finished, tmp_path / "again")
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(finished: Path, tmp_path: Path, attempt: int) -> None:
+    folder = tmp_path / "killed"
+    process = start("train", "seqgan", *TINY_SEQGAN, "--out", folder)
+    while not checkpoints(folder):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    time.sleep(random.Random(time.time_ns()).uniform(0, 0.6))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write('{"round": 9999, "phase": "trai')  # a row that a crash cut short
+    code, _, err = run("resume", folder)
+    assert code == 0, err
+    assert_same_run(finished, folder)
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_saves_and_says_how_to_go_on(
+    finished: Path, tmp_path: Path, signum: signal.Signals, code: int
+) -> None:
+    folder = tmp_path / "stopped"
+    process = start("train", "seqgan", *TINY_SEQGAN, "--out", folder)
+    while not checkpoints(folder):
+        time.sleep(0.01)
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert f"formula-env resume {folder}" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert run("resume", folder)[0] == 0
+    assert_same_run(finished, folder)
+
+
+def test_a_finished_run_resumes_to_its_summary(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
+    assert main(["resume", str(finished), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((finished / "summary.json").read_text())
+    assert {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()} == before
+
+
+def test_a_full_disk_is_said_and_spares_the_old_checkpoint(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "full"
+    process = start("train", "seqgan", *TINY_SEQGAN, "--out", folder)
+    while not checkpoints(folder):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    before = {p: p.read_bytes() for p in checkpoints(folder)}
+
+    def no_room() -> None:  # the kernel refuses to let any file grow beyond this
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    code, _, err = run("resume", folder, preexec_fn=no_room)
+    assert code == 2
+    assert re.search(r"cannot write .*checkpoint-\d+\.pt: File too large; .* intact", err)
+    assert "Traceback" not in err
+    assert {p: p.read_bytes() for p in checkpoints(folder)} == before
+    assert not list(folder.glob(".*"))
+    assert run("resume", folder)[0] == 0
+    assert_same_run(finished, folder)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "nan"
+    command = ["train", "seqgan", *TINY_SEQGAN, "--algo.generator-learning-rate", "1e38", "--out", str(folder)]
+    assert main(command) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(r"became (nan|inf|-inf) in round \d+; the last good checkpoint is .*checkpoint-", told)
+    for value in load_checkpoint(folder)["algorithm"]["generator"].values():
+        assert torch.isfinite(value).all()
+
+
+def test_samples_are_formulae_and_nothing_else(finished: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", str(finished), "-n", "7"]) == 0
+    out, err = capfd.readouterr()
+    assert re.fullmatch(r"([01]{6}\n){7}", out)
+    assert err == ""
+    assert main(["sample", str(finished), "-n", "12", "--unique", "--correct", "--format", "jsonl"]) == 0
+    rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert len({row["formula"] for row in rows}) == len(rows) == 12
+    assert all(row["correct"] for row in rows)
+    assert main(["sample", str(finished), "-n", "3", "--format", "csv"]) == 0
+    assert capfd.readouterr().out.startswith("formula,correct,novel\n")
+    assert main(["sample", str(finished), "-n", "2", "--format", "sympy"]) == 0
+    assert re.fullmatch(r"(Eq\([01+]+, [01+]+\)\n){2}", capfd.readouterr().out)
+    assert main(["sample", str(finished), "-n", "2", "--format", "latex"]) == 0
+    assert re.fullmatch(r"([01]{3}\\,[01]{3}\n){2}", capfd.readouterr().out)
+    assert main(["sample", str(finished), "-n", "21", "--unique", "--correct"]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "only 20 such formulae" in err
+
+
+def test_novel_samples_are_not_in_the_training_set(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "half"
+    assert main(["train", "mle", *TINY_MLE, "--data.size", "0.5", "--out", str(folder)]) == 0
+    capfd.readouterr()
+    assert main(["sample", str(folder), "-n", "10", "--novel", "--unique"]) == 0
+    novel = set(capfd.readouterr().out.split())
+    assert main(["sample", str(folder), "-n", "10", "--correct", "--unique", "--format", "jsonl"]) == 0
+    rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert len(novel) == 10
+    assert not novel & {row["formula"] for row in rows if not row["novel"]}
+
+
+def test_evaluate_judges_the_newest_weights(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(finished), "--json", "--samples", "400"]) == 0
+    metrics = json.loads(capsys.readouterr().out)
+    summary = json.loads((finished / "summary.json").read_text())
+    assert metrics["jsd"] == summary["jsd"]
+    assert metrics["accuracy"] == summary["accuracy"]
+    assert main(["evaluate", str(finished)]) == 0
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_list_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "tasks", "--json"]) == 0
+    assert {"binary-sum", "signed-equation"} <= {t["name"] for t in json.loads(capsys.readouterr().out)}
+    assert main(["list", "algorithms"]) == 0
+    assert "seqgan" in capsys.readouterr().out
+
+
+class Payload:
+    """What a hostile file would run when unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.target,)
+
+
+@pytest.mark.parametrize("kind", ["truncated", "empty", "foreign", "hostile", "text"])
+def test_bad_checkpoints_are_refused_in_one_line(
+    finished: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    (folder / "config.yaml").write_bytes((finished / "config.yaml").read_bytes())
+    path, victim = folder / "checkpoint-00000046.pt", tmp_path / "executed"
+    if kind == "truncated":
+        path.write_bytes(checkpoints(finished)[-1].read_bytes()[:5_000])
+    elif kind == "empty":
+        path.touch()
+    elif kind == "foreign":
+        torch.save({"model": torch.zeros(3)}, path)
+    elif kind == "hostile":
+        torch.save({"format": "formula-env checkpoint 1", "algorithm": Payload(victim)}, path)
+    else:
+        path.write_text("not a checkpoint at all")
+    for command in ("resume", "evaluate", "sample"):
+        assert main([command, str(folder)]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert len(err.splitlines()) == 1
+        assert str(path) in err
+    assert not victim.exists()
+    with pytest.raises(FormulaError):
+        load_checkpoint(folder)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    text = (finished / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("hidden_dim: 64", "hidden_dim: 32"))
+    (folder / "checkpoint-00000046.pt").write_bytes(checkpoints(finished)[-1].read_bytes())
+    assert main(["sample", str(folder)]) == 2
+    assert "does not fit its config.yaml" in capsys.readouterr().err

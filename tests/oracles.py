@@ -1,0 +1,61 @@
+"""Second, plainer ways to compute what the project computes. Slow and obvious on purpose."""
+
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from formula_env.networks import LSTMGenerator
+from formula_env.rollouts import Score
+from formula_env.tasks.base import Task
+from formula_env.vocabulary import Vocabulary
+
+
+def all_sequences(task: Task) -> Tensor:
+    """Every sequence `(n, T)` the generator can emit; with EOS, what ends early is filled with PAD."""
+    vocabulary = task.vocabulary
+    if vocabulary.eos is None:
+        return torch.tensor(list(product(range(vocabulary.size), repeat=task.max_length)))
+    others = range(vocabulary.eos)
+    rows = [list(row) for row in product(others, repeat=task.max_length)]
+    for written in range(task.max_length):
+        tail = [vocabulary.eos] + [vocabulary.pad] * (task.max_length - written - 1)
+        rows += [[*row, *tail] for row in product(others, repeat=written)]
+    return torch.tensor(rows)
+
+
+def brute_force_q(generator: LSTMGenerator, score: Score, task: Task, prefix: Tensor) -> float:
+    """E[score] of the completions of one prefix `(t,)`, by listing every sequence there is."""
+    sequences = all_sequences(task)
+    sequences = sequences[(sequences[:, : len(prefix)] == prefix).all(dim=1)]
+    with torch.no_grad():
+        weights = torch.softmax(generator.log_prob(sequences).double(), dim=0)
+        return float((weights * score(sequences).double()).sum())
+
+
+def plain_loop_q(
+    generator: LSTMGenerator, score: Score, vocabulary: Vocabulary, tokens: Tensor, num_rollouts: int
+) -> Tensor:
+    """Monte-Carlo Q `(B, T)` as public SeqGANs compute it: a loop over positions, rollouts and symbols."""
+    batch_size, length = tokens.shape
+    q = torch.zeros(batch_size, length, dtype=torch.float64)
+    with torch.no_grad():
+        for t in range(1, length + 1):
+            for _ in range(num_rollouts if t < length else 1):
+                completed = _complete(generator, vocabulary, tokens, t)
+                q[:, t - 1] += score(completed).double()
+            if t < length:
+                q[:, t - 1] /= num_rollouts
+    return q
+
+
+def _complete(generator: LSTMGenerator, vocabulary: Vocabulary, tokens: Tensor, t: int) -> Tensor:
+    state = generator.start(len(tokens))
+    symbols = torch.full((len(tokens),), vocabulary.bos)
+    written = []
+    for position in range(tokens.shape[1]):
+        logits, state = generator.step(symbols, state)
+        drawn = torch.multinomial(torch.softmax(logits, dim=1), 1).squeeze(1)
+        symbols = tokens[:, position] if position < t else drawn
+        written.append(symbols)
+    return torch.stack(written, dim=1)

@@ -1,0 +1,58 @@
+from math import log
+
+import pytest
+import torch
+
+from formula_env.adversarial import adam, discriminator_loss, discriminator_step, mle_step, move_weights
+from formula_env.networks import DISCRIMINATORS, LSTMGenerator, make_discriminator
+from formula_env.networks.policy import sample
+from formula_env.tasks import make_task
+
+TASK = make_task("binary-sum")
+
+
+def test_discriminator_loss_by_hand() -> None:
+    real, fake = torch.tensor([0.0, 2.0]), torch.tensor([-1.0])
+    d = torch.sigmoid
+    by_hand = -(d(real).log().mean() + (1 - d(fake)).log().mean()) / 2
+    torch.testing.assert_close(discriminator_loss(real, fake), by_hand)
+    assert discriminator_loss(torch.zeros(3), torch.zeros(2)).item() == pytest.approx(log(2))
+
+
+def test_its_gradient_against_finite_differences() -> None:
+    logits = torch.randn(4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: discriminator_loss(x[:3], x[3:]), (logits,))
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_every_discriminator_learns_the_checker(name: str) -> None:
+    """Correct formulae against incorrect ones: it must come to tell all 256 apart."""
+    every = torch.cartesian_prod(*[torch.arange(2)] * 8)
+    correct = torch.from_numpy(TASK.is_correct(every.numpy()))
+    discriminator = make_discriminator(name, TASK)
+    optimizer = adam(discriminator.parameters(), 3e-3)
+    steps = [discriminator_step(discriminator, optimizer, every[correct], every[~correct]) for _ in range(250)]
+    assert steps[0]["discriminator/loss"] > 0.6
+    assert steps[-1]["discriminator/accuracy"] > 0.97
+    with torch.no_grad():
+        assert ((discriminator(every) > 0) == correct).float().mean() > 0.97
+
+
+def test_mle_steps_raise_the_likelihood_of_what_they_see() -> None:
+    generator = LSTMGenerator(TASK.vocabulary)
+    optimizer = adam(generator.parameters(), 1e-2)
+    real = torch.from_numpy(TASK.enumerate())
+    losses = [float(mle_step(generator, optimizer, real, 5.0)["train/nll"]) for _ in range(150)]
+    assert losses[0] == pytest.approx(8 * log(2), abs=0.2)
+    assert log(70) <= losses[-1] < log(70) + 0.15
+    drawn = sample(generator, TASK.vocabulary, 8, 2_000, torch.Generator().manual_seed(0)).numpy()
+    assert TASK.is_correct(drawn).mean() > 0.8
+
+
+def test_move_weights_is_the_moving_average() -> None:
+    old, new = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    expected = 0.8 * old.weight.detach() + 0.2 * new.weight.detach()
+    move_weights(old, new, decay=0.8)
+    torch.testing.assert_close(old.weight.detach(), expected)
+    move_weights(old, new, decay=0.0)
+    assert torch.equal(old.weight, new.weight)

@@ -1,0 +1,367 @@
+import warnings
+from itertools import pairwise
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+import formula_env
+from formula_env import FormulaEnv, FormulaVectorEnv
+from formula_env.adversarial import adam, discriminator_step
+from formula_env.errors import FormulaError
+from formula_env.rewards import DiscriminatorReward, SelfTrainingDiscriminator
+from formula_env.tasks import make_task
+from formula_env.tasks.base import Task
+from formula_env.vector_env import transition
+from formula_env.vocabulary import Vocabulary
+from tests.even_ones import EvenOnes
+from tests.helpers import name_of, opinionated_pair, saved_and_loaded, small_tasks
+
+IDS = ["formula_env:Formula/BinarySum-v0", "formula_env:Formula/SignedEquation-v0"]
+REWARDS = ["exact", "discriminator", "constant"]
+MODES: list[Any] = ["difference", "terminal", "q"]
+
+
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("reward_model", REWARDS)
+@pytest.mark.parametrize("observation", ["one-hot", "tokens"])
+def test_check_env_passes_without_a_warning(env_id: str, reward_model: str, observation: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = gym.make(env_id, reward_model=reward_model, observation=observation)
+        check_env(env.unwrapped)
+    assert env.spec is not None
+    assert EnvSpec.from_json(env.spec.to_json()).id == env.spec.id
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_make_vec_gives_the_native_vector_env(env_id: str) -> None:
+    env = gym.make_vec(env_id, num_envs=3)
+    assert isinstance(env.unwrapped, FormulaVectorEnv)
+    assert env.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
+    gym.wrappers.vector.RecordEpisodeStatistics(env).reset(seed=0)
+
+
+def test_the_transition_by_hand() -> None:
+    vocabulary = Vocabulary(("0", "1"), variable_length=True)
+    tokens = np.array([[3, 3, 3], [1, 3, 3], [1, 0, 3]])
+    new, lengths, finished = transition(vocabulary, tokens, np.array([0, 1, 2]), np.array([1, 2, 0]))
+    assert new.tolist() == [[1, 3, 3], [1, 2, 3], [1, 0, 0]]
+    assert lengths.tolist() == [1, 2, 3]
+    assert finished.tolist() == [False, True, True]
+    assert tokens[0, 0] == 3, "the input is left alone"
+
+
+def assert_same(one: object, two: object, where: str = "") -> None:
+    """Equal in value, type and structure."""
+    if isinstance(one, tuple):
+        assert isinstance(two, tuple)
+        one, two = dict(enumerate(one)), dict(enumerate(two))
+    if isinstance(one, dict):
+        assert isinstance(two, dict)
+        assert set(one) == set(two), where
+        for key in one:
+            assert_same(one[key], two[key], f"{where}.{key}")
+    elif isinstance(one, np.ndarray):
+        assert isinstance(two, np.ndarray)
+        assert (one.shape, one.dtype) == (two.shape, two.dtype), where
+        if one.dtype == object:
+            for a, b in zip(one, two, strict=True):
+                assert_same(a, b, where)
+        elif np.issubdtype(one.dtype, np.floating):
+            np.testing.assert_allclose(one, two, atol=2e-6, rtol=0, err_msg=where)
+        else:
+            np.testing.assert_array_equal(one, two, err_msg=where)
+    else:
+        assert one == two, where
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("reward_mode", MODES)
+@pytest.mark.parametrize("reward_model", ["exact", "injected", "constant"])
+@pytest.mark.parametrize("task", small_tasks(), ids=name_of)
+def test_the_vector_env_is_its_single_envs(
+    task: Task, reward_model: str, reward_mode: str, mode: AutoresetMode
+) -> None:
+    """Every field of every step, Monte-Carlo rewards included."""
+    generator, reward = opinionated_pair(task)
+    options = {"reward_mode": reward_mode, "num_rollouts": 3}
+    if reward_model != "injected":
+        options["reward_model"] = reward_model
+    native = FormulaVectorEnv(task, num_envs=3, autoreset_mode=mode, **options)
+    singles = SyncVectorEnv([lambda: FormulaEnv(task, **options) for _ in range(3)], autoreset_mode=mode)
+    for env in (native, *singles.envs):
+        assert isinstance(env, FormulaEnv | FormulaVectorEnv)
+        if reward_model == "injected":
+            env.set_reward_model(reward)
+            env.set_rollout_policy(generator)
+    assert native.observation_space == singles.observation_space
+    assert native.action_space == singles.action_space
+    rng = np.random.default_rng(0)
+    assert_same(native.reset(seed=5), singles.reset(seed=5))
+    for _ in range(4 * task.max_length):
+        actions = rng.integers(task.vocabulary.size, size=3)
+        ours, theirs = native.step(actions), singles.step(actions)
+        assert_same(ours, theirs)
+        done = ours[2]
+        if mode == AutoresetMode.DISABLED and done.any():
+            assert_same(native.reset(options={"reset_mask": done}), singles.reset(options={"reset_mask": done}))
+
+
+def finish(env: VectorEnv, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Episodes of random symbols until all are finished: tokens and rewards `(B, T)`."""
+    assert isinstance(env, FormulaVectorEnv)
+    rewards = []
+    finished = np.zeros(env.num_envs, dtype=bool)
+    tokens = np.empty(0)
+    while not finished.all():
+        actions = rng.integers(env.task.vocabulary.size, size=env.num_envs)
+        tokens, reward, finished, _, _ = env.step(actions)
+        rewards.append(reward)
+    return tokens, np.stack(rewards, axis=1)
+
+
+@pytest.mark.parametrize("task", small_tasks(), ids=name_of)
+@pytest.mark.parametrize("q_estimator", ["monte-carlo", "exact"])
+def test_difference_rewards_add_up_although_the_discriminator_moves(task: Task, q_estimator: Any) -> None:
+    """Σ_t r_t = D(Y) - Q_0 with D as it was when each of the two was asked, updated between any two steps."""
+    generator, reward = opinionated_pair(task)
+    optimizer = adam(reward.discriminator.parameters(), 1e-2)
+    env = FormulaVectorEnv(
+        task, num_envs=6, reward_mode="difference", q_estimator=q_estimator,
+        autoreset_mode="Disabled", observation="tokens",
+    )  # fmt: skip
+    env.set_reward_model(reward)
+    env.set_rollout_policy(generator)
+    env.reset(seed=0)
+    q_0 = env._q.copy()
+    rng = np.random.default_rng(1)
+    total, finished, final = np.zeros(6), np.zeros(6, dtype=bool), np.zeros(6)
+    while not finished.all():
+        before = finished
+        tokens, rewards, finished, _, _ = env.step(rng.integers(task.vocabulary.size, size=6))
+        total += rewards
+        now = finished & ~before
+        assert isinstance(tokens, np.ndarray)
+        formulae = torch.from_numpy(tokens)
+        final[now] = reward.score(formulae[torch.from_numpy(now)]).numpy()
+        assert (rewards[before] == 0).all(), "a finished formula earns nothing more"
+        real = torch.from_numpy(task.sample(16, rng))
+        discriminator_step(reward.discriminator, optimizer, real, formulae)
+    np.testing.assert_allclose(total, final - q_0, atol=1e-8)
+
+
+@pytest.mark.parametrize("task", small_tasks(), ids=name_of)
+@pytest.mark.parametrize("q_estimator", ["monte-carlo", "exact"])
+def test_q_values_are_what_reward_mode_q_hands_out(task: Task, q_estimator: Any) -> None:
+    generator, reward = opinionated_pair(task)
+    env = FormulaVectorEnv(
+        task, num_envs=7, reward_mode="q", q_estimator=q_estimator, autoreset_mode="Disabled",
+        observation="tokens",
+    )  # fmt: skip
+    env.set_reward_model(reward)
+    env.set_rollout_policy(generator)
+    for seed in range(3):
+        env.reset(seed=seed)
+        tokens, rewards = finish(env, np.random.default_rng(seed))
+        q = env.q_values(tokens)
+        written = (tokens != task.vocabulary.pad)[:, : rewards.shape[1]]
+        np.testing.assert_allclose(q[:, : rewards.shape[1]][written], rewards[written], atol=2e-6)
+        np.testing.assert_allclose(q[:, -1], reward.score(torch.from_numpy(tokens)), atol=2e-6)
+
+
+def test_the_three_reward_modes_tell_the_same_story() -> None:
+    task = make_task("binary-sum", length=6)
+    generator, reward = opinionated_pair(task)
+    rewards = {}
+    for mode in MODES:
+        env = FormulaVectorEnv(task, num_envs=5, reward_mode=mode, autoreset_mode="Disabled")
+        env.set_reward_model(reward)
+        env.set_rollout_policy(generator)
+        env.reset(seed=2)
+        q_0 = env._q.copy()
+        rewards[mode] = finish(env, np.random.default_rng(0))[1]
+        if mode == "difference":
+            rewards["q_0"] = q_0[:, None]
+    q, difference, terminal = rewards["q"], rewards["difference"], rewards["terminal"]
+    np.testing.assert_allclose(np.diff(np.hstack([rewards["q_0"], q])), difference)
+    np.testing.assert_allclose(terminal[:, -1], q[:, -1])
+    assert (terminal[:, :-1] == 0).all()
+
+
+def test_seeds_decide_everything_and_episodes_differ() -> None:
+    def rewards(seed: int) -> list[np.ndarray]:
+        env = FormulaVectorEnv("binary-sum", num_envs=4, autoreset_mode="Disabled", num_rollouts=2)
+        env.reset(seed=seed)
+        episodes = []
+        for _ in range(3):
+            episodes.append(finish(env, np.random.default_rng(0))[1])
+            env.reset()
+        return episodes
+
+    for one, two in zip(rewards(0), rewards(0), strict=True):
+        assert np.array_equal(one, two)
+    assert not np.array_equal(rewards(0)[0], rewards(1)[0])
+    assert all(not np.array_equal(a, b) for a, b in pairwise(rewards(0)))
+
+
+def test_observations_hold_the_prefix_and_are_not_shared() -> None:
+    env = FormulaVectorEnv("signed-equation", num_envs=2, length=5)
+    tokens = FormulaVectorEnv("signed-equation", num_envs=2, length=5, observation="tokens")
+    first, _ = env.reset(seed=0)
+    tokens.reset(seed=0)
+    assert not first.any()
+    second, *_ = env.step(np.array([1, 0]))
+    ids, *_ = tokens.step(np.array([1, 0]))
+    assert np.flatnonzero(second[0]).tolist() == [1]
+    assert np.flatnonzero(second[1]).tolist() == [0]
+    assert ids.tolist() == [[1, 5, 5, 5, 5], [0, 5, 5, 5, 5]]
+    second[:] = 9
+    assert env.step(np.array([2, 2]))[0].max() == 1
+    assert not first.any()
+
+
+def test_masks_follow_the_grammar_and_info_tells_the_verdict() -> None:
+    env = gym.make(IDS[1], length=5)
+    inner = env.unwrapped
+    assert isinstance(inner, FormulaEnv)
+    _, info = env.reset(seed=0)
+    terminated = truncated = None
+    for symbol in "1+0=1":
+        action = inner.task.vocabulary.symbols.index(symbol)
+        assert info["action_mask"].dtype == np.int8
+        assert info["action_mask"][action] == 1
+        assert np.array_equal(inner.action_masks(), info["action_mask"].astype(bool))
+        _, _, terminated, truncated, info = env.step(np.int64(action))
+    assert terminated is True
+    assert truncated is False
+    assert info["formula"] == "1+0=1"
+    assert info["is_correct"] is True
+    env.reset()
+    for action in (0, 0, 0, 0, 0):  # illegal symbols may be chosen; the formula is then incorrect
+        *_, info = env.step(np.int64(action))
+    assert info["is_correct"] is False
+
+
+def test_an_early_end_is_terminated_too() -> None:
+    env = FormulaEnv(EvenOnes(5), reward_mode="terminal")
+    env.reset(seed=0)
+    for action, end in ((1, False), (1, False), (2, True)):
+        _, reward, terminated, _, info = env.step(action)
+        assert terminated is end
+    assert reward == 1
+    assert info["formula"] == "11"
+    with pytest.raises(gym.error.ResetNeeded):
+        FormulaEnv(EvenOnes(5)).step(0)
+
+
+def test_the_self_training_discriminator_learns_from_finished_formulae() -> None:
+    env = FormulaVectorEnv("binary-sum", num_envs=8, reward_model="discriminator", discriminator_update_every=16)
+    model = env.reward_model
+    assert isinstance(model, SelfTrainingDiscriminator)
+    env.reset(seed=0)
+    rng = np.random.default_rng(0)
+    for _ in range(9 * 20 - 1):
+        env.step(rng.integers(2, size=8))
+    assert model.num_updates == 20 * 8 // 16
+    correct = torch.from_numpy(env.task.sample(500, rng))
+    wrong = torch.from_numpy(rng.integers(2, size=(500, 8)))
+    before = float(model.score(correct).mean() - model.score(wrong).mean())
+    for _ in range(9 * 300):
+        env.step(rng.integers(2, size=8))
+    assert model.score(correct).mean() - model.score(wrong).mean() > before + 0.2
+
+
+def test_a_saved_environment_goes_on_alike() -> None:
+    def make() -> FormulaVectorEnv:
+        return FormulaVectorEnv(
+            "binary-sum", num_envs=4, reward_model="discriminator", discriminator_update_every=8
+        )
+
+    rng = np.random.default_rng(0)
+    actions = rng.integers(2, size=(60, 4))
+    env = make()
+    env.reset(seed=3)
+    for action in actions[:30]:
+        env.step(action)
+    copy = make()
+    copy.load_state_dict(saved_and_loaded(env.state_dict()))
+    for action in actions[30:]:
+        assert_same(env.step(action), copy.step(action))
+
+
+def test_making_an_environment_leaves_global_random_numbers_alone() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    FormulaEnv(reward_model="discriminator").reset(seed=0)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_dropout_never_reaches_the_reward() -> None:
+    network = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Flatten(0), torch.nn.Identity())
+    network.train()
+    reward = DiscriminatorReward(network)
+    tokens = torch.ones(100, 1)
+    assert reward.score(tokens).unique().numel() == 1
+    assert network.training
+
+
+def test_rendering(capsys: pytest.CaptureFixture[str]) -> None:
+    env = FormulaEnv(render_mode="ansi")
+    env.reset(seed=0)
+    env.step(1)
+    assert env.render().startswith("1_______  return ")
+    for action in (0, 0, 0, 1, 0, 0, 0):
+        env.step(action)
+    assert env.render().endswith("correct")
+    picture = FormulaEnv(render_mode="rgb_array")
+    picture.reset(seed=0)
+    blank = picture.render()
+    picture.step(1)
+    frame = picture.render()
+    assert frame.dtype == np.uint8
+    assert frame.shape == blank.shape
+    assert frame.shape[2] == 3
+    assert (frame != blank).any()
+    assert capsys.readouterr().out == ""
+    FormulaEnv(render_mode="human").reset(seed=0)
+    assert capsys.readouterr().out == "________  return 0.000\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "ternary"}, "unknown task 'ternary'"),
+        ({"length": 7}, "even number"),
+        ({"size": 7}, "no option 'size'"),
+        ({"reward_mode": "shaped"}, "unknown reward_mode 'shaped'; there are: difference, terminal, q"),
+        ({"reward_model": "oracle"}, "unknown reward_model"),
+        ({"observation": "text"}, "unknown observation"),
+        ({"q_estimator": "guess"}, "unknown q_estimator"),
+        ({"discriminator": "svm"}, "unknown discriminator"),
+        ({"render_mode": "video"}, "unknown render_mode"),
+        ({"num_rollouts": 0}, "num_rollouts must be at least 1"),
+        ({"discriminator_update_every": 0}, "at least 1"),
+    ],
+)
+def test_impossible_environments_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(FormulaError, match=message):
+        FormulaEnv(**options)
+
+
+@pytest.mark.parametrize("actions", [[0, 2], [-1, 0], [0], [0.5, 0.5]])
+def test_impossible_actions_are_refused(actions: list[float]) -> None:
+    env = FormulaVectorEnv("binary-sum", num_envs=2)
+    env.reset(seed=0)
+    with pytest.raises(FormulaError, match="actions must be"):
+        env.step(np.array(actions))
+
+
+def test_public_names() -> None:
+    assert all(hasattr(formula_env, name) for name in formula_env.__all__)

@@ -1,0 +1,103 @@
+from math import log
+
+import numpy as np
+import pytest
+
+from formula_env.evaluators import Evaluator, exact_jsd, jsd_floor, sampled_jsd
+from formula_env.tasks import make_task
+
+BINARY = make_task("binary-sum")
+TINY = make_task("binary-sum", length=2)  # correct: 00 and 11
+
+
+def test_hand_arithmetic_on_a_sample() -> None:
+    """Four formulae of which 00 twice, 11 once, 01 once; only 11 is new."""
+    evaluate = Evaluator(TINY, TINY.encode(["00", "00"]))
+    metrics = evaluate(TINY.encode(["00", "11", "00", "01"]))
+    assert metrics["accuracy"] == 3 / 4
+    assert metrics["coverage"] == 1
+    assert metrics["num_correct"] == 2
+    assert metrics["uniqueness"] == 3 / 4
+    assert metrics["novelty"] == 1 / 4
+    assert metrics["jsd_exact"] is False
+    # p = (1/2, 1/4, 1/4 elsewhere), q = (1/2, 1/2, 0), m = (1/2, 3/8, 1/8)
+    p_term = 0 + 1 / 4 * log((1 / 4) / (3 / 8)) + 1 / 4 * log((1 / 4) / (1 / 8))
+    q_term = 0 + 1 / 2 * log((1 / 2) / (3 / 8))
+    assert metrics["jsd"] == pytest.approx((p_term + q_term) / 2)
+
+
+def test_hand_arithmetic_on_probabilities() -> None:
+    probs = {"00": 0.5, "11": 0.2, "01": 0.2, "10": 0.1}
+    evaluate = Evaluator(TINY, TINY.encode(["00"]))
+    metrics = evaluate(
+        TINY.encode(["00", "01"]), lambda tokens: np.log([probs[text] for text in TINY.decode(tokens)])
+    )
+    assert metrics["accuracy"] == pytest.approx(0.7)
+    assert metrics["novelty"] == pytest.approx(0.2)
+    assert metrics["nll"] == pytest.approx(-(log(0.5) + log(0.2)) / 2)
+    assert metrics["entropy"] == pytest.approx(-(log(0.5) + log(0.2)) / 2)
+    assert metrics["coverage"] == 1 / 2
+    assert metrics["jsd_exact"] is True
+    assert "jsd_floor" not in metrics
+    p, q, m = np.array([0.5, 0.2, 0.2, 0.1]), np.array([0.5, 0.5, 0, 0]), np.array([0.5, 0.35, 0.1, 0.05])
+    kl = [np.sum(x[x > 0] * np.log(x[x > 0] / m[x > 0])) for x in (p, q)]
+    assert metrics["jsd"] == pytest.approx(sum(kl) / 2)
+
+
+def test_exact_jsd_needs_only_the_correct_set() -> None:
+    """Against the definition over all 256 sequences, for a random distribution."""
+    p = np.random.default_rng(0).dirichlet(np.full(256, 0.3))
+    q = np.where(np.arange(256) < 70, 1 / 70, 0)
+    m = (p + q) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(p > 0, p * np.log(p / m), 0) + np.where(q > 0, q * np.log(q / m), 0)
+    assert exact_jsd(np.log(p[:70])) == pytest.approx(terms.sum() / 2)
+
+
+def test_extremes_of_the_jsd() -> None:
+    assert exact_jsd(np.full(70, -log(70))) == pytest.approx(0, abs=1e-12)
+    assert exact_jsd(np.full(70, -np.inf)) == pytest.approx(log(2))
+    assert exact_jsd(np.log(np.full(70, 0.97 / 70))) == pytest.approx(0.0105, abs=1e-4)  # spec: 3 % incorrect
+    assert sampled_jsd(np.array([], dtype=np.int64), 10, 70) == pytest.approx(log(2))
+
+
+def test_the_sampling_floor() -> None:
+    """Spec values, and a simulation of the perfect sampler that the formula stands for."""
+    assert jsd_floor(10_000, 70) == pytest.approx(0.000864, abs=2e-6)
+    assert jsd_floor(10_000, 12_870) == pytest.approx(0.2105, abs=2e-4)
+    rng = np.random.default_rng(0)
+    for n, total in ((10_000, 70), (500, 924)):
+        runs = []
+        for _ in range(200):
+            counts = rng.multinomial(n, np.full(total, 1 / total))
+            runs.append(sampled_jsd(counts[counts > 0], n, total))
+        assert jsd_floor(n, total) == pytest.approx(np.mean(runs), abs=5 * np.std(runs) / np.sqrt(200))
+
+
+def test_a_perfect_sampler_and_a_collapsed_one() -> None:
+    evaluate = Evaluator(BINARY)
+    perfect = evaluate(BINARY.sample(10_000, np.random.default_rng(0)))
+    assert perfect["accuracy"] == perfect["coverage"] == perfect["novelty"] == 1
+    assert perfect["jsd"] == pytest.approx(0.000864, abs=6 * 0.000146)
+    collapsed = evaluate(np.zeros((10_000, 8), dtype=np.int64))
+    assert collapsed["accuracy"] == 1
+    assert collapsed["coverage"] == 1 / 70
+    assert collapsed["uniqueness"] == 1 / 10_000
+    assert collapsed["jsd"] > 0.6
+
+
+def test_what_is_too_large_to_list_gets_a_sampled_jsd_with_its_floor() -> None:
+    task = make_task("binary-sum", length=32)
+    metrics = Evaluator(task)(
+        task.sample(10_000, np.random.default_rng(0)), lambda tokens: np.full(len(tokens), -log(task.count()))
+    )
+    assert metrics["jsd_exact"] is False
+    assert metrics["jsd"] == pytest.approx(metrics["jsd_floor"], abs=1e-4)
+    assert metrics["nll"] == metrics["entropy"] == pytest.approx(log(601_080_390))
+    assert metrics["accuracy"] == 1
+
+
+def test_equal_rows_are_recognised_whatever_their_last_symbols() -> None:
+    """Rows that end in id 0 must not be mistaken for shorter ones."""
+    rows = np.array([[0, 0], [1, 0], [0, 1], [1, 1], [1, 0]])
+    assert Evaluator(TINY)(rows)["uniqueness"] == 4 / 5

@@ -1,0 +1,92 @@
+from math import sqrt
+
+import numpy as np
+import pytest
+import torch
+
+from formula_env.networks import DISCRIMINATORS, make_discriminator
+from formula_env.networks.discriminators import one_hot
+from formula_env.networks.policy import UniformPolicy, inverse_cdf, log_prob, sample
+from formula_env.tasks import make_task
+from formula_env.tasks.base import Task
+from tests.helpers import name_of, opinionated_pair, sharpen, small_tasks
+from tests.oracles import all_sequences
+
+tasks = pytest.mark.parametrize("task", small_tasks(), ids=name_of)
+
+
+@tasks
+def test_probabilities_over_all_sequences_sum_to_one(task: Task) -> None:
+    generator, _ = opinionated_pair(task)
+    with torch.no_grad():
+        total = generator.log_prob(all_sequences(task)).double().exp().sum()
+    assert total.item() == pytest.approx(1, abs=1e-5)
+
+
+@tasks
+def test_teacher_forcing_equals_stepping(task: Task) -> None:
+    generator, _ = opinionated_pair(task)
+    sequences = all_sequences(task)[::3]
+    stepped = log_prob(generator, task.vocabulary, sequences)
+    with torch.no_grad():
+        forced = generator.log_prob(sequences).double()
+    torch.testing.assert_close(stepped, forced, atol=1e-4, rtol=0)
+
+
+@tasks
+def test_sampling_follows_the_probabilities(task: Task) -> None:
+    generator, _ = opinionated_pair(task)
+    sequences = all_sequences(task)
+    with torch.no_grad():
+        probs = generator.log_prob(sequences).double().exp().numpy()
+    n = 40_000
+    drawn = sample(generator, task.vocabulary, task.max_length, n, torch.Generator().manual_seed(5)).numpy()
+    place = {tuple(row): i for i, row in enumerate(sequences.tolist())}
+    counts = np.bincount([place[tuple(row)] for row in drawn.tolist()], minlength=len(sequences))
+    frequent = n * probs > 5
+    chi_square = ((counts - n * probs) ** 2 / (n * probs))[frequent].sum()
+    assert abs(chi_square - frequent.sum()) < 5 * sqrt(2 * frequent.sum())
+    rare = n * probs[~frequent].sum()
+    assert abs(counts[~frequent].sum() - rare) < 5 * sqrt(rare) + 1
+
+
+@tasks
+def test_the_uniform_policy_is_uniform_over_legal_symbols(task: Task) -> None:
+    policy = UniformPolicy(task)
+    sequences = all_sequences(task)
+    probs = log_prob(policy, task.vocabulary, sequences).exp()
+    assert probs.sum().item() == pytest.approx(1)
+    correct = torch.from_numpy(task.is_correct(sequences.numpy()))
+    assert (probs[correct] > 0).all()
+
+
+def test_inverse_cdf_never_picks_what_has_no_probability() -> None:
+    cumulative = torch.tensor([[0.0, 0.25, 0.25, 1.0 - 1e-9, 1.0 - 1e-9]], dtype=torch.float64)
+    u = torch.tensor([0.0, 0.2, 0.26, 0.6, 1 - 2.0**-52], dtype=torch.float64)
+    assert inverse_cdf(cumulative.expand(5, -1), u).tolist() == [1, 1, 3, 3, 3]
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+@tasks
+def test_discriminators_read_ids_and_relaxed_one_hots_alike(name: str, task: Task) -> None:
+    discriminator = make_discriminator(name, task)
+    tokens = all_sequences(task)[:40]
+    relaxed = one_hot(tokens, task.vocabulary.size)
+    assert relaxed.shape == (40, task.max_length, task.vocabulary.size)
+    assert relaxed.sum(-1).equal((tokens != task.vocabulary.pad).float())
+    logits = discriminator(tokens)
+    assert logits.shape == (40,)
+    torch.testing.assert_close(discriminator(relaxed), logits)
+    relaxed.requires_grad_()
+    discriminator(relaxed).sum().backward()
+    assert relaxed.grad is not None
+    assert (relaxed.grad.abs().sum(dim=(0, 2)) > 0).all(), "every position matters"
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_discriminators_see_where_a_symbol_stands(name: str) -> None:
+    """No pooling over time: the same symbols in another order get another logit."""
+    discriminator = make_discriminator(name, make_task("binary-sum"))
+    sharpen(discriminator, 2.0)
+    logits = discriminator(torch.eye(8, dtype=torch.int64))
+    assert len(logits.unique()) == 8
