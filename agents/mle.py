@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from formula_env.adversarial import adam, mle_step, set_lr
 from formula_env.errors import check_above_zero, check_at_least
 from formula_env.networks import LSTMGenerator
-from formula_env.networks.policy import sample
+from formula_env.sampling import sample
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens
 

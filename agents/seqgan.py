@@ -26,8 +26,8 @@ from formula_env.adversarial import (
 )
 from formula_env.errors import check_above_zero, check_at_least, check_share
 from formula_env.networks import DiscriminatorName, LSTMGenerator, make_discriminator
-from formula_env.networks.policy import cumulative_probs, inverse_cdf, sample, uniforms
 from formula_env.rewards import DiscriminatorReward
+from formula_env.sampling import cumulative_probs, inverse_cdf, sample, uniforms
 from formula_env.tasks.base import Task
 from formula_env.vector_env import FormulaVectorEnv, QEstimator
 from formula_env.vocabulary import Tokens

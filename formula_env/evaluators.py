@@ -7,7 +7,7 @@ the *sample* (coverage, uniqueness, entropy) always come from the formulae given
 
 import math
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,29 +63,31 @@ class Evaluator:
 
     def __call__(self, tokens: Tokens, log_prob: LogProb | None = None) -> Metrics:
         """Judge a sample `(n, T)`, and with `log_prob` the generator it was drawn from."""
-        metrics = self._sample_metrics(tokens)
+        formulae, counts = distinct_formulae(tokens)
+        metrics = self._sample_metrics(formulae, counts)
         if log_prob is None:
             return metrics
-        metrics["entropy"] = float(-in_chunks(log_prob, tokens).mean())
+        metrics["entropy"] = float(-(counts * in_chunks(log_prob, formulae)).sum() / len(tokens))
         if self.task.enumerable:
             del metrics["jsd_floor"]  # an exact divergence has none
             return metrics | self._exact_metrics(in_chunks(log_prob, self.correct_set))
         held_out = self.task.sample(HELD_OUT_SAMPLE, np.random.default_rng(0))
         return metrics | {"nll": float(-in_chunks(log_prob, held_out).mean())}
 
-    def _sample_metrics(self, tokens: Tokens) -> Metrics:
-        n, total = len(tokens), self.task.count()
-        correct = self.task.is_correct(tokens)
-        distinct, counts = np.unique(_rows(tokens[correct]), return_counts=True)
+    def _sample_metrics(self, formulae: Tokens, counts: NDArray[np.int64]) -> Metrics:
+        """From the distinct formulae of the sample, and how often each occurs."""
+        n, total = int(counts.sum()), self.task.count()
+        correct = self.task.is_correct(formulae)
+        num_correct = int(correct.sum())
         return {
-            "accuracy": float(correct.mean()),
-            "jsd": sampled_jsd(counts, n, total),
+            "accuracy": float(counts[correct].sum() / n),
+            "jsd": sampled_jsd(counts[correct], n, total),
             "jsd_exact": False,
             "jsd_floor": jsd_floor(n, total),
-            "coverage": len(distinct) / total,
-            "num_correct": len(distinct),
-            "uniqueness": len(np.unique(_rows(tokens))) / n,
-            "novelty": float(self.is_novel(tokens).mean()),
+            "coverage": num_correct / total,
+            "num_correct": num_correct,
+            "uniqueness": len(formulae) / n,
+            "novelty": float(counts[self.is_novel(formulae)].sum() / n),
             "num_samples": n,
         }
 
@@ -118,6 +120,7 @@ def sampled_jsd(counts: NDArray[np.int64], n: int, total: int) -> float:
     return float(_jsd_terms(probs, 1 / total).sum()) + (unseen + elsewhere) * math.log(2) / 2
 
 
+@cache
 def jsd_floor(n: int, total: int) -> float:
     """Expected `sampled_jsd` in nats of a perfect generator: exact, from the binomial counts of one formula."""
     counts = np.arange(n + 1)
@@ -142,6 +145,12 @@ def in_chunks(log_prob: LogProb, tokens: Tokens) -> NDArray[np.float64]:
     """`log_prob(tokens)` with bounded memory."""
     parts = [log_prob(tokens[i : i + CHUNK]) for i in range(0, len(tokens), CHUNK)]
     return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def distinct_formulae(tokens: Tokens) -> tuple[Tokens, NDArray[np.int64]]:
+    """The distinct ones `(m, T)` of formulae `(n, T)`, and how often each occurs `(m,)`."""
+    _, first, counts = np.unique(_rows(tokens), return_index=True, return_counts=True)
+    return tokens[first], counts
 
 
 def _rows(tokens: Tokens) -> NDArray[np.bytes_]:

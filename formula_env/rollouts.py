@@ -1,22 +1,21 @@
 """Q of prefixes: complete them under a policy, judge the completions, average (thesis eq. 7.3; Yu et al. 2017).
 
-Completions that begin alike share the work. All prefixes grow together, one symbol a level; at each level the
-distinct ones are the *nodes* of a prefix tree, the policy is stepped once for every node, and every distinct
-finished formula is judged once, however many completions pass through it. Node identity is (parent node,
-symbol), so neither length nor vocabulary can overflow it.
+Completions that begin alike share the work (`formula_env.prefix_tree`): the policy is stepped once for every
+distinct prefix, and every distinct finished formula is judged once, however many completions pass through it.
 
 Every random number is a hash of (key of the prefix, number of the rollout, position). The estimate for a prefix
 therefore depends on its own key only: not on what else is in the batch, nor on how the batch is cut.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from formula_env.errors import FormulaError
-from formula_env.networks.policy import Policy, State, cumulative_probs, inverse_cdf
+from formula_env.networks.policy import Policy
+from formula_env.prefix_tree import Level
+from formula_env.sampling import cumulative_probs, inverse_cdf
 from formula_env.vocabulary import Vocabulary
 
 Score = Callable[[Tensor], Tensor]
@@ -27,41 +26,6 @@ PARTICLE_LIMIT = 2**20
 
 NODE_LIMIT = 2**17
 """Prefixes of one length that `exact_q` will hold at most."""
-
-
-@dataclass
-class Level:
-    """The distinct prefixes of one length, as nodes: what each has read, and the policy's state before that."""
-
-    prefixes: Tensor  # (nodes, t)
-    last: Tensor  # (nodes,) the symbol the policy reads next: the prefix' last, BOS at the root
-    state: State
-    ended: Tensor  # (nodes,) EOS stands in the prefix
-
-    @classmethod
-    def root(cls, policy: Policy, vocabulary: Vocabulary, device: torch.device) -> "Level":
-        return cls(
-            prefixes=torch.empty((1, 0), dtype=torch.int64, device=device),
-            last=torch.full((1,), vocabulary.bos, device=device),
-            state=policy.start(1),
-            ended=torch.zeros(1, dtype=torch.bool, device=device),
-        )
-
-    def children(self, wanted: Tensor, state: State, vocabulary: Vocabulary) -> tuple["Level", Tensor]:
-        """The next level: a node for each (node, symbol) marked in wanted `(nodes · (V+1),)`.
-
-        Returns the level, and for each mark the index of its node.
-        """
-        index = wanted.cumsum(0) - 1
-        marks = wanted.nonzero().squeeze(1)
-        branching = vocabulary.size + 1
-        parent = torch.div(marks, branching, rounding_mode="floor")
-        symbol = marks - parent * branching
-        ended = self.ended[parent]
-        if vocabulary.eos is not None:
-            ended = ended | (symbol == vocabulary.eos)
-        prefixes = torch.cat([self.prefixes[parent], symbol[:, None]], dim=1)
-        return Level(prefixes, symbol, tuple(part[parent] for part in state), ended), index
 
 
 @torch.no_grad()
@@ -102,7 +66,6 @@ def _monte_carlo_q(
     keys: Tensor,
     num_rollouts: int,
 ) -> Tensor:
-    branching = vocabulary.size + 1
     level = Level.root(policy, vocabulary, tokens.device)
     streams = rollout_streams(keys, num_rollouts)  # (m, N), one for each particle
     node = torch.zeros_like(streams)  # (m, N), the prefix each particle has reached
@@ -111,11 +74,7 @@ def _monte_carlo_q(
         sampled = inverse_cdf(cumulative_probs(logits)[node], stream_uniforms(streams, t))
         sampled = sampled.masked_fill(level.ended[node], vocabulary.pad)
         symbol = torch.where((t < lengths)[:, None], forced[:, None], sampled)
-        child = node * branching + symbol
-        wanted = torch.zeros(len(level.last) * branching, dtype=torch.bool, device=tokens.device)
-        wanted[child.view(-1)] = True
-        level, index = level.children(wanted, state, vocabulary)
-        node = index[child]
+        level, node = level.descend(node, symbol, state)
     return score(level.prefixes).double()[node].mean(dim=1)
 
 
@@ -126,7 +85,6 @@ def exact_q(policy: Policy, score: Score, vocabulary: Vocabulary, tokens: Tensor
     Arguments as in `monte_carlo_q`. Raises FormulaError where the tree has more than `NODE_LIMIT` prefixes of
     one length (symbols of probability 0 do not count).
     """
-    branching = vocabulary.size + 1
     level = Level.root(policy, vocabulary, tokens.device)
     node = torch.zeros_like(lengths)  # (m,) the node that each given prefix has reached
     open_ = torch.zeros(1, dtype=torch.bool, device=tokens.device)  # (nodes,) Q is wanted: branch fully
@@ -138,16 +96,17 @@ def exact_q(policy: Policy, score: Score, vocabulary: Vocabulary, tokens: Tensor
         followed = open_[:, None] & (probs > 0)
         wanted = followed.view(-1).clone()
         given = t < lengths
-        wanted[(node * branching + forced)[given]] = True
+        child = level.child(node, forced)
+        wanted[child[given]] = True
         if wanted.sum() > NODE_LIMIT:
             raise FormulaError(
                 f"exact Q needs more than {NODE_LIMIT} prefixes of length {t + 1}; "
                 'use q_estimator="monte-carlo" or a shorter task'
             )
-        level, index = level.children(wanted, state, vocabulary)
+        level, index = level.children(wanted, state)
         steps.append((probs, index, node))
         open_ = followed.view(-1)[wanted]
-        node = torch.where(given, index[node * branching + forced], 0)
+        node = torch.where(given, index[child], 0)
     values = score(level.prefixes).double()
     q = values[node]
     for t, (probs, index, node) in reversed(list(enumerate(steps))):

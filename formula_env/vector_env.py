@@ -87,7 +87,9 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         check_choice(get_args(RewardMode), reward_mode=reward_mode)
         check_choice(get_args(QEstimator), q_estimator=q_estimator)
         check_choice((None, *self.metadata["render_modes"]), render_mode=render_mode)
+        check_choice(get_args(DiscriminatorName), discriminator=discriminator)
         check_at_least(1, num_envs=num_envs, num_rollouts=num_rollouts)
+        check_at_least(1, discriminator_update_every=discriminator_update_every)
         if isinstance(task, Task) and task_options:
             raise FormulaError(f"options {sorted(task_options)} belong to a task's name, not to a Task")
 

@@ -5,7 +5,7 @@ import torch
 
 from formula_env.adversarial import adam, discriminator_loss, discriminator_step, mle_step, move_weights
 from formula_env.networks import DISCRIMINATORS, LSTMGenerator, make_discriminator
-from formula_env.networks.policy import sample
+from formula_env.sampling import sample
 from formula_env.tasks import make_task
 
 TASK = make_task("binary-sum")

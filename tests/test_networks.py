@@ -6,7 +6,8 @@ import torch
 
 from formula_env.networks import DISCRIMINATORS, make_discriminator
 from formula_env.networks.discriminators import one_hot
-from formula_env.networks.policy import UniformPolicy, inverse_cdf, log_prob, sample
+from formula_env.networks.policy import UniformPolicy
+from formula_env.sampling import inverse_cdf, log_prob, sample
 from formula_env.tasks import make_task
 from formula_env.tasks.base import Task
 from tests.helpers import name_of, opinionated_pair, sharpen, small_tasks

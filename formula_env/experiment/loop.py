@@ -37,7 +37,8 @@ from formula_env.experiment.tracking import (
     append_row,
     drop_rows_after,
 )
-from formula_env.networks.policy import UniformPolicy, log_prob, sample
+from formula_env.networks.policy import UniformPolicy
+from formula_env.sampling import log_prob, sample
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens
 

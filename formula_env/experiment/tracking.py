@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import sys
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -78,6 +79,8 @@ class WandbTracker:
     """Weights & Biases: rows, a table of formulae, figures, and the last checkpoint as an artifact."""
 
     def __init__(self, config: RunConfig[Any, Any], settings: dict[str, Any], folder: Path) -> None:
+        # W&B takes our package `agents` for an LLM library of that name, and would advertise another product.
+        os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")
         import wandb  # only here: it is slow to import, and most runs do without
 
         self._wandb = wandb
@@ -123,5 +126,8 @@ def _wandb_mode(wandb: Any) -> Literal["offline"] | None:
     """None where W&B has its own answer; "offline", with one notice, where nobody is logged in."""
     if os.environ.get("WANDB_MODE") or wandb.login(prompt=False):
         return None
-    print("W&B: nobody is logged in, so this run is tracked offline (later: wandb login; wandb sync)")
+    print(
+        "W&B: nobody is logged in, so this run is tracked offline (later: wandb login; wandb sync)",
+        file=sys.stderr,
+    )
     return "offline"

@@ -1,0 +1,86 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from formula_env.errors import FormulaError
+from formula_env.experiment.tracking import drop_rows_after, read_rows
+from tests.experiment.commands import TINY_SEQGAN, rows_without_time, run, start
+from tests.experiment.wandb_log import items, records
+
+
+def test_an_offline_run_holds_what_was_logged(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    home = {"HOME": str(tmp_path)}  # where nobody is logged in
+    code, out, err = run(
+        "train", "seqgan", *TINY_SEQGAN, "--out", folder, "--track", "--wandb-group", "cell", env=home
+    )
+    assert code == 0, err
+    assert "W&B" not in out
+    (notice,) = [line for line in err.splitlines() if "W&B" in line or "wandb" in line]
+    assert notice.startswith("W&B: nobody is logged in, so this run is tracked offline")
+
+    (log,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    found = list(records(log))
+    started = next(r.run for r in found if r.HasField("run"))
+    assert started.run_group == "cell"
+    assert started.project == "formula-env"
+    assert started.run_id == (folder / "wandb_run_id.txt").read_text().strip()
+    config = items(started.config.update)
+    assert config["algorithm"] == "seqgan"
+    assert config["task"] == {"name": "binary-sum", "length": 6}
+    assert config["algo"]["num_rollouts"] == 4
+
+    steps = {r.metric.glob_name or r.metric.name: r.metric.step_metric for r in found if r.HasField("metric")}
+    assert steps["*"] == "round"
+    history = [items(r.history.item) for r in found if r.HasField("history")]
+    logged = [row for row in history if "eval/jsd" in row]
+    rows = rows_without_time(folder)
+    assert len(logged) == len(rows)
+    for row, ours in zip(logged, rows, strict=True):
+        assert {key: row[key] for key in ours} == ours
+    (last,) = [row for row in history if "formulae" in row]
+    (table_file,) = folder.rglob(Path(last["formulae"]["path"]).name)
+    table = json.loads(table_file.read_text())
+    assert table["columns"] == ["formula", "correct", "novel"]
+    texts = [line.split("\t") for line in (folder / "samples.txt").read_text().splitlines()]
+    assert [row[0] for row in table["data"]] == [text for text, _ in texts]
+    assert [row[1] for row in table["data"]] == [verdict == "correct" for _, verdict in texts]
+    assert last["figures/training"]["_type"] == "image-file"
+    assert last["figures/distribution"]["_type"] == "image-file"
+
+    artifacts = [r.request.log_artifact.artifact for r in found if r.HasField("request")]
+    artifacts += [r.artifact for r in found if r.HasField("artifact")]
+    (model,) = [a for a in artifacts if a.type == "model"]
+    paths = {entry.path for entry in model.manifest.contents}
+    assert "config.yaml" in paths
+    assert any(path.startswith("checkpoint-") for path in paths)
+
+
+def test_the_run_id_survives_a_resume(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    process = start("train", "seqgan", *TINY_SEQGAN, "--out", folder, "--track", env={"WANDB_MODE": "offline"})
+    while not list(folder.glob("checkpoint-*")):
+        assert process.poll() is None, process.communicate()
+    process.terminate()
+    process.communicate(timeout=120)
+    assert process.returncode == 143
+    first = (folder / "wandb_run_id.txt").read_text()
+    code, _, err = run("resume", folder, env={"WANDB_MODE": "offline"})
+    assert code == 0, err
+    assert (folder / "wandb_run_id.txt").read_text() == first
+    logs = list(folder.glob("wandb/offline-run-*/run-*.wandb"))
+    assert len(logs) == 2
+    ids = {next(r.run.run_id for r in records(log) if r.HasField("run")) for log in logs}
+    assert ids == {first.strip()}
+    rounds = [items(r.history.item)["round"] for log in logs for r in records(log) if r.HasField("history")]
+    assert set(rounds) == {row["round"] for row in rows_without_time(folder)}
+
+
+def test_rows_behind_the_checkpoint_are_taken_back(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text('{"round": 1}\n{"round": 2}\n{"round": 3}\n{"rou')
+    with pytest.raises(FormulaError, match=r"line 4, is not a JSON row"):
+        read_rows(tmp_path)
+    drop_rows_after(tmp_path, 2)
+    assert read_rows(tmp_path) == [{"round": 1}, {"round": 2}]
