@@ -37,10 +37,12 @@ from formula_env.vocabulary import Tokens
 class SeqGANConfig:
     rounds: int = 2000
     """Adversarial rounds: `g_steps` updates of the generator, then `d_steps` of the discriminator."""
-    mle_rounds: int = 20
+    mle_rounds: int = 40
     """Rounds of maximum likelihood before that, `d_steps` updates each."""
+    mle_nll: float = 0.62
+    """End them early once a round's mean NLL (nats per symbol) is below this; 0: never."""
     discriminator_rounds: int = 20
-    """Rounds of discriminator pre-training after those, `d_steps` updates each."""
+    """Rounds of discriminator pre-training after those, `d_steps` updates each; and what was left of them."""
     batch_size: int = 64
     """Episodes in a generator update; real and as many fake formulae in a discriminator update."""
     g_steps: int = 1
@@ -76,6 +78,7 @@ class SeqGANConfig:
 
     def __post_init__(self) -> None:
         check_at_least(0, mle_rounds=self.mle_rounds, discriminator_rounds=self.discriminator_rounds)
+        check_at_least(0, mle_nll=self.mle_nll)
         check_at_least(1, rounds=self.rounds, batch_size=self.batch_size, num_rollouts=self.num_rollouts)
         check_at_least(1, g_steps=self.g_steps, d_steps=self.d_steps)
         check_at_least(1, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
@@ -123,18 +126,26 @@ class SeqGAN:
         self.rounds = config.rounds
         self.real_per_round = config.d_steps * config.batch_size
         self.pretrain_round = self.round = 0
+        self.mle_is_done = False
 
     def pretrain(self, real: Tokens) -> dict[str, float]:
         """Algorithm 3, lines 1 and 2: the generator by maximum likelihood, then the discriminator against it."""
+        if self.pretrain_round >= self.config.mle_rounds:
+            self.mle_is_done = True
         self.pretrain_round += 1
-        if self.pretrain_round > self.config.mle_rounds:
-            return _floats(self._train_discriminator(real))
-        metrics: Metrics = {}
-        for batch in self._batches(real):
-            metrics = mle_step(self.generator, self.mle_optimizer, batch, self.config.max_grad_norm)
+        return _floats(self._train_discriminator(real)) if self.mle_is_done else self._train_by_likelihood(real)
+
+    def _train_by_likelihood(self, real: Tokens) -> dict[str, float]:
+        losses = [
+            mle_step(self.generator, self.mle_optimizer, batch, self.config.max_grad_norm)["train/nll"]
+            for batch in self._batches(real)
+        ]
         move_weights(self.rollout_generator, self.generator, decay=0.0)
         move_weights(self.averaged_generator, self.generator, decay=0.0)
-        return _floats(metrics)
+        nll = float(torch.stack(losses).mean())
+        symbols = (real != self.task.vocabulary.pad).sum() / len(real)
+        self.mle_is_done = nll / symbols < self.config.mle_nll
+        return {"train/nll": nll}
 
     def update(self, real: Tokens) -> dict[str, float]:
         """Algorithm 3, one epoch: g-steps, d-steps, β ← θ."""
@@ -214,13 +225,14 @@ class SeqGAN:
 
     def state_dict(self) -> dict[str, Any]:
         saved = {name: getattr(self, name).state_dict() for name in _SAVED}
-        counters = {"pretrain_round": self.pretrain_round, "round": self.round}
+        counters = {name: getattr(self, name) for name in _COUNTERS}
         return saved | counters | {"rng": self.rng.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in _SAVED:
             getattr(self, name).load_state_dict(state[name])
-        self.pretrain_round, self.round = state["pretrain_round"], state["round"]
+        for name in _COUNTERS:
+            setattr(self, name, state[name])
         self.rng.set_state(state["rng"].cpu())
 
 
@@ -234,6 +246,7 @@ _SAVED = (
     "discriminator_optimizer",
     "env",
 )
+_COUNTERS = ("pretrain_round", "mle_is_done", "round")
 
 
 def policy_gradient_loss(log_probs: Tensor, advantage: Tensor) -> Tensor:

@@ -39,15 +39,15 @@ def test_an_offline_run_holds_what_was_logged(tmp_path: Path) -> None:
     assert len(logged) == len(rows)
     for row, ours in zip(logged, rows, strict=True):
         assert {key: row[key] for key in ours} == ours
-    (last,) = [row for row in history if "formulae" in row]
-    (table_file,) = folder.rglob(Path(last["formulae"]["path"]).name)
+    (last,) = [row for row in history if "formulae.path" in row]
+    (table_file,) = folder.rglob(Path(last["formulae.path"]).name)
     table = json.loads(table_file.read_text())
     assert table["columns"] == ["formula", "correct", "novel"]
     texts = [line.split("\t") for line in (folder / "samples.txt").read_text().splitlines()]
     assert [row[0] for row in table["data"]] == [text for text, _ in texts]
     assert [row[1] for row in table["data"]] == [verdict == "correct" for _, verdict in texts]
-    assert last["figures/training"]["_type"] == "image-file"
-    assert last["figures/distribution"]["_type"] == "image-file"
+    assert last["figures/training._type"] == "image-file"
+    assert last["figures/distribution._type"] == "image-file"
 
     artifacts = [r.request.log_artifact.artifact for r in found if r.HasField("request")]
     artifacts += [r.artifact for r in found if r.HasField("artifact")]
