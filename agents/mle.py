@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from formula_env.adversarial import adam, mle_step, set_lr
-from formula_env.errors import check_above_zero, check_at_least
+from formula_env.errors import check_above_zero, check_at_least, check_types
 from formula_env.networks import LSTMGenerator
 from formula_env.sampling import sample
 from formula_env.tasks.base import Task
@@ -32,6 +32,7 @@ class MLEConfig:
     """Of the generator's LSTM."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_at_least(1, rounds=self.rounds, batch_size=self.batch_size)
         check_at_least(1, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
         check_above_zero(learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
@@ -47,12 +48,9 @@ class MLE:
         self.task, self.config, self.device = task, config, device
         self.generator = LSTMGenerator(task.vocabulary, config.embedding_dim, config.hidden_dim).to(device)
         self.optimizer = adam(self.generator.parameters(), config.learning_rate)
-        self.round = 0
+        self.round = self.env_steps = 0  # it never acts
+        self.start_name = "untrained"
         self.pretrain_rounds, self.rounds, self.real_per_round = 0, config.rounds, config.batch_size
-
-    @property
-    def env_steps(self) -> int:
-        return 0  # it never acts
 
     def pretrain(self, real: Tokens) -> dict[str, float]:
         raise NotImplementedError("maximum likelihood has nothing to start from")

@@ -24,9 +24,10 @@ from formula_env.adversarial import (
     move_weights,
     set_lr,
 )
-from formula_env.errors import check_above_zero, check_at_least, check_share
+from formula_env.errors import check_above_zero, check_at_least, check_share, check_types
 from formula_env.networks import DiscriminatorName, LSTMGenerator, make_discriminator
 from formula_env.rewards import DiscriminatorReward
+from formula_env.rollouts import check_tree_size
 from formula_env.sampling import cumulative_probs, inverse_cdf, sample, uniforms
 from formula_env.tasks.base import Task
 from formula_env.vector_env import FormulaVectorEnv, QEstimator
@@ -77,6 +78,7 @@ class SeqGANConfig:
     """Of the generator's LSTM."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_at_least(0, mle_rounds=self.mle_rounds, discriminator_rounds=self.discriminator_rounds)
         check_at_least(0, mle_nll=self.mle_nll)
         check_at_least(1, rounds=self.rounds, batch_size=self.batch_size, num_rollouts=self.num_rollouts)
@@ -98,6 +100,8 @@ class SeqGAN:
     Config = SeqGANConfig
 
     def __init__(self, task: Task, config: SeqGANConfig, seed: int, device: torch.device) -> None:
+        if config.q_estimator == "exact":
+            check_tree_size(task.vocabulary.size**task.max_length)
         torch.manual_seed(seed)
         self.task, self.config, self.device = task, config, device
         self.generator = LSTMGenerator(task.vocabulary, config.embedding_dim, config.hidden_dim).to(device)
@@ -122,10 +126,11 @@ class SeqGAN:
         self.env.set_rollout_policy(self.rollout_generator)
         self.env.reset(seed=seed)
 
+        self.start_name = "MLE start" if config.mle_rounds else "untrained"
         self.pretrain_rounds = config.mle_rounds + config.discriminator_rounds
         self.rounds = config.rounds
         self.real_per_round = config.d_steps * config.batch_size
-        self.pretrain_round = self.round = 0
+        self.pretrain_round = self.round = self.env_steps = 0
         self.mle_is_done = False
 
     def pretrain(self, real: Tokens) -> dict[str, float]:
@@ -189,6 +194,7 @@ class SeqGAN:
             symbols = inverse_cdf(cumulative_probs(logits), uniforms(batch_size, self.rng))
             observation, reward, finished, _, _ = self.env.step(symbols.cpu().numpy())
             total += reward
+        self.env_steps += int((observation != self.task.vocabulary.pad).sum())
         return torch.as_tensor(observation, device=self.device), torch.from_numpy(total)
 
     def _train_discriminator(self, real: Tokens) -> Metrics:
@@ -208,10 +214,6 @@ class SeqGAN:
         left = 1 - (1 - self.config.final_learning_rate) * self.round / self.rounds
         set_lr(self.generator_optimizer, self.config.generator_learning_rate * left)
         set_lr(self.discriminator_optimizer, self.config.discriminator_learning_rate * left)
-
-    @property
-    def env_steps(self) -> int:
-        return self.round * self.config.g_steps * self.config.batch_size * self.task.max_length
 
     def sample(self, n: int, seed: int) -> Tokens:
         rng = torch.Generator(self.device).manual_seed(seed)
@@ -246,7 +248,7 @@ _SAVED = (
     "discriminator_optimizer",
     "env",
 )
-_COUNTERS = ("pretrain_round", "mle_is_done", "round")
+_COUNTERS = ("pretrain_round", "mle_is_done", "round", "env_steps")
 
 
 def policy_gradient_loss(log_probs: Tensor, advantage: Tensor) -> Tensor:

@@ -4,13 +4,17 @@ Importing this package registers one Gymnasium environment for each task:
 `gymnasium.make("formula_env:Formula/BinarySum-v0", length=8)`.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import gymnasium as _gym
 
-from formula_env.env import FormulaEnv
 from formula_env.errors import FormulaError
 from formula_env.tasks import Task, all_tasks, make_task
-from formula_env.vector_env import FormulaVectorEnv
 from formula_env.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from formula_env.env import FormulaEnv
+    from formula_env.vector_env import FormulaVectorEnv
 
 for _name in all_tasks():
     _gym.register(
@@ -19,5 +23,19 @@ for _name in all_tasks():
         vector_entry_point="formula_env.vector_env:FormulaVectorEnv",
         kwargs={"task": _name},
     )
+
+
+def __getattr__(name: str) -> Any:
+    """The environments need torch, which takes a second to import: only when asked for."""
+    if name == "FormulaEnv":
+        from formula_env.env import FormulaEnv
+
+        return FormulaEnv
+    if name == "FormulaVectorEnv":
+        from formula_env.vector_env import FormulaVectorEnv
+
+        return FormulaVectorEnv
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = ["FormulaEnv", "FormulaError", "FormulaVectorEnv", "Task", "Vocabulary", "make_task"]

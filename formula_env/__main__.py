@@ -1,8 +1,17 @@
-"""`python -m formula_env`."""
+"""`formula-env` and `python -m formula_env`."""
 
 import sys
 
-from formula_env.experiment.cli import main
+
+def main() -> int:
+    """The command line; returns its exit code. An interrupt while it is still loading is no traceback either."""
+    try:
+        from formula_env.experiment.cli import main as run
+
+        return run()
+    except KeyboardInterrupt:
+        return 130
+
 
 if __name__ == "__main__":
     sys.exit(main())

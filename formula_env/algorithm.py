@@ -22,11 +22,10 @@ class Algorithm(Protocol):
     """How often it calls `update`."""
     real_per_round: int
     """How many real formulae a call of either is handed."""
-
-    @property
-    def env_steps(self) -> int:
-        """Symbols written in the environment so far."""
-        ...
+    start_name: str
+    """What the generator is before the first `update`: "MLE start", "untrained"."""
+    env_steps: int
+    """Symbols written in the environment so far."""
 
     def pretrain(self, real: Tokens) -> dict[str, float]:
         """One round before the algorithm proper, on real formulae `(real_per_round, T)`; metrics of the round."""

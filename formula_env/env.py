@@ -44,14 +44,12 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
         first = seed is None and not self._running
         observations, infos = self._batch.reset(seed=int(self.np_random.integers(2**31)) if first else seed)
         self._running = True
-        self._render_for_people()
         return observations[0], _single_info(infos)
 
     def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         if not self._running:
             raise gym.error.ResetNeeded("call reset() before step()")
         observations, rewards, terminated, _, infos = self._batch.step(np.array([action]))
-        self._render_for_people()
         return observations[0], float(rewards[0]), bool(terminated[0]), False, _single_info(infos)
 
     def render(self) -> Any:
@@ -61,10 +59,6 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
     def action_masks(self) -> NDArray[np.bool_]:
         """`(V,)`: the symbols that keep the formula well-formed, in the form sb3-contrib asks for."""
         return self._batch.action_masks()[0]
-
-    def _render_for_people(self) -> None:
-        if self.render_mode == "human":
-            self.render()
 
 
 def _single_info(infos: dict[str, Any]) -> dict[str, Any]:

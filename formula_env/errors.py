@@ -1,7 +1,9 @@
 """The one exception a user is meant to read, and the checks that raise it most."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import fields
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 
 class FormulaError(ValueError):
@@ -37,3 +39,28 @@ def check_choice(choices: Sequence[Any], **values: Any) -> None:
     for name, value in values.items():
         if value not in choices:
             raise FormulaError(f"unknown {name} {value!r}; there are: {', '.join(map(str, choices))}")
+
+
+def check_types(options: Any) -> None:
+    """Raise FormulaError for the first field of a dataclass whose value is not of the type it declares."""
+    hints = get_type_hints(type(options))
+    for field in fields(options):
+        value, hint = getattr(options, field.name), hints[field.name]
+        if not _is_a(value, hint):
+            expected = getattr(hint, "__name__", None) or str(hint).replace("typing.", "")
+            raise FormulaError(f"{field.name} must be {expected}, got {value!r}")
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return _is_a(value, get_args(hint)[0])
+    if origin is Literal:
+        return value in get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_is_a(value, each) for each in get_args(hint))
+    if isinstance(hint, TypeVar) or hint is Any:
+        return True
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+    return isinstance(value, origin or hint)

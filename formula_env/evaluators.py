@@ -23,8 +23,8 @@ Metrics = dict[str, float | int | bool]
 CHUNK = 2**14
 """Formulae whose probabilities are asked for at once."""
 
-HELD_OUT_SAMPLE = 10_000
-"""Correct formulae that stand for all of them in the NLL, where they are too many to list."""
+NLL_SAMPLE = 10_000
+"""Correct formulae, drawn uniformly, that stand for all of them in the NLL where these are too many to list."""
 
 
 class Evaluator:
@@ -35,7 +35,8 @@ class Evaluator:
         mass included. 0 is perfect, log 2 = 0.693 is disjoint.
     jsd_exact: whether `jsd` comes from probabilities. If not, `jsd_floor` says what a perfect generator would
         score on average in a sample of this size.
-    coverage, num_correct: share and number of the distinct correct formulae that the sample reaches.
+    coverage, num_correct: share and number of the distinct correct formulae that the sample reaches;
+        num_formulae: how many there are.
     uniqueness: share of distinct formulae in the sample.
     novelty: share of the mass (or sample) that is correct and not in the training set.
     entropy: of the generator in nats, estimated by the sample's mean -log π. Only with probabilities.
@@ -71,8 +72,8 @@ class Evaluator:
         if self.task.enumerable:
             del metrics["jsd_floor"]  # an exact divergence has none
             return metrics | self._exact_metrics(in_chunks(log_prob, self.correct_set))
-        held_out = self.task.sample(HELD_OUT_SAMPLE, np.random.default_rng(0))
-        return metrics | {"nll": float(-in_chunks(log_prob, held_out).mean())}
+        correct = self.task.sample(NLL_SAMPLE, np.random.default_rng(0))
+        return metrics | {"nll": float(-in_chunks(log_prob, correct).mean())}
 
     def _sample_metrics(self, formulae: Tokens, counts: NDArray[np.int64]) -> Metrics:
         """From the distinct formulae of the sample, and how often each occurs."""
@@ -86,6 +87,7 @@ class Evaluator:
             "jsd_floor": jsd_floor(n, total),
             "coverage": num_correct / total,
             "num_correct": num_correct,
+            "num_formulae": total,
             "uniqueness": len(formulae) / n,
             "novelty": float(counts[self.is_novel(formulae)].sum() / n),
             "num_samples": n,
@@ -94,10 +96,10 @@ class Evaluator:
     def _exact_metrics(self, log_probs: NDArray[np.float64]) -> Metrics:
         probs = np.exp(log_probs)
         return {
-            "accuracy": min(1.0, float(probs.sum())),
+            "accuracy": float(np.minimum(1.0, probs.sum())),
             "jsd": exact_jsd(log_probs),
             "jsd_exact": True,
-            "novelty": min(1.0, float(probs[self._novel].sum())),
+            "novelty": float(np.minimum(1.0, probs[self._novel].sum())),
             "nll": float(-log_probs.mean()),
         }
 
@@ -109,7 +111,7 @@ def exact_jsd(log_probs: NDArray[np.float64]) -> float:
     uniform over the correct sequences, not U(0, 1)).
     """
     probs = np.exp(log_probs)
-    elsewhere = max(0.0, 1.0 - float(probs.sum()))
+    elsewhere = float(np.maximum(0.0, 1.0 - probs.sum()))
     return float(_jsd_terms(probs, 1 / len(probs)).sum()) + elsewhere * math.log(2) / 2
 
 

@@ -98,11 +98,7 @@ def exact_q(policy: Policy, score: Score, vocabulary: Vocabulary, tokens: Tensor
         given = t < lengths
         child = level.child(node, forced)
         wanted[child[given]] = True
-        if wanted.sum() > NODE_LIMIT:
-            raise FormulaError(
-                f"exact Q needs more than {NODE_LIMIT} prefixes of length {t + 1}; "
-                'use q_estimator="monte-carlo" or a shorter task'
-            )
+        check_tree_size(int(wanted.sum()))
         level, index = level.children(wanted, state)
         steps.append((probs, index, node))
         open_ = followed.view(-1)[wanted]
@@ -114,6 +110,15 @@ def exact_q(policy: Policy, score: Score, vocabulary: Vocabulary, tokens: Tensor
         values = (probs * children).sum(dim=1)
         q = torch.where(lengths == t, values[node], q)
     return q
+
+
+def check_tree_size(prefixes: int) -> None:
+    """Raise FormulaError where there are too many prefixes of one length for `exact_q`."""
+    if prefixes > NODE_LIMIT:
+        raise FormulaError(
+            f"exact Q needs a tree of more than {NODE_LIMIT:,} prefixes; "
+            'use q_estimator "monte-carlo" or a shorter task'
+        )
 
 
 def _next_probs(logits: Tensor, ended: Tensor) -> Tensor:

@@ -54,7 +54,8 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         discriminator: "mlp", "cnn" or "recurrent": what "discriminator" trains.
         discriminator_update_every: it takes one step after this many finished formulae.
         discriminator_seed: of its weights and of the correct formulae it is shown.
-        autoreset_mode: any of Gymnasium's three. When disabled, an action on a finished formula is ignored.
+        autoreset_mode: any of Gymnasium's three, such as "NextStep", "SameStep" or "Disabled" (an action on a
+            finished formula is then ignored).
         render_mode: "ansi", "human" or "rgb_array".
         device: where rewards are computed.
         **task_options: of the task, when that is a name: `length=16`.
@@ -88,6 +89,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         check_choice(get_args(QEstimator), q_estimator=q_estimator)
         check_choice((None, *self.metadata["render_modes"]), render_mode=render_mode)
         check_choice(get_args(DiscriminatorName), discriminator=discriminator)
+        check_choice([*AutoresetMode, *(mode.value for mode in AutoresetMode)], autoreset_mode=autoreset_mode)
         check_at_least(1, num_envs=num_envs, num_rollouts=num_rollouts)
         check_at_least(1, discriminator_update_every=discriminator_update_every)
         if isinstance(task, Task) and task_options:
@@ -151,9 +153,11 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
 
         Environment i is seeded with seed + i, or with seed[i].
         """
+        super().reset(seed=seed if isinstance(seed, int) else None)
         mask = self._reset_mask(options)
         self._seed(seed, mask)
         self._begin(mask)
+        self._show_to_people()
         return self._observation(), self._mask_info(mask)
 
     def step(
@@ -174,6 +178,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
             if self.autoreset_mode == AutoresetMode.SAME_STEP:
                 info = self._final_info(info, ended)
                 self._begin(ended)
+        self._show_to_people()
         everywhere = np.ones(self.num_envs, dtype=bool)
         return (
             self._observation(),
@@ -184,15 +189,18 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         )
 
     def render(self) -> tuple[Any, ...] | None:
-        """One frame for each formula: a string ("ansi"), or an image ("rgb_array"). "human" prints them."""
+        """One frame for each formula: a string ("ansi"), or an image ("rgb_array"). "human" prints every step."""
         formulae = zip(self._tokens, self._lengths, self._rewards, self._finished, strict=True)
         if self.render_mode == "rgb_array":
             return tuple(draw_formula(self.task, *formula) for formula in formulae)
-        texts = tuple(print_formula(self.task, *formula) for formula in formulae)
+        if self.render_mode == "ansi":
+            return tuple(print_formula(self.task, *formula) for formula in formulae)
+        return None  # people were shown every step already
+
+    def _show_to_people(self) -> None:
         if self.render_mode == "human":
-            print("\n".join(texts))
-            return None
-        return texts if self.render_mode == "ansi" else None
+            for formula in zip(self._tokens, self._lengths, self._rewards, self._finished, strict=True):
+                print(print_formula(self.task, *formula))
 
     def action_masks(self) -> NDArray[np.bool_]:
         """`(num_envs, V)`: the symbols that keep each formula well-formed, in the form sb3-contrib asks for."""
@@ -322,8 +330,11 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         return {"arrays": arrays, "seed_keys": keys, "reward_model": self.reward_model.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in _STATE_ARRAYS:
-            setattr(self, name, state["arrays"][name].numpy().copy())
+        arrays = {name: state["arrays"][name].numpy().copy() for name in _STATE_ARRAYS}
+        for name, array in arrays.items():
+            if array.shape != getattr(self, name).shape:
+                raise FormulaError(f"the state is of {len(array)} environments, not of {self.num_envs}")
+        vars(self).update(arrays)
         self._seed_keys = None if state["seed_keys"] is None else state["seed_keys"].numpy().copy()
         self.reward_model.load_state_dict(state["reward_model"])
 

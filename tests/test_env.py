@@ -330,8 +330,9 @@ def test_rendering(capsys: pytest.CaptureFixture[str]) -> None:
     assert frame.shape[2] == 3
     assert (frame != blank).any()
     assert capsys.readouterr().out == ""
-    FormulaEnv(render_mode="human").reset(seed=0)
-    assert capsys.readouterr().out == "________  return 0.000\n"
+    for shown in (FormulaEnv(render_mode="human"), FormulaVectorEnv(render_mode="human")):
+        shown.reset(seed=0)
+        assert capsys.readouterr().out == "________  return 0.000\n"
 
 
 @pytest.mark.parametrize(

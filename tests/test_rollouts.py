@@ -192,7 +192,7 @@ def test_exact_q_refuses_a_tree_that_is_too_large() -> None:
     task = make_task("binary-sum", length=32)
     generator, reward = opinionated_pair(task)
     empty = torch.full((1, 32), task.vocabulary.pad)
-    with pytest.raises(FormulaError, match="use q_estimator"):
+    with pytest.raises(FormulaError, match="more than 131,072 prefixes"):
         exact_q(generator, reward.score, task.vocabulary, empty, torch.tensor([0]))
 
 

@@ -4,7 +4,6 @@ import io
 import pickle
 import random
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +31,32 @@ def save_checkpoint(folder: Path, round_: int, state: dict[str, Any]) -> None:
         old.unlink(missing_ok=True)
 
 
-def load_checkpoint(folder: Path, device: str = "cpu") -> dict[str, Any]:
-    """The newest checkpoint's state. Raises FormulaError if there is none, or it is damaged or foreign."""
+def load_checkpoint(folder: Path) -> dict[str, Any]:
+    """The newest checkpoint's state, on the CPU. Raises FormulaError if there is none or it can't be trusted."""
     found = checkpoints(folder)
     if not found:
-        raise FormulaError(f"{folder} holds no checkpoint; start the run anew with: formula-env train")
+        raise FormulaError(f"{folder} holds no checkpoint yet; go on with: formula-env resume {folder}")
     path, older = found[-1], found[:-1]
     advice = f"; delete it to go on from {older[-1].name}" if older else ""
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise FormulaError(f"{path} holds code or foreign objects and was not loaded{advice}") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged file can make the reader raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FormulaError(f"{path} is damaged ({reason}){advice}") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise FormulaError(f"{path} is not a checkpoint of formula-env{advice}")
     return state
+
+
+def first_non_finite(state: Any, name: str = "") -> str | None:
+    """The name of the first tensor in a state that holds NaN or infinity."""
+    if isinstance(state, torch.Tensor):
+        return None if not state.is_floating_point() or bool(state.isfinite().all()) else name
+    items = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list) else ()
+    found = (first_non_finite(value, f"{name}.{key}".lstrip(".")) for key, value in items)
+    return next((each for each in found if each is not None), None)
 
 
 def global_random_state() -> dict[str, Any]:

@@ -19,9 +19,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from formula_env.errors import FormulaError
+from formula_env.errors import FormulaError, check_at_least
 from formula_env.evaluators import Evaluator
-from formula_env.experiment.config import RunConfig
+from formula_env.experiment.config import AlgoT, RunConfig, TaskT
 from formula_env.experiment.interrupt import Interrupted
 from formula_env.experiment.loop import load_algorithm, resume, train
 from formula_env.experiment.registry import algorithm_class, all_algorithms
@@ -41,8 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(arguments)
     except FormulaError as error:
-        print(f"formula-env: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _complain(error)
     except Interrupted as stop:
         print(f"formula-env: {stop}", file=sys.stderr)
         return stop.exit_code
@@ -51,6 +50,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (OSError, MemoryError) as error:
+        return _complain(error)
+    except RuntimeError as error:
+        if "allocate memory" not in str(error):
+            raise
+        return _complain(error)  # torch's way to say that memory is short
+
+
+def _complain(error: Exception) -> int:
+    print(f"formula-env: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -74,20 +84,22 @@ def _overview() -> str:
 # --- train ----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class TrainOptions(RunConfig[TaskT, AlgoT]):
+    json: bool = False
+    """Print the summary as JSON."""
+
+
 def _train(arguments: list[str]) -> None:
     """Train an algorithm on a task: formula-env train seqgan --task binary-sum"""
     # The algorithm and the task decide which options there are, so they are read first.
-    algorithm = next((a for a in arguments if not a.startswith("-")), "seqgan")
-    asks_for_help = {"-h", "--help"} & set(arguments)
-    if arguments[:1] != [algorithm] and not asks_for_help:
+    algorithm = "seqgan" if arguments[:1] in (["-h"], ["--help"]) else next(iter(arguments), "-")
+    if algorithm.startswith("-"):
         raise FormulaError(f"train needs an algorithm first: {', '.join(sorted(all_algorithms()))}")
     cls, task_cls = algorithm_class(algorithm), task_class(_value_of("--task", arguments, "binary-sum"))
-    as_json, arguments = _take_flag("--json", arguments)
-    config = _parse(RunConfig[task_cls, cls.Config], "train", arguments)
-    folder = config.out if config.out is not None else _default_folder(config)
-    if str(folder) in ("", "."):
-        raise FormulaError("--out is empty; give a folder to make, such as --out runs/first")
-    _show(train(config, folder), folder, as_json)
+    options = _parse(TrainOptions[task_cls, cls.Config], "train", arguments)
+    folder = options.out if options.out is not None else _default_folder(options)
+    _show(train(options, folder), folder, options.json)
 
 
 def _default_folder(config: RunConfig[Any, Any]) -> Path:
@@ -110,6 +122,8 @@ def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> None:
 class ResumeOptions:
     folder: Annotated[Path, tyro.conf.Positional]
     """The run folder."""
+    device: str | None = None
+    """Go on here: cpu, cuda, …; default the run's own."""
     json: bool = False
     """Print the summary as JSON."""
 
@@ -117,7 +131,7 @@ class ResumeOptions:
 def _resume(arguments: list[str]) -> None:
     """Go on with a run that was stopped or killed."""
     options = _parse(ResumeOptions, "resume", arguments)
-    _show(resume(options.folder), options.folder, options.json)
+    _show(resume(options.folder, options.device), options.folder, options.json)
 
 
 # --- evaluate -------------------------------------------------------------------------------------------------
@@ -131,6 +145,8 @@ class EvaluateOptions:
     """Formulae to draw."""
     seed: int = 0
     """Of the drawing."""
+    device: str | None = None
+    """Where the generator runs; default the run's own."""
     json: bool = False
     """Print the metrics as JSON."""
 
@@ -138,8 +154,9 @@ class EvaluateOptions:
 def _evaluate(arguments: list[str]) -> None:
     """Judge a run's newest weights."""
     options = _parse(EvaluateOptions, "evaluate", arguments)
-    _check_positive("--samples", options.samples)
-    _, algorithm, evaluator = load_algorithm(options.folder)
+    check_at_least(1, samples=options.samples)
+    check_at_least(0, seed=options.seed)
+    _, algorithm, evaluator = load_algorithm(options.folder, options.device)
     metrics = evaluator(algorithm.sample(options.samples, options.seed), algorithm.log_prob)
     if options.json:
         print(json.dumps(metrics))
@@ -160,6 +177,8 @@ class SampleOptions:
     """How many formulae."""
     seed: int = 0
     """Of the drawing."""
+    device: str | None = None
+    """Where the generator runs; default the run's own."""
     correct: bool = False
     """Only correct ones."""
     novel: bool = False
@@ -167,14 +186,15 @@ class SampleOptions:
     unique: bool = False
     """No formula twice."""
     format: Format = "text"
-    """How to write them; jsonl and csv tell of each whether it is correct and novel."""
+    """How to write them; jsonl and csv tell of each whether it is correct and novel, sympy takes correct ones."""
 
 
 def _sample(arguments: list[str]) -> None:
     """Write formulae of a trained generator, one a line."""
     options = _parse(SampleOptions, "sample", arguments)
-    _check_positive("-n", options.num)
-    config, algorithm, evaluator = load_algorithm(options.folder)
+    check_at_least(1, num=options.num)
+    check_at_least(0, seed=options.seed)
+    config, algorithm, evaluator = load_algorithm(options.folder, options.device)
     sys.stdout.write(format_formulae(config.task, evaluator, _draw(options, algorithm, evaluator), options.format))
     sys.stdout.flush()
 
@@ -184,20 +204,22 @@ def _draw(options: SampleOptions, algorithm: Any, evaluator: Evaluator) -> Any:
     kept = np.empty((0, evaluator.task.max_length), dtype=np.int64)
     rng = np.random.default_rng(options.seed)
     drawn, limit = 0, options.num * DRAWS_PER_FORMULA
-    batch = options.num if not (options.correct or options.novel or options.unique) else max(1_000, options.num)
+    only_correct = options.correct or options.format == "sympy"  # sympy can't read what is not well-formed
+    filtered = only_correct or options.novel or options.unique
+    batch = max(1_000, options.num) if filtered else options.num
     while len(kept) < options.num and drawn < limit:
         tokens = algorithm.sample(batch, int(rng.integers(2**31)))
         drawn += batch
         if options.novel:
             tokens = tokens[evaluator.is_novel(tokens)]
-        elif options.correct:
+        elif only_correct:
             tokens = tokens[evaluator.task.is_correct(tokens)]
         kept = np.concatenate([kept, tokens])
         if options.unique:
             _, first = np.unique(kept, axis=0, return_index=True)
             kept = kept[np.sort(first)]
     if len(kept) < options.num:
-        raise FormulaError(f"only {len(kept)} such formulae in {drawn} draws; ask for fewer with -n")
+        raise FormulaError(f"only {len(kept)} such formulae in {drawn:,} draws, not {options.num}")
     return kept[: options.num]
 
 
@@ -289,18 +311,11 @@ def _in_one_line(box: str, command: str) -> str:
 
 
 def _value_of(flag: str, arguments: list[str], default: str) -> str:
+    """What a flag is set to; the last one counts, as in the parser."""
+    value = default
     for i, argument in enumerate(arguments):
         if argument == flag and i + 1 < len(arguments):
-            return arguments[i + 1]
+            value = arguments[i + 1]
         if argument.startswith(f"{flag}="):
-            return argument.partition("=")[2]
-    return default
-
-
-def _take_flag(flag: str, arguments: list[str]) -> tuple[bool, list[str]]:
-    return flag in arguments, [argument for argument in arguments if argument != flag]
-
-
-def _check_positive(flag: str, value: int) -> None:
-    if value < 1:
-        raise FormulaError(f"{flag} must be at least 1, got {value}")
+            value = argument.partition("=")[2]
+    return value

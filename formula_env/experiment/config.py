@@ -2,7 +2,7 @@
 
 import platform
 import subprocess
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -12,7 +12,7 @@ import torch
 import tyro
 import yaml
 
-from formula_env.errors import FormulaError
+from formula_env.errors import FormulaError, check_at_least, check_types
 from formula_env.experiment.files import read_text, write_atomically
 from formula_env.experiment.registry import algorithm_class
 from formula_env.tasks import make_task
@@ -24,23 +24,37 @@ AlgoT = TypeVar("AlgoT")
 
 CONFIG_FILE = "config.yaml"
 
+DATA_LIMIT = 10**7
+"""Formulae of a training set at most: it is held in memory."""
+
+MAX_THREADS = 256
+
 
 @dataclass(frozen=True)
 class DataConfig:
     """The training set."""
 
     size: int | float = 10_000
-    """Training formulae, drawn uniformly with repetition; below 1: a share of all the correct ones, distinct."""
+    """Training formulae, drawn uniformly with repetition; 0.5, 1.0: that share of all correct ones, distinct."""
     distinct: bool = False
     """Draw that many different formulae, so that the others are unseen."""
 
+    def __post_init__(self) -> None:
+        check_types(self)
+        whole = isinstance(self.size, int)
+        if not (1 <= self.size <= DATA_LIMIT if whole else 0 < self.size <= 1):
+            raise FormulaError(
+                f"data.size must be a number of formulae from 1 to {DATA_LIMIT:,} or a share from 0 to 1.0, "
+                f"got {self.size}"
+            )
+
     def training_set(self, task: Task, seed: int) -> Tokens:
         """`(size, T)`; raises FormulaError for a size that can't be had."""
-        if self.distinct or (isinstance(self.size, float) and self.size < 1):
-            return task.split(self.size, seed)[0]
-        if self.size < 1:
-            raise FormulaError(f"data.size must be at least 1 formula or a share above 0, got {self.size}")
-        return task.sample(int(self.size), np.random.default_rng(seed))
+        if isinstance(self.size, float) and self.size * task.count() > DATA_LIMIT:
+            raise FormulaError(f"data.size: a share of {self.size} is more than {DATA_LIMIT:,} formulae")
+        if isinstance(self.size, float) or self.distinct:
+            return task.split(self.size, seed, held_out=0)[0]
+        return task.sample(self.size, np.random.default_rng(seed))
 
 
 @dataclass(frozen=True)
@@ -74,34 +88,44 @@ class RunConfig(Generic[TaskT, AlgoT]):
     """The W&B group, such as the cell of a study; default ALGORITHM-TASK."""
 
     def __post_init__(self) -> None:
-        for name in ("eval_every", "eval_samples", "threads"):
-            if getattr(self, name) < 1:
-                flag = name.replace("_", "-")
-                raise FormulaError(f"--{flag} must be at least 1, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise FormulaError(f"--seed must not be negative, got {self.seed}")
-        _check_device(self.device)
+        check_types(self)
+        check_at_least(1, eval_every=self.eval_every, eval_samples=self.eval_samples)
+        if not 0 <= self.seed < 2**32:
+            raise FormulaError(f"seed must be from 0 to 2^32 - 1, got {self.seed}")
+        if not 1 <= self.threads <= MAX_THREADS:
+            raise FormulaError(f"threads must be from 1 to {MAX_THREADS}, got {self.threads}")
+        check_device(self.device)
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Raise FormulaError for a device that does not exist here."""
     try:
-        kind = torch.device(device).type
+        wanted = torch.device(device)
     except RuntimeError:
         raise FormulaError(f"unknown device {device!r}; use cpu, cuda or cuda:N") from None
-    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
+    there = {"cpu": 1, "cuda": torch.cuda.device_count()}.get(wanted.type, 0)
+    if (wanted.index or 0) >= there:
         raise FormulaError(f"device {device!r} is not available here; use --device cpu")
 
 
-def save_config(config: RunConfig[Any, Any], folder: Path) -> None:
-    """Write `config.yaml`: the settings, and the versions and commit they ran with."""
-    settings = {name: value for name, value in asdict(config).items() if name not in ("out", "task_name")}
+def config_document(config: RunConfig[Any, Any]) -> dict[str, Any]:
+    """Everything that repeats a run: the settings, and the versions and commit they ran with."""
+    saved = [f.name for f in fields(RunConfig) if f.name not in ("out", "task_name")]
+    settings = {name: value for name, value in asdict(config).items() if name in saved}
     settings["task"] = {"name": config.task_name, **config.task.options}
-    document = settings | {"environment": _environment()}
-    write_atomically(folder / CONFIG_FILE, yaml.safe_dump(document, sort_keys=False))
+    return settings | {"environment": _environment()}
 
 
-def load_config(folder: Path) -> RunConfig[Any, Any]:
-    """Read `config.yaml`; raises FormulaError where the folder is no run folder or the file was damaged."""
+def save_config(config: RunConfig[Any, Any], folder: Path) -> None:
+    """Write `config.yaml`."""
+    write_atomically(folder / CONFIG_FILE, yaml.safe_dump(config_document(config), sort_keys=False))
+
+
+def load_config(folder: Path, device: str | None = None) -> RunConfig[Any, Any]:
+    """Read `config.yaml`, perhaps for another device than the run was trained on.
+
+    Raises FormulaError where the folder is no run folder or the file was damaged.
+    """
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise FormulaError(f"{folder} is not a run folder: it holds no {CONFIG_FILE}")
@@ -110,6 +134,8 @@ def load_config(folder: Path) -> RunConfig[Any, Any]:
         settings.pop("environment", None)
         task = settings.pop("task")
         task_name = task.pop("name")
+        if device is not None:
+            settings["device"] = device
         return RunConfig(
             task_name=task_name,
             task=make_task(task_name, **task),
@@ -119,7 +145,7 @@ def load_config(folder: Path) -> RunConfig[Any, Any]:
         )
     except FormulaError:
         raise
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise FormulaError(f"{path} is not a run's configuration any more: {reason}") from None
 

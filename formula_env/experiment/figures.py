@@ -2,9 +2,7 @@
 
 import csv
 import io
-import json
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 
@@ -16,18 +14,15 @@ from matplotlib.figure import Figure
 
 from formula_env.experiment.files import read_text, write_atomically
 from formula_env.experiment.report import thesis_values
-from formula_env.experiment.tracking import read_rows
+from formula_env.experiment.rows import Row, read_rows
 
-Row = dict[str, Any]
-
-INK, MLE, THESIS, RANDOM = "#1f4e8c", "#2e8b57", "#b22222", "#8a8a8a"
+INK, START, THESIS, RANDOM = "#1f4e8c", "#2e8b57", "#b22222", "#8a8a8a"
 BARS_LIMIT = 100
 """With more correct formulae than this the distribution is drawn sorted, as a line."""
 
 
-def draw_figures(folder: Path) -> None:
+def draw_figures(folder: Path, summary: Row) -> None:
     """Write `figures/training.png` and, where there is a `distribution.csv`, `figures/distribution.png`."""
-    summary = json.loads(read_text(folder / "summary.json"))
     rows = read_rows(folder)
     (folder / "figures").mkdir(exist_ok=True)
     _save(draw_training(rows, summary), folder / "figures" / "training.png")
@@ -40,12 +35,11 @@ def draw_figures(folder: Path) -> None:
 def draw_training(rows: list[Row], summary: Row) -> Figure:
     """Accuracy and JSD over rounds, as in the thesis' Fig 7.3, with all they should be compared to; and losses."""
     figure, axes = plt.subplots(3, 1, figsize=(8, 9), sharex=True, layout="constrained")
-    rounds = [row["round"] for row in rows]
-    _draw_metric(axes[0], rounds, rows, summary, "accuracy", "correct (share)")
+    _draw_metric(axes[0], rows, summary, "accuracy", "correct (share)")
     axes[0].set_ylim(0, 1.02)
     axes[0].legend(loc="lower right", fontsize=8)
     kind = "exact" if summary["jsd_exact"] else "sampled"
-    _draw_metric(axes[1], rounds, rows, summary, "jsd", f"JSD (nats, {kind}, log scale)")
+    _draw_metric(axes[1], rows, summary, "jsd", f"JSD (nats, {kind}, log scale)")
     axes[1].set_yscale("log")
     if not summary["jsd_exact"]:
         axes[1].axhline(summary["jsd_floor"], color=INK, ls=":", lw=1)
@@ -62,11 +56,11 @@ def draw_training(rows: list[Row], summary: Row) -> Figure:
     return figure
 
 
-def _draw_metric(axis: Axes, rounds: list[int], rows: list[Row], summary: Row, metric: str, label: str) -> None:
-    axis.plot(rounds, [row[f"eval/{metric}"] for row in rows], color=INK, lw=1.6, label=summary["algorithm"])
+def _draw_metric(axis: Axes, rows: list[Row], summary: Row, metric: str, label: str) -> None:
+    curve = [(row["round"], row[f"eval/{metric}"]) for row in rows if f"eval/{metric}" in row]
+    axis.plot(*zip(*curve, strict=True), color=INK, lw=1.6, label=summary["algorithm"])
     axis.axhline(summary["random"][metric], color=RANDOM, ls=":", lw=1, label="random sampler")
-    if summary["start"]:
-        axis.axhline(summary["start"][metric], color=MLE, ls="--", lw=1, label="MLE start")
+    axis.axhline(summary["start"][metric], color=START, ls="--", lw=1, label=summary["start_name"])
     thesis = thesis_values(summary)
     if metric in thesis:
         axis.axhline(thesis[metric], color=THESIS, ls="-.", lw=1, label=f"thesis ({thesis[metric]:g})")

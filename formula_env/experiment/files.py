@@ -1,10 +1,16 @@
 """Files of a run: written whole or not at all, and every failure said in one line."""
 
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from formula_env.errors import FormulaError
+
+TEMPORARY = ".writing-"
+"""How the names of files begin that are not whole yet."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -14,7 +20,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """
     data = content.encode() if isinstance(content, str) else content
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -23,7 +29,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
-            os.unlink(temporary)
+            Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
         raise FormulaError(f"cannot write {path}: {error.strerror}; what was there before is intact") from error
@@ -50,13 +56,30 @@ def read_text(path: Path) -> str:
         raise FormulaError(f"cannot read {path}: {error}") from None
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a killed process was writing."""
+    for path in folder.rglob(f"{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a file of a run for this process alone. Raises FormulaError if another one has it."""
+    with open(path, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FormulaError(f"another process is at work in {path.parent}; wait for it or stop it") from None
+        yield
+
+
 def make_run_folder(folder: Path) -> None:
     """Make a folder for a new run. Raises FormulaError if it is taken or can't be made."""
-    if not str(folder) or str(folder) == ".":
-        raise FormulaError("the output folder's name is empty; give one, such as --out runs/first")
-    if (folder / "config.yaml").exists():
-        raise FormulaError(f"{folder} holds a run already; continue it with: formula-env resume {folder}")
+    if str(folder) in ("", "."):
+        raise FormulaError("--out is empty or this very folder; give one to make, such as --out runs/first")
     try:
+        if (folder / "config.yaml").exists():
+            raise FormulaError(f"{folder} holds a run already; continue it with: formula-env resume {folder}")
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise FormulaError(f"{folder} is not empty; give another folder with --out")

@@ -5,9 +5,8 @@ import math
 import shutil
 import time
 from collections import defaultdict
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -18,25 +17,20 @@ from formula_env.evaluators import Evaluator
 from formula_env.evaluators import Metrics as Evaluation
 from formula_env.experiment.checkpoint import (
     checkpoints,
+    first_non_finite,
     global_random_state,
     load_checkpoint,
     save_checkpoint,
     seed_global_random,
     set_global_random_state,
 )
-from formula_env.experiment.config import RunConfig, load_config, save_config
-from formula_env.experiment.files import make_run_folder, read_text, write_atomically
+from formula_env.experiment.config import CONFIG_FILE, RunConfig, load_config, save_config
+from formula_env.experiment.files import exclusive, make_run_folder, remove_leftovers, write_atomically
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
 from formula_env.experiment.progress import RunProgress, make_progress
 from formula_env.experiment.registry import algorithm_class
-from formula_env.experiment.tracking import (
-    NoTracker,
-    Row,
-    Tracker,
-    WandbTracker,
-    append_row,
-    drop_rows_after,
-)
+from formula_env.experiment.rows import Row, append_row, drop_rows_after
+from formula_env.experiment.tracking import NoTracker, Tracker, WandbTracker
 from formula_env.networks.policy import UniformPolicy
 from formula_env.sampling import log_prob, sample
 from formula_env.tasks.base import Task
@@ -47,40 +41,36 @@ SAVED_SAMPLES = 100
 DISTRIBUTION_LIMIT = 20_000
 """A task with more correct formulae gets no `distribution.csv`, and no histogram."""
 
-SUMMARY_METRICS = ("accuracy", "jsd", "jsd_exact", "coverage", "uniqueness", "novelty", "num_correct")
-
 
 def train(config: RunConfig[Any, Any], folder: Path) -> Row:
     """Run from the start in a new folder; returns the summary. Raises FormulaError, Interrupted."""
-    _prepare_torch(config)
     training = Training(config, folder)
     make_run_folder(folder)
     try:
         save_config(config, folder)
-        return training.run()
+        with exclusive(folder / CONFIG_FILE):
+            return training.run()
     except FormulaError:
         if not checkpoints(folder):  # nothing to go on from: leave nothing half-made
             shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def resume(folder: Path) -> Row:
-    """Go on from the last checkpoint, as if nothing had happened; returns the summary of a finished run."""
-    config = load_config(folder)
-    _prepare_torch(config)
-    training = Training(config, folder)
-    training.restore()
-    if training.finished and (folder / SUMMARY_FILE).exists():
-        return json.loads(read_text(folder / SUMMARY_FILE))
-    return training.run()
+def resume(folder: Path, device: str | None = None) -> Row:
+    """Go on from the last checkpoint, as if nothing had happened; returns the summary of a finished run too."""
+    config = load_config(folder, device)
+    with exclusive(folder / CONFIG_FILE):
+        remove_leftovers(folder)
+        training = Training(config, folder)
+        training.restore()
+        return training.run()
 
 
-def load_algorithm(folder: Path) -> tuple[RunConfig[Any, Any], Algorithm, Evaluator]:
+def load_algorithm(folder: Path, device: str | None = None) -> tuple[RunConfig[Any, Any], Algorithm, Evaluator]:
     """A run's settings, its algorithm with the newest weights, and the judge that knows its training set."""
-    config = load_config(folder)
-    _prepare_torch(config)
+    config = load_config(folder, device)
     training = Training(config, folder)
-    _load_into(training.algorithm, load_checkpoint(folder, config.device), folder)
+    training.load(load_checkpoint(folder))
     return config, training.algorithm, training.evaluator
 
 
@@ -88,6 +78,7 @@ class Training:
     """One run: rounds 1 … pretrain_rounds of `pretrain`, then `rounds` of `update`."""
 
     def __init__(self, config: RunConfig[Any, Any], folder: Path) -> None:
+        torch.set_num_threads(config.threads)
         self.config, self.folder = config, folder
         seed_global_random(config.seed)
         self.task: Task = config.task
@@ -97,6 +88,7 @@ class Training:
         self.algorithm: Algorithm = cls(self.task, config.algo, config.seed, torch.device(config.device))
         self.total_rounds = self.algorithm.pretrain_rounds + self.algorithm.rounds
         self.round = 0
+        self.evaluated_round = -1
         self.start: Evaluation = {}
         self._interval: dict[str, tuple[float, int]] = {}  # metric -> (sum, count) since the last row
         self._seconds_before = 0.0
@@ -107,35 +99,38 @@ class Training:
         return self.round >= self.total_rounds
 
     def run(self) -> Row:
+        """Train from here to the end; returns the summary, also of a run that is at its end already."""
         self._began = time.monotonic()
-        settings = json.loads(json.dumps(_settings(self.config)))
-        tracker = WandbTracker(self.config, settings, self.folder) if self.config.track else NoTracker()
+        if self.finished and (summary := read_summary(self.folder)) is not None:
+            return summary
+        tracker = WandbTracker(self.config, self.folder) if self.config.track else NoTracker()
         progress = make_progress(self.total_rounds, self.round)
         try:
             with stop_requests() as stop:
                 self._rounds(tracker, progress, stop)
-            return self._finish(tracker)
+                return self._finish(tracker)
         finally:
             progress.close()
             tracker.close()
 
     def _rounds(self, tracker: Tracker, progress: RunProgress, stop: StopRequest) -> None:
-        while not self.finished:
-            metrics = self._one_round()
-            progress.advance(self.round, metrics)
+        while True:
             if self._evaluation_is_due():
                 row = self._evaluate()
                 append_row(self.folder, row)
                 tracker.log(row)
                 progress.evaluated(row)
                 self.save()
-            if stop.signum is not None and not self.finished:
+            if self.finished:
+                return
+            if stop.signum is not None:
                 self.save()
                 raise Interrupted(
                     stop.signum,
                     f"stopped in round {self.round} of {self.total_rounds} and saved; "
                     f"go on with: formula-env resume {self.folder}",
                 )
+            progress.advance(self.round + 1, self._one_round())
 
     def _one_round(self) -> dict[str, float]:
         real = self.real.batch(self.round, self.algorithm.real_per_round)
@@ -144,30 +139,34 @@ class Training:
         self.round += 1
         for name, value in metrics.items():
             if not math.isfinite(value):
-                saved = checkpoints(self.folder)
-                kept = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was due yet"
-                raise FormulaError(
-                    f"{name} became {value} in round {self.round}; {kept}; a smaller learning rate may help"
-                )
+                self._stop_at_non_finite(f"{name} became {value}")
             total, count = self._interval.get(name, (0.0, 0))
             self._interval[name] = (total + value, count + 1)
         return metrics
 
+    def _stop_at_non_finite(self, what: str) -> NoReturn:
+        saved = checkpoints(self.folder)
+        kept = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was due yet"
+        raise FormulaError(f"{what} in round {self.round}; {kept}; a smaller learning rate may help")
+
     def _evaluation_is_due(self) -> bool:
-        """At the end of pre-training, then every `eval_every` rounds, counted from there, and at the end."""
+        """After pre-training, then every `eval_every` rounds, and at the end; once each."""
         since_start = self.round - self.algorithm.pretrain_rounds
-        return since_start % self.config.eval_every == 0 or self.finished
+        due = since_start >= 0 and (since_start % self.config.eval_every == 0 or self.finished)
+        return due and self.evaluated_round < self.round
 
     @property
     def phase(self) -> str:
-        if self.round <= self.algorithm.pretrain_rounds:
+        if self.round < self.algorithm.pretrain_rounds:
             return "pretraining"
-        return "training"
+        return "start" if self.round == self.algorithm.pretrain_rounds else "training"
 
     def _evaluate(self) -> Row:
         """The row of this round: the judge's metrics, and the mean of the algorithm's own since the last row."""
+        self._check_weights()  # before anything is said about them
         tokens = self.algorithm.sample(self.config.eval_samples, seed=self.round)
         evaluation = self.evaluator(tokens, self.algorithm.log_prob)
+        self.evaluated_round = self.round
         if self.round == self.algorithm.pretrain_rounds:
             self.start = evaluation
         means = {name: total / count for name, (total, count) in self._interval.items()}
@@ -187,7 +186,7 @@ class Training:
         return round(self._seconds_before + time.monotonic() - self._began, 3)
 
     def _finish(self, tracker: Tracker) -> Row:
-        """The summary, samples, distribution and figures of a finished run."""
+        """Samples, distribution, figures and, last of all, the summary of a finished run."""
         from formula_env.experiment.figures import draw_figures  # only here: matplotlib is slow to import
 
         tokens = self.algorithm.sample(self.config.eval_samples, seed=self.round)
@@ -200,6 +199,7 @@ class Training:
             "rounds": self.total_rounds,
             "seconds": self.seconds,
             **evaluation,
+            "start_name": self.algorithm.start_name,
             "start": self.start,
             "random": self.evaluate_random_sampler(),
         }
@@ -209,9 +209,10 @@ class Training:
         lines = [f"{text}\t{'correct' if good else 'wrong'}\n" for text, good, _ in shown]
         write_atomically(self.folder / SAMPLES_FILE, "".join(lines))
         self._write_distribution(tokens)
-        write_atomically(self.folder / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
-        draw_figures(self.folder)
+        draw_figures(self.folder, summary)
         tracker.finish(summary, shown, self.folder)
+        document = json.dumps(summary, indent=2, allow_nan=False)
+        write_atomically(self.folder / SUMMARY_FILE, f"{document}\n")
         return summary
 
     def evaluate_random_sampler(self) -> Evaluation:
@@ -238,11 +239,13 @@ class Training:
         write_atomically(self.folder / DISTRIBUTION_FILE, header + "".join(rows))
 
     def save(self) -> None:
+        self._check_weights()
         save_checkpoint(
             self.folder,
             self.round,
             {
                 "round": self.round,
+                "evaluated_round": self.evaluated_round,
                 "algorithm": self.algorithm.state_dict(),
                 "start": self.start,
                 "interval": self._interval,
@@ -251,14 +254,38 @@ class Training:
             },
         )
 
+    def _check_weights(self) -> None:
+        broken = first_non_finite(self.algorithm.state_dict())
+        if broken is not None:
+            self._stop_at_non_finite(f"{broken} is no longer finite")
+
     def restore(self) -> None:
-        """Take up the newest checkpoint, and drop the rows that came after it."""
-        state = load_checkpoint(self.folder, self.config.device)
-        _load_into(self.algorithm, state, self.folder)
-        self.round, self.start = state["round"], state["start"]
-        self._interval, self._seconds_before = state["interval"], state["seconds"]
-        set_global_random_state(state["random"])
-        drop_rows_after(self.folder, self.round)
+        """Take up the newest checkpoint, if there is one, and drop the rows that came after it."""
+        if checkpoints(self.folder):
+            self.load(load_checkpoint(self.folder))
+        drop_rows_after(self.folder, self.evaluated_round)
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take up a checkpoint's state. Raises FormulaError if it is not one of this run."""
+        try:
+            self.algorithm.load_state_dict(state["algorithm"])
+            set_global_random_state(state["random"])
+            self.round, self.evaluated_round = int(state["round"]), int(state["evaluated_round"])
+            self.start, self._interval = dict(state["start"]), dict(state["interval"])
+            self._seconds_before = float(state["seconds"])
+        except Exception as error:  # whatever a checkpoint of other settings, or a made-up one, leads to
+            reason = " ".join(str(error).split())[:200]
+            raise FormulaError(
+                f"the checkpoint in {self.folder} does not fit its {CONFIG_FILE}: {reason}"
+            ) from None
+
+
+def read_summary(folder: Path) -> Row | None:
+    """The summary of a finished run; None where there is none that can be read."""
+    try:
+        return json.loads((folder / SUMMARY_FILE).read_text())
+    except (OSError, ValueError):
+        return None
 
 
 class RealBatches:
@@ -278,21 +305,3 @@ class RealBatches:
 
     def _shuffle(self, epoch: int) -> np.ndarray[Any, Any]:
         return np.random.default_rng([self._seed, epoch]).permutation(len(self.formulae))
-
-
-def _load_into(algorithm: Algorithm, state: dict[str, Any], folder: Path) -> None:
-    try:
-        algorithm.load_state_dict(state["algorithm"])
-    except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FormulaError(f"the checkpoint in {folder} does not fit its config.yaml: {reason}") from None
-
-
-def _prepare_torch(config: RunConfig[Any, Any]) -> None:
-    torch.set_num_threads(config.threads)
-
-
-def _settings(config: RunConfig[Any, Any]) -> Row:
-    settings = asdict(config)
-    settings["out"] = None if config.out is None else str(config.out)
-    return settings | {"task": {"name": config.task_name, **config.task.options}}

@@ -2,12 +2,12 @@
 
 import sys
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-Row = dict[str, Any]
+from formula_env.experiment.rows import Row
 
 
 class RunProgress(Protocol):
@@ -38,7 +38,7 @@ class _Clock:
 
 
 class Bar:
-    """`adversarial ━━━━ 620/1040  accuracy 0.981  JSD 0.0213  D loss 0.655  0:14 left`"""
+    """`training ━━━━ 620/1040  accuracy 0.981  JSD 0.0213  D loss 0.655  0:14 left`"""
 
     def __init__(self, total: int, start: int) -> None:
         self._clock = _Clock(total, start)
@@ -66,7 +66,7 @@ class Bar:
 
 
 class Lines:
-    """`adversarial 620/1040  accuracy 0.981  JSD 0.0213  D loss 0.655  0:14 left`, once per evaluation."""
+    """`training 620/1040  accuracy 0.981  JSD 0.0213  D loss 0.655  0:14 left`, once per evaluation."""
 
     def __init__(self, total: int, start: int) -> None:
         self._clock = _Clock(total, start)

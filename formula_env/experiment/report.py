@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-Row = dict[str, Any]
+from formula_env.experiment.rows import Row
 
 THESIS = {("binary-sum", 8): {"accuracy": 0.97, "jsd": 0.03}}
 """What the thesis reports for SeqGAN (its Fig 7.3 and eq. 7.4), by task and length."""
@@ -20,8 +20,7 @@ def print_summary(summary: Row) -> None:
     """Random sampler, start and end of a run, side by side, and the thesis where it has figures."""
     algorithm = summary["algorithm"]
     columns: dict[str, Row] = {"random sampler": summary["random"]}
-    if summary["start"]:
-        columns["after MLE"] = summary["start"]
+    columns[summary["start_name"]] = summary["start"]
     columns[f"after {algorithm}"] = summary
     if thesis_values(summary):
         columns["thesis (SeqGAN)"] = thesis_values(summary)
@@ -64,4 +63,4 @@ def _jsd(column: Row) -> str:
 def _coverage(column: Row) -> str:
     if "coverage" not in column:
         return ""
-    return f"{column['num_correct']}/{round(column['num_correct'] / column['coverage'])}"
+    return f"{column['num_correct']}/{column['num_formulae']}"

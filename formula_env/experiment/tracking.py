@@ -1,6 +1,5 @@
 """Where a run's rows go: `metrics.jsonl` always, Weights & Biases if asked for."""
 
-import json
 import os
 import secrets
 import sys
@@ -8,46 +7,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from formula_env.errors import FormulaError
-from formula_env.experiment.config import RunConfig
-from formula_env.experiment.files import append_line, read_text, write_atomically
+from formula_env.experiment.config import RunConfig, config_document
+from formula_env.experiment.files import read_text, write_atomically
+from formula_env.experiment.rows import Row
 
-METRICS_FILE = "metrics.jsonl"
 WANDB_FILE = "wandb_run_id.txt"
-
-Row = dict[str, Any]
-
-
-def read_rows(folder: Path) -> list[Row]:
-    """The rows of `metrics.jsonl`; raises FormulaError naming a line that is none."""
-    path = folder / METRICS_FILE
-    if not path.exists():
-        return []
-    rows = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            raise FormulaError(f"{path}, line {number}, is not a JSON row (cut off by a crash?)") from None
-    return rows
-
-
-def append_row(folder: Path, row: Row) -> None:
-    append_line(folder / METRICS_FILE, json.dumps(row))
-
-
-def drop_rows_after(folder: Path, round_: int) -> None:
-    """Take back the rows that a crash left behind the checkpoint, a line that it cut short included."""
-    path = folder / METRICS_FILE
-    if not path.exists():
-        return
-    kept = []
-    for line in read_text(path).splitlines():
-        try:
-            if json.loads(line)["round"] <= round_:
-                kept.append(line)
-        except (json.JSONDecodeError, KeyError, TypeError):
-            break
-    write_atomically(path, "".join(f"{line}\n" for line in kept))
 
 
 class Tracker(Protocol):
@@ -78,7 +42,7 @@ class NoTracker:
 class WandbTracker:
     """Weights & Biases: rows, a table of formulae, figures, and the last checkpoint as an artifact."""
 
-    def __init__(self, config: RunConfig[Any, Any], settings: dict[str, Any], folder: Path) -> None:
+    def __init__(self, config: RunConfig[Any, Any], folder: Path) -> None:
         # W&B takes our package `agents` for an LLM library of that name, and would advertise another product.
         os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")
         import wandb  # only here: it is slow to import, and most runs do without
@@ -88,22 +52,25 @@ class WandbTracker:
         run_id = read_text(id_file).strip() if id_file.exists() else secrets.token_hex(4)
         write_atomically(id_file, f"{run_id}\n")
         name = f"{config.algorithm}-{config.task_name}"
-        self._run = wandb.init(
-            project=config.wandb_project,
-            group=config.wandb_group or name,
-            name=f"{name}-s{config.seed}",
-            id=run_id,
-            resume="allow",
-            config=settings,
-            dir=str(folder),
-            mode=_wandb_mode(wandb),
-            settings=wandb.Settings(silent=True),
-        )
+        try:
+            self._run = wandb.init(
+                project=config.wandb_project,
+                group=config.wandb_group or name,
+                name=f"{name}-s{config.seed}",
+                id=run_id,
+                resume="allow",
+                config=config_document(config),
+                dir=str(folder),
+                mode=_wandb_mode(wandb),
+                settings=wandb.Settings(silent=True),
+            )
+        except wandb.Error as error:
+            raise FormulaError(f"W&B: {error}; WANDB_MODE=offline tracks without it") from None
         self._run.define_metric("round")
         self._run.define_metric("*", step_metric="round")
 
     def log(self, row: Row) -> None:
-        self._run.log(row)
+        self._run.log(row, step=row["round"])
 
     def finish(self, summary: Row, formulae: list[tuple[str, bool, bool]], folder: Path) -> None:
         table = self._wandb.Table(columns=["formula", "correct", "novel"], data=[list(f) for f in formulae])
@@ -111,7 +78,7 @@ class WandbTracker:
             f"figures/{path.stem}": self._wandb.Image(str(path))
             for path in sorted((folder / "figures").glob("*.png"))
         }
-        self._run.log({"formulae": table, **figures, "round": summary["rounds"]})
+        self._run.log({"formulae": table, **figures}, step=summary["rounds"])
         self._run.summary.update(summary)
         artifact = self._wandb.Artifact(f"checkpoint-{self._run.id}", type="model")
         for path in (*sorted(folder.glob("checkpoint-*.pt"))[-1:], folder / "config.yaml"):

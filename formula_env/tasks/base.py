@@ -88,7 +88,7 @@ class Task(ABC):
         """Distinct correct formulae, in two disjoint sets: training and held-out.
 
         Args:
-            size: of the training set; a number of formulae (int ≥ 1), or a share of all of them (float < 1).
+            size: of the training set; a number of formulae (int), or a share of all of them (float ≤ 1).
             seed: of the shuffle; the same seed gives the same split.
             held_out: size of the other set; by default all the rest, or as many as in the training set
                 where there are too many to list.
@@ -96,12 +96,14 @@ class Task(ABC):
         Raises FormulaError if there are not that many correct formulae.
         """
         total = self.count()
-        train = round(size * total) if isinstance(size, float) and size < 1 else int(size)
+        if isinstance(size, float) and not 0 < size <= 1:
+            raise FormulaError(f"a share of the correct formulae is above 0 and at most 1.0, got {size}")
+        train = round(size * total) if isinstance(size, float) else size
         wanted = held_out if held_out is not None else (total - train if self.enumerable else train)
         if train < 1 or wanted < 0 or train + wanted > total:
             raise FormulaError(
                 f"cannot split {total} correct formulae into {train} for training and {wanted} held out; "
-                f"ask for 1 to {total} in all, or a share between 0 and 1"
+                f"ask for 1 to {total} in all"
             )
         rng = np.random.default_rng(seed)
         if self.enumerable:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from formula_env.errors import FormulaError
+from formula_env.errors import FormulaError, check_types
 from formula_env.tasks.automaton import Automaton, AutomatonTask
 
 
@@ -19,6 +19,7 @@ class BinarySum(AutomatonTask):
     symbols: ClassVar[tuple[str, ...]] = ("0", "1")
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.length % 2 or not 2 <= self.length <= 64:
             raise FormulaError(f"length must be an even number from 2 to 64, got {self.length}")
 

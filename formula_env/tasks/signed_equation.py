@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from formula_env.errors import FormulaError
+from formula_env.errors import FormulaError, check_types
 from formula_env.tasks.automaton import DEAD, Automaton, AutomatonTask
 
 PLUS, MINUS, EQUALS = 2, 3, 4
@@ -22,6 +22,7 @@ class SignedEquation(AutomatonTask):
     symbols: ClassVar[tuple[str, ...]] = ("0", "1", "+", "-", "=")
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.length % 2 == 0 or not 3 <= self.length <= 63:
             raise FormulaError(f"length must be an odd number from 3 to 63, got {self.length}")
 

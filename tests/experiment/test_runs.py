@@ -60,7 +60,7 @@ def test_a_run_leaves_all_that_was_promised(finished: Path) -> None:
     assert summary["random"]["accuracy"] == pytest.approx(20 / 64)
     rows = rows_without_time(finished)
     assert [row["round"] for row in rows] == [6, 14, 22, 30, 38, 46]
-    assert [row["phase"] for row in rows] == ["pretraining"] + ["training"] * 5
+    assert [row["phase"] for row in rows] == ["start"] + ["training"] * 5
     assert rows[-1]["env_steps"] == 40 * 16 * 6
     assert rows[0]["eval/jsd"] == summary["start"]["jsd"]
     assert rows[-1]["eval/jsd"] == summary["jsd"]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from formula_env.errors import FormulaError
-from formula_env.experiment.tracking import drop_rows_after, read_rows
+from formula_env.experiment.rows import drop_rows_after, read_rows
 from tests.experiment.commands import TINY_SEQGAN, rows_without_time, run, start
 from tests.experiment.wandb_log import items, records
 
@@ -35,6 +35,7 @@ def test_an_offline_run_holds_what_was_logged(tmp_path: Path) -> None:
     assert steps["*"] == "round"
     history = [items(r.history.item) for r in found if r.HasField("history")]
     logged = [row for row in history if "eval/jsd" in row]
+    assert [row["_step"] for row in history] == [row["round"] for row in logged], "one entry for each round"
     rows = rows_without_time(folder)
     assert len(logged) == len(rows)
     for row, ours in zip(logged, rows, strict=True):
@@ -73,14 +74,24 @@ def test_the_run_id_survives_a_resume(tmp_path: Path) -> None:
     assert len(logs) == 2
     ids = {next(r.run.run_id for r in records(log) if r.HasField("run")) for log in logs}
     assert ids == {first.strip()}
-    rounds = [items(r.history.item)["round"] for log in logs for r in records(log) if r.HasField("history")]
-    assert set(rounds) == {row["round"] for row in rows_without_time(folder)}
+    histories = [items(r.history.item) for log in sorted(logs) for r in records(log) if r.HasField("history")]
+    rounds = [row["round"] for row in rows_without_time(folder)]
+    assert [row["_step"] for row in histories] == [row["round"] for row in histories] == rounds
 
 
 def test_rows_behind_the_checkpoint_are_taken_back(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
     file.write_text('{"round": 1}\n{"round": 2}\n{"round": 3}\n{"rou')
-    with pytest.raises(FormulaError, match=r"line 4, is not a JSON row"):
+    with pytest.raises(FormulaError, match=r"line 4, is not a row"):
         read_rows(tmp_path)
     drop_rows_after(tmp_path, 2)
     assert read_rows(tmp_path) == [{"round": 1}, {"round": 2}]
+
+
+def test_a_row_damaged_by_hand_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    text = '{"round": 1}\n{"rou\n{"round": 3}\n'
+    file.write_text(text)
+    with pytest.raises(FormulaError, match=r"line 2, is not a row"):
+        drop_rows_after(tmp_path, 3)
+    assert file.read_text() == text
