@@ -56,6 +56,8 @@ class SeqGANConfig:
     """"exact" replaces sampling by backward recursion, where the prefix tree is small."""
     baseline: bool = True
     """Subtract the batch mean of Q at each position."""
+    ent_coef: float = 0.2
+    """Weight α of the policy's entropy (nats) beside the reward; falls linearly; 0 in the thesis."""
     rollout_decay: float = 0.0
     """Rollout policy β ← decay·β + (1 - decay)·θ after each round; 0 is the thesis' β ← θ."""
     discriminator: DiscriminatorName = "mlp"
@@ -64,10 +66,10 @@ class SeqGANConfig:
     """Of Adam, for maximum likelihood."""
     generator_learning_rate: float = 2e-3
     """Of Adam, for the policy gradient; falls linearly."""
-    discriminator_learning_rate: float = 1e-3
+    discriminator_learning_rate: float = 2e-3
     """Of Adam; falls linearly over the adversarial rounds."""
-    final_learning_rate: float = 0.02
-    """What is left of both learning rates in the last round, as a share."""
+    final_share: float = 0.02
+    """What is left of both learning rates and of `ent_coef` in the last round."""
     weight_averaging: float = 0.98
     """The reported generator is the moving average of the trained one, with this decay per update; 0: the last."""
     max_grad_norm: float = 1.0
@@ -80,12 +82,12 @@ class SeqGANConfig:
     def __post_init__(self) -> None:
         check_types(self)
         check_at_least(0, mle_rounds=self.mle_rounds, discriminator_rounds=self.discriminator_rounds)
-        check_at_least(0, mle_nll=self.mle_nll)
+        check_at_least(0, mle_nll=self.mle_nll, ent_coef=self.ent_coef)
         check_at_least(1, rounds=self.rounds, batch_size=self.batch_size, num_rollouts=self.num_rollouts)
         check_at_least(1, g_steps=self.g_steps, d_steps=self.d_steps)
         check_at_least(1, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
         check_share(rollout_decay=self.rollout_decay, weight_averaging=self.weight_averaging)
-        check_share(final_learning_rate=self.final_learning_rate)
+        check_share(final_share=self.final_share)
         check_above_zero(
             mle_learning_rate=self.mle_learning_rate,
             generator_learning_rate=self.generator_learning_rate,
@@ -173,13 +175,19 @@ class SeqGAN:
     def generator_loss(self) -> tuple[Tensor, Tensor]:
         """REINFORCE on a fresh batch, ∇J = E[Σ_t ∇log π(y_t | y_<t) · Q(y_<t, y_t)] (thesis eqs. 7.2, 7.3).
 
-        Returns the loss, whose gradient estimates that of -E[D(Y)], and the rewards D(Y) `(B,)`.
+        Q gains -α·log π of the symbols still to come: the soft Q of maximum-entropy RL. Without it a prefix that
+        is hard to complete (0000, whose only correct completion is 0000) earns less than the others, and dies
+        out before the generator has learnt to complete it.
+
+        Returns the loss, whose gradient estimates that of -(E[D(Y)] + α·H(π)), and the rewards D(Y) `(B,)`.
         """
         fake, reward = self._write_formulae()
         q = torch.from_numpy(self.env.q_values(fake.cpu().numpy())).float().to(self.device)
         written = fake != self.task.vocabulary.pad
+        log_probs = self.generator.token_log_probs(fake)
+        q = q - self.share_left * self.config.ent_coef * sum_to_go(log_probs.detach())
         advantage = q - position_means(q, written) if self.config.baseline else q
-        return policy_gradient_loss(self.generator.token_log_probs(fake), advantage), reward
+        return policy_gradient_loss(log_probs, advantage), reward
 
     @torch.no_grad()
     def _write_formulae(self) -> tuple[Tensor, Tensor]:
@@ -210,10 +218,14 @@ class SeqGAN:
     def _batches(self, real: Tokens) -> tuple[Tensor, ...]:
         return torch.from_numpy(real).to(self.device).split(self.config.batch_size)
 
+    @property
+    def share_left(self) -> float:
+        """What is left in this round of the learning rates and the entropy's weight: falls linearly from 1."""
+        return 1 - (1 - self.config.final_share) * self.round / self.rounds
+
     def _decay_learning_rates(self) -> None:
-        left = 1 - (1 - self.config.final_learning_rate) * self.round / self.rounds
-        set_lr(self.generator_optimizer, self.config.generator_learning_rate * left)
-        set_lr(self.discriminator_optimizer, self.config.discriminator_learning_rate * left)
+        set_lr(self.generator_optimizer, self.config.generator_learning_rate * self.share_left)
+        set_lr(self.discriminator_optimizer, self.config.discriminator_learning_rate * self.share_left)
 
     def sample(self, n: int, seed: int) -> Tokens:
         rng = torch.Generator(self.device).manual_seed(seed)
@@ -254,6 +266,11 @@ _COUNTERS = ("pretrain_round", "mle_is_done", "round", "env_steps")
 def policy_gradient_loss(log_probs: Tensor, advantage: Tensor) -> Tensor:
     """-mean over formulae of Σ_t log π(y_t | y_<t) · A_t, from `(B, T)` each; its gradient is that of -E[D(Y)]."""
     return -(advantage * log_probs).sum(dim=1).mean()
+
+
+def sum_to_go(values: Tensor) -> Tensor:
+    """Σ_{s ≥ t} of values `(B, T)`, at each position t."""
+    return values.flip(1).cumsum(1).flip(1)
 
 
 def position_means(q: Tensor, written: Tensor) -> Tensor:

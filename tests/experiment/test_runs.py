@@ -6,6 +6,7 @@ import re
 import resource
 import signal
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ import yaml
 from formula_env.errors import FormulaError
 from formula_env.experiment.checkpoint import checkpoints, load_checkpoint
 from formula_env.experiment.cli import main
+from formula_env.experiment.config import load_config
+from formula_env.experiment.files import exclusive
+from formula_env.experiment.loop import load_algorithm
+from formula_env.tasks import make_task
 from tests.experiment.commands import TINY_MLE, TINY_SEQGAN, rows_without_time, run, start
 
 
@@ -97,6 +102,49 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(finished: Path, tmp_pat
     assert_same_run(finished, folder)
 
 
+def kill_once_there_is(name: str, folder: Path, signum: signal.Signals) -> tuple[int, str]:
+    """Train until a file appears, then send the signal; the exit code and stderr."""
+    process = start("train", "seqgan", *TINY_SEQGAN, "--out", folder)
+    while not (folder / name).exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=60)
+    return process.returncode, err
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_over(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "early"
+    kill_once_there_is("config.yaml", folder, signal.SIGKILL)
+    assert not checkpoints(folder)
+    (folder / ".writing-abc").write_text("half a checkpoint")
+    assert run("resume", folder)[0] == 0
+    assert_same_run(finished, folder)
+    assert not list(folder.glob(".writing-*"))
+
+
+def test_a_run_killed_while_finishing_finishes(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "late"
+    kill_once_there_is("samples.txt", folder, signal.SIGKILL)
+    assert not (folder / "summary.json").exists()
+    assert run("resume", folder)[0] == 0
+    assert_same_run(finished, folder)
+    assert len(list((folder / "figures").glob("*.png"))) == 2
+
+
+def test_a_run_interrupted_while_finishing_finishes_first(finished: Path, tmp_path: Path) -> None:
+    code, err = kill_once_there_is("samples.txt", tmp_path / "late", signal.SIGTERM)
+    assert code == 0, err
+    assert_same_run(finished, tmp_path / "late")
+
+
+def test_one_process_at_a_time_works_on_a_run(finished: Path) -> None:
+    with exclusive(finished / "config.yaml"):
+        code, out, err = run("resume", finished)
+    assert (code, out) == (2, "")
+    assert err == f"formula-env: another process is at work in {finished}; wait for it or stop it\n"
+
+
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_saves_and_says_how_to_go_on(
     finished: Path, tmp_path: Path, signum: signal.Signals, code: int
@@ -151,6 +199,58 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, capsys: pytest.C
     assert re.search(r"became (nan|inf|-inf) in round \d+; the last good checkpoint is .*checkpoint-", told)
     for value in load_checkpoint(folder)["algorithm"]["generator"].values():
         assert torch.isfinite(value).all()
+
+
+def test_weights_that_are_no_numbers_are_never_judged_nor_saved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The step that ruins the weights has a finite loss itself."""
+    folder = tmp_path / "nan"
+    command = [
+        "train",
+        "mle",
+        *TINY_MLE,
+        "--algo.learning-rate",
+        "1e38",
+        "--eval-every",
+        "1",
+        "--out",
+        str(folder),
+    ]
+    assert main(command) == 2
+    assert "is no longer finite in round 1; the last good checkpoint is" in capsys.readouterr().err
+    assert [row["round"] for row in rows_without_time(folder)] == [0]
+    assert [path.name for path in checkpoints(folder)] == ["checkpoint-00000000.pt"]
+
+
+def test_the_last_task_named_is_the_one_that_counts(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    arguments = ["--task", "binary-sum", "--task", "signed-equation", "--task.length", "5", *TINY_MLE[2:]]
+    assert main(["train", "mle", *arguments, "--out", str(folder)]) == 0
+    assert load_config(folder).task == make_task("signed-equation", length=5)
+
+
+def test_damaged_checkpoints_never_escape_as_something_else(finished: Path, tmp_path: Path) -> None:
+    """Bytes of the pickle changed at random, in an otherwise whole archive."""
+    folder = tmp_path / "fuzzed"
+    folder.mkdir()
+    (folder / "config.yaml").write_bytes((finished / "config.yaml").read_bytes())
+    source = zipfile.ZipFile(checkpoints(finished)[-1])
+    rng = random.Random(0)
+    refused = 0
+    for _ in range(60):
+        with zipfile.ZipFile(folder / "checkpoint-00000046.pt", "w") as target:
+            for name in source.namelist():
+                data = bytearray(source.read(name))
+                if name.endswith("data.pkl"):
+                    for _ in range(3):
+                        data[rng.randrange(len(data))] = rng.randrange(256)
+                target.writestr(name, bytes(data))
+        try:
+            load_algorithm(folder)
+        except FormulaError:
+            refused += 1
+    assert refused > 20
 
 
 def test_samples_are_formulae_and_nothing_else(finished: Path, capfd: pytest.CaptureFixture[str]) -> None:
