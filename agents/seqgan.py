@@ -159,13 +159,13 @@ class SeqGAN:
         self._decay_learning_rates()
         metrics: Metrics = {}
         for _ in range(self.config.g_steps):
-            metrics |= self._train_generator()
+            metrics |= self.train_generator()
         metrics |= self._train_discriminator(real)
         move_weights(self.rollout_generator, self.generator, self.config.rollout_decay)
         self.round += 1
         return _floats(metrics)
 
-    def _train_generator(self) -> Metrics:
+    def train_generator(self) -> Metrics:
         """One g-step."""
         loss, reward = self.generator_loss()
         gradient_step(self.generator, self.generator_optimizer, loss, self.config.max_grad_norm)

@@ -64,7 +64,7 @@ def main(options: Options) -> None:
     rows = {
         "rewards, plain per-position loop": plain,
         "rewards, shared prefixes": shared,
-        "generator step": milliseconds(seqgan.generator_loss, options.repeats),
+        "generator step": milliseconds(seqgan.train_generator, options.repeats),
         "round": milliseconds(lambda: seqgan.update(real), options.repeats),
         "10,000 samples drawn and judged": milliseconds(judge, few),
     }

@@ -50,22 +50,9 @@ def monte_carlo_q(
         num_rollouts: N completions of each.
     """
     rows = max(1, PARTICLE_LIMIT // num_rollouts)
-    chunks = [
-        _monte_carlo_q(policy, score, vocabulary, *chunk, num_rollouts)
-        for chunk in zip(tokens.split(rows), lengths.split(rows), keys.split(rows), strict=True)
-    ]
-    return torch.cat(chunks) if chunks else torch.empty(0, dtype=torch.float64)
-
-
-def _monte_carlo_q(
-    policy: Policy,
-    score: Score,
-    vocabulary: Vocabulary,
-    tokens: Tensor,
-    lengths: Tensor,
-    keys: Tensor,
-    num_rollouts: int,
-) -> Tensor:
+    if len(tokens) > rows:
+        chunks = zip(tokens.split(rows), lengths.split(rows), keys.split(rows), strict=True)
+        return torch.cat([monte_carlo_q(policy, score, vocabulary, *chunk, num_rollouts) for chunk in chunks])
     level = Level.root(policy, vocabulary, tokens.device)
     streams = rollout_streams(keys, num_rollouts)  # (m, N), one for each particle
     node = torch.zeros_like(streams)  # (m, N), the prefix each particle has reached

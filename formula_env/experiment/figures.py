@@ -45,7 +45,7 @@ def draw_training(rows: list[Row], summary: Row) -> Figure:
         axes[1].axhline(summary["jsd_floor"], color=INK, ls=":", lw=1)
     for name in ("discriminator/loss", "train/nll"):
         known = [(row["round"], row[name]) for row in rows if name in row]
-        if known:
+        if len(known) > 1:
             axes[2].plot(*zip(*known, strict=True), label=f"{name} (nats)", marker=".", ms=3, lw=1.2)
     if any("discriminator/loss" in row for row in rows):
         axes[2].axhline(np.log(2), color=RANDOM, ls="--", lw=1, label="log 2: D can't tell")
