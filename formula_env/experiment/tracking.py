@@ -65,7 +65,7 @@ class WandbTracker:
                 settings=wandb.Settings(silent=True),
             )
         except wandb.Error as error:
-            raise FormulaError(f"W&B: {error}; WANDB_MODE=offline tracks without it") from None
+            raise FormulaError(f"W&B: {error}; mend that, or leave out --track") from None
         self._run.define_metric("round")
         self._run.define_metric("*", step_metric="round")
 
