@@ -41,7 +41,8 @@ class SeqGANConfig:
     mle_rounds: int = 40
     """Rounds of maximum likelihood before that, `d_steps` updates each."""
     mle_nll: float = 0.62
-    """End them early once a round's mean NLL (nats per symbol) is below this; 0: never."""
+    """End them early once a round's mean NLL (nats per symbol) is below this; 0: never. Made for binary-sum 8: the
+    formulae of binary-sum 32 and longer, and signed equations, have more entropy than that."""
     discriminator_rounds: int = 20
     """Rounds of discriminator pre-training after those, `d_steps` updates each; and what was left of them."""
     batch_size: int = 64
@@ -69,7 +70,7 @@ class SeqGANConfig:
     discriminator_learning_rate: float = 2e-3
     """Of Adam; falls linearly over the adversarial rounds."""
     final_share: float = 0.02
-    """What is left of both learning rates and of `ent_coef` in the last round."""
+    """What is left of both learning rates and of `ent_coef` when all rounds are done."""
     weight_averaging: float = 0.98
     """The reported generator is the moving average of the trained one, with this decay per update; 0: the last."""
     max_grad_norm: float = 1.0
@@ -175,7 +176,7 @@ class SeqGAN:
     def generator_loss(self) -> tuple[Tensor, Tensor]:
         """REINFORCE on a fresh batch, ∇J = E[Σ_t ∇log π(y_t | y_<t) · Q(y_<t, y_t)] (thesis eqs. 7.2, 7.3).
 
-        Q gains -α·log π of the symbols still to come: the soft Q of maximum-entropy RL. Without it a prefix that
+        Q gains -α·log π of this symbol and all that follow, as in maximum-entropy RL. Without it a prefix that
         is hard to complete (0000, whose only correct completion is 0000) earns less than the others, and dies
         out before the generator has learnt to complete it.
 

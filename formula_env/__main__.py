@@ -10,6 +10,7 @@ def main() -> int:
 
         return run()
     except KeyboardInterrupt:
+        print("formula-env: interrupted", file=sys.stderr)
         return 130
 
 

@@ -34,6 +34,12 @@ def check_share(**values: float) -> None:
             raise FormulaError(f"{name} must be from 0 to 1, got {value}")
 
 
+def check_seed(seed: int) -> None:
+    """Raise FormulaError for a seed that not every generator takes."""
+    if not 0 <= seed < 2**32:
+        raise FormulaError(f"seed must be from 0 to 2^32 - 1, got {seed}")
+
+
 def check_choice(choices: Sequence[Any], **values: Any) -> None:
     """Raise FormulaError for the first value that is none of the choices, by its name."""
     for name, value in values.items():

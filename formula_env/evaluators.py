@@ -156,6 +156,9 @@ def distinct_formulae(tokens: Tokens) -> tuple[Tokens, NDArray[np.int64]]:
 
 
 def _rows(tokens: Tokens) -> NDArray[np.bytes_]:
-    """One comparable value for each formula: its ids as bytes, plus 1 because a byte string drops final zeros."""
-    packed = np.ascontiguousarray(tokens + 1, dtype=np.uint8)
-    return packed.view(f"S{tokens.shape[1]}")[:, 0]
+    """One comparable value for each formula: the bytes of its ids.
+
+    A byte string drops its final zeros, which mixes nothing up among rows of one length.
+    """
+    packed = np.ascontiguousarray(tokens, dtype=np.uint16)
+    return packed.view(f"S{2 * tokens.shape[1]}")[:, 0]

@@ -3,7 +3,7 @@ from math import log
 import numpy as np
 import pytest
 
-from formula_env.evaluators import Evaluator, exact_jsd, jsd_floor, sampled_jsd
+from formula_env.evaluators import Evaluator, distinct_formulae, exact_jsd, jsd_floor, sampled_jsd
 from formula_env.tasks import make_task
 
 BINARY = make_task("binary-sum")
@@ -101,3 +101,5 @@ def test_equal_rows_are_recognised_whatever_their_last_symbols() -> None:
     """Rows that end in id 0 must not be mistaken for shorter ones."""
     rows = np.array([[0, 0], [1, 0], [0, 1], [1, 1], [1, 0]])
     assert Evaluator(TINY)(rows)["uniqueness"] == 4 / 5
+    formulae, counts = distinct_formulae(np.array([[0], [256], [1], [256]]))
+    assert dict(zip(formulae[:, 0].tolist(), counts.tolist(), strict=True)) == {0: 1, 1: 1, 256: 2}

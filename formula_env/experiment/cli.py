@@ -19,7 +19,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from formula_env.errors import FormulaError, check_at_least
+from formula_env.errors import FormulaError, check_at_least, check_seed
 from formula_env.evaluators import Evaluator
 from formula_env.experiment.config import AlgoT, RunConfig, TaskT
 from formula_env.experiment.interrupt import Interrupted
@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"formula-env: {stop}", file=sys.stderr)
         return stop.exit_code
     except KeyboardInterrupt:
+        print("formula-env: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -155,7 +156,7 @@ def _evaluate(arguments: list[str]) -> None:
     """Judge a run's newest weights."""
     options = _parse(EvaluateOptions, "evaluate", arguments)
     check_at_least(1, samples=options.samples)
-    check_at_least(0, seed=options.seed)
+    check_seed(options.seed)
     _, algorithm, evaluator = load_algorithm(options.folder, options.device)
     metrics = evaluator(algorithm.sample(options.samples, options.seed), algorithm.log_prob)
     if options.json:
@@ -193,7 +194,7 @@ def _sample(arguments: list[str]) -> None:
     """Write formulae of a trained generator, one a line."""
     options = _parse(SampleOptions, "sample", arguments)
     check_at_least(1, num=options.num)
-    check_at_least(0, seed=options.seed)
+    check_seed(options.seed)
     config, algorithm, evaluator = load_algorithm(options.folder, options.device)
     sys.stdout.write(format_formulae(config.task, evaluator, _draw(options, algorithm, evaluator), options.format))
     sys.stdout.flush()
@@ -205,6 +206,8 @@ def _draw(options: SampleOptions, algorithm: Any, evaluator: Evaluator) -> Any:
     rng = np.random.default_rng(options.seed)
     drawn, limit = 0, options.num * DRAWS_PER_FORMULA
     only_correct = options.correct or options.format == "sympy"  # sympy can't read what is not well-formed
+    if options.unique and (only_correct or options.novel) and options.num > evaluator.task.count():
+        raise FormulaError(f"there are only {evaluator.task.count()} correct formulae, not {options.num}")
     filtered = only_correct or options.novel or options.unique
     batch = max(1_000, options.num) if filtered else options.num
     while len(kept) < options.num and drawn < limit:

@@ -12,7 +12,7 @@ import torch
 import tyro
 import yaml
 
-from formula_env.errors import FormulaError, check_at_least, check_types
+from formula_env.errors import FormulaError, check_at_least, check_seed, check_types
 from formula_env.experiment.files import read_text, write_atomically
 from formula_env.experiment.registry import algorithm_class
 from formula_env.tasks import make_task
@@ -90,8 +90,7 @@ class RunConfig(Generic[TaskT, AlgoT]):
     def __post_init__(self) -> None:
         check_types(self)
         check_at_least(1, eval_every=self.eval_every, eval_samples=self.eval_samples)
-        if not 0 <= self.seed < 2**32:
-            raise FormulaError(f"seed must be from 0 to 2^32 - 1, got {self.seed}")
+        check_seed(self.seed)
         if not 1 <= self.threads <= MAX_THREADS:
             raise FormulaError(f"threads must be from 1 to {MAX_THREADS}, got {self.threads}")
         check_device(self.device)

@@ -63,25 +63,30 @@ def remove_leftovers(folder: Path) -> None:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold a file of a run for this process alone. Raises FormulaError if another one has it."""
-    with open(path, "rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FormulaError(f"another process is at work in {path.parent}; wait for it or stop it") from None
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold a run's folder for this process alone. Raises FormulaError if another one has it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
+    except BlockingIOError:
+        raise FormulaError(f"another process is at work in {folder}; wait for it or stop it") from None
+    finally:
+        os.close(handle)
 
 
-def make_run_folder(folder: Path) -> None:
-    """Make a folder for a new run. Raises FormulaError if it is taken or can't be made."""
+@contextmanager
+def new_run_folder(folder: Path) -> Iterator[None]:
+    """Make a folder for a new run, and hold it. Raises FormulaError if it is taken or can't be made."""
     if str(folder) in ("", "."):
         raise FormulaError("--out is empty or this very folder; give one to make, such as --out runs/first")
     try:
-        if (folder / "config.yaml").exists():
-            raise FormulaError(f"{folder} holds a run already; continue it with: formula-env resume {folder}")
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise FormulaError(f"{folder} is not empty; give another folder with --out")
     except OSError as error:
         raise FormulaError(f"cannot make the folder {folder}: {error.strerror}") from None
+    with exclusive(folder):
+        if (folder / "config.yaml").exists():
+            raise FormulaError(f"{folder} holds a run already; continue it with: formula-env resume {folder}")
+        if any(folder.iterdir()):
+            raise FormulaError(f"{folder} is not empty; give another folder with --out")
+        yield

@@ -25,7 +25,7 @@ from formula_env.experiment.checkpoint import (
     set_global_random_state,
 )
 from formula_env.experiment.config import CONFIG_FILE, RunConfig, load_config, save_config
-from formula_env.experiment.files import exclusive, make_run_folder, remove_leftovers, write_atomically
+from formula_env.experiment.files import exclusive, new_run_folder, remove_leftovers, write_atomically
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
 from formula_env.experiment.progress import RunProgress, make_progress
 from formula_env.experiment.registry import algorithm_class
@@ -37,6 +37,7 @@ from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens
 
 SUMMARY_FILE, SAMPLES_FILE, DISTRIBUTION_FILE = "summary.json", "samples.txt", "distribution.csv"
+SUMMARY_KEYS = {"algorithm", "task", "seed", "rounds", "seconds", "accuracy", "jsd", "start", "random"}
 SAVED_SAMPLES = 100
 DISTRIBUTION_LIMIT = 20_000
 """A task with more correct formulae gets no `distribution.csv`, and no histogram."""
@@ -45,21 +46,20 @@ DISTRIBUTION_LIMIT = 20_000
 def train(config: RunConfig[Any, Any], folder: Path) -> Row:
     """Run from the start in a new folder; returns the summary. Raises FormulaError, Interrupted."""
     training = Training(config, folder)
-    make_run_folder(folder)
-    try:
-        save_config(config, folder)
-        with exclusive(folder / CONFIG_FILE):
+    with new_run_folder(folder):
+        try:
+            save_config(config, folder)
             return training.run()
-    except FormulaError:
-        if not checkpoints(folder):  # nothing to go on from: leave nothing half-made
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+        except FormulaError:
+            if not checkpoints(folder):  # nothing to go on from: leave nothing half-made
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def resume(folder: Path, device: str | None = None) -> Row:
     """Go on from the last checkpoint, as if nothing had happened; returns the summary of a finished run too."""
     config = load_config(folder, device)
-    with exclusive(folder / CONFIG_FILE):
+    with exclusive(folder):
         remove_leftovers(folder)
         training = Training(config, folder)
         training.restore()
@@ -103,15 +103,18 @@ class Training:
         self._began = time.monotonic()
         if self.finished and (summary := read_summary(self.folder)) is not None:
             return summary
-        tracker = WandbTracker(self.config, self.folder) if self.config.track else NoTracker()
-        progress = make_progress(self.total_rounds, self.round)
-        try:
-            with stop_requests() as stop:
+        with stop_requests() as stop:
+            tracker = WandbTracker(self.config, self.folder) if self.config.track else NoTracker()
+            progress = make_progress(self.total_rounds, self.round)
+            completed = False
+            try:
                 self._rounds(tracker, progress, stop)
-                return self._finish(tracker)
-        finally:
-            progress.close()
-            tracker.close()
+                summary = self._finish(tracker)
+                completed = True
+                return summary
+            finally:
+                progress.close()
+                tracker.close(completed)
 
     def _rounds(self, tracker: Tracker, progress: RunProgress, stop: StopRequest) -> None:
         while True:
@@ -281,11 +284,12 @@ class Training:
 
 
 def read_summary(folder: Path) -> Row | None:
-    """The summary of a finished run; None where there is none that can be read."""
+    """The summary of a finished run; None where there is none, or it was damaged."""
     try:
-        return json.loads((folder / SUMMARY_FILE).read_text())
+        summary = json.loads((folder / SUMMARY_FILE).read_text())
     except (OSError, ValueError):
         return None
+    return summary if isinstance(summary, dict) and set(summary) >= SUMMARY_KEYS else None
 
 
 class RealBatches:

@@ -23,7 +23,9 @@ class Tracker(Protocol):
         """The end: the summary, formulae as (text, correct, novel), and the folder with figures and weights."""
         ...
 
-    def close(self) -> None: ...
+    def close(self, completed: bool) -> None:
+        """The run ends here: completed, or failed or interrupted."""
+        ...
 
 
 class NoTracker:
@@ -35,7 +37,7 @@ class NoTracker:
     def finish(self, summary: Row, formulae: list[tuple[str, bool, bool]], folder: Path) -> None:
         pass
 
-    def close(self) -> None:
+    def close(self, completed: bool) -> None:
         pass
 
 
@@ -65,7 +67,9 @@ class WandbTracker:
                 settings=wandb.Settings(silent=True),
             )
         except wandb.Error as error:
-            raise FormulaError(f"W&B: {error}; mend that, or leave out --track") from None
+            raise FormulaError(
+                f"W&B: {error}; mend that, or leave out --track (in config.yaml: track: false)"
+            ) from None
         self._run.define_metric("round")
         self._run.define_metric("*", step_metric="round")
 
@@ -85,8 +89,8 @@ class WandbTracker:
             artifact.add_file(str(path))
         self._run.log_artifact(artifact)
 
-    def close(self) -> None:
-        self._run.finish()
+    def close(self, completed: bool) -> None:
+        self._run.finish(exit_code=0 if completed else 1)
 
 
 def _wandb_mode(wandb: Any) -> Literal["offline"] | None:

@@ -37,8 +37,8 @@ class UniformPolicy:
         return (torch.empty((n, 0), dtype=torch.int64),)
 
     def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
-        (prefixes,) = state
+        prefixes = state[0].to(symbols.device)
         if (symbols != self.task.vocabulary.bos).all():
-            prefixes = torch.cat([prefixes.to(symbols.device), symbols[:, None]], dim=1)
+            prefixes = torch.cat([prefixes, symbols[:, None]], dim=1)
         legal = torch.from_numpy(self.task.legal_symbols(prefixes.cpu().numpy())).to(symbols.device)
         return torch.zeros(legal.shape, device=symbols.device).masked_fill(~legal, -torch.inf), (prefixes,)

@@ -45,6 +45,8 @@ from tests.experiment.commands import TINY_MLE
         ("sample nowhere -n 3", "nowhere is not a run folder"),
         ("sample nowhere -n 0", "num must be at least 1"),
         ("sample nowhere --format xml", "xml"),
+        ("sample nowhere --seed -1", "seed must be from 0"),
+        ("evaluate nowhere --seed 99999999999999999999999", "seed must be from 0"),
         ("resume", "required"),
         ("list frogs", "frogs"),
         ("dance", "unknown command 'dance'; there are: train, resume"),

@@ -4,6 +4,7 @@ import json
 import random
 import re
 import resource
+import shutil
 import signal
 import time
 import zipfile
@@ -139,7 +140,7 @@ def test_a_run_interrupted_while_finishing_finishes_first(finished: Path, tmp_pa
 
 
 def test_one_process_at_a_time_works_on_a_run(finished: Path) -> None:
-    with exclusive(finished / "config.yaml"):
+    with exclusive(finished):
         code, out, err = run("resume", finished)
     assert (code, out) == (2, "")
     assert err == f"formula-env: another process is at work in {finished}; wait for it or stop it\n"
@@ -167,6 +168,14 @@ def test_a_finished_run_resumes_to_its_summary(finished: Path, capsys: pytest.Ca
     assert main(["resume", str(finished), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((finished / "summary.json").read_text())
     assert {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()} == before
+
+
+def test_a_finished_run_whose_summary_is_damaged_is_summed_up_again(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(finished, folder)
+    (folder / "summary.json").write_text("{}")
+    assert main(["resume", str(folder)]) == 0
+    assert_same_run(finished, folder)
 
 
 def test_a_full_disk_is_said_and_spares_the_old_checkpoint(finished: Path, tmp_path: Path) -> None:
@@ -271,7 +280,7 @@ def test_samples_are_formulae_and_nothing_else(finished: Path, capfd: pytest.Cap
     assert main(["sample", str(finished), "-n", "21", "--unique", "--correct"]) == 2
     out, err = capfd.readouterr()
     assert out == ""
-    assert "only 20 such formulae" in err
+    assert "there are only 20 correct formulae, not 21" in err
 
 
 def test_novel_samples_are_not_in_the_training_set(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -92,7 +92,7 @@ def test_split_is_seeded_disjoint_and_complete(task: Task) -> None:
         assert np.array_equal(held_out, again[1])
     assert not np.array_equal(task.split(0.5, seed=7)[0], task.split(0.5, seed=8)[0])
     for impossible in (0, task.count() + 1, 0.0, -3):
-        with pytest.raises(FormulaError, match="cannot split|a share of the correct formulae"):
+        with pytest.raises(FormulaError, match=r"cannot split|a share of the correct formulae"):
             task.split(impossible, seed=0)
 
 
