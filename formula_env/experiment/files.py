@@ -1,5 +1,6 @@
 """Files of a run: written whole or not at all, and every failure said in one line."""
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -43,7 +44,7 @@ def append_line(path: Path, line: str) -> None:
             data = f"{line}\n".encode()
             if file.write(data) != len(data):
                 file.truncate(start)
-                raise OSError(28, "No space left on device")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         raise FormulaError(f"cannot write {path}: {error.strerror}") from error
 
@@ -67,10 +68,11 @@ def exclusive(folder: Path) -> Iterator[None]:
     """Hold a run's folder for this process alone. Raises FormulaError if another one has it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FormulaError(f"another process is at work in {folder}; wait for it or stop it") from None
         yield
-    except BlockingIOError:
-        raise FormulaError(f"another process is at work in {folder}; wait for it or stop it") from None
     finally:
         os.close(handle)
 

@@ -133,7 +133,8 @@ class Training:
                     f"stopped in round {self.round} of {self.total_rounds} and saved; "
                     f"go on with: formula-env resume {self.folder}",
                 )
-            progress.advance(self.round + 1, self._one_round())
+            metrics = self._one_round()
+            progress.advance(self.round, metrics)
 
     def _one_round(self) -> dict[str, float]:
         real = self.real.batch(self.round, self.algorithm.real_per_round)

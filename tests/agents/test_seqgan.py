@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from math import log
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def gradient(loss: Tensor, seqgan: SeqGAN) -> Tensor:
     return torch.cat([part.flatten() for part in parts]).double()
 
 
-def seqgan_with_opinions(task: Task, **settings: object) -> SeqGAN:
+def seqgan_with_opinions(task: Task, **settings: Any) -> SeqGAN:
     config = replace(SeqGANConfig(embedding_dim=4, hidden_dim=8, num_rollouts=4), **settings)
     seqgan = SeqGAN(task, config, 0, CPU)
     sharpen(seqgan.generator, 2.0)
@@ -129,9 +130,9 @@ def test_it_does_not_learn_from_rewards_shuffled_across_the_batch() -> None:
 
 @pytest.mark.parametrize("task", [make_task("signed-equation", length=7), EvenOnes(6)], ids=name_of)
 @pytest.mark.parametrize("discriminator", ["mlp", "cnn", "recurrent"])
-def test_a_round_works_on_every_kind_of_task(task: Task, discriminator: str) -> None:
+def test_a_round_works_on_every_kind_of_task(task: Task, discriminator: Any) -> None:
     config = SeqGANConfig(rounds=2, mle_rounds=1, discriminator_rounds=1, batch_size=8, d_steps=2,
-                          rollout_decay=0.8, discriminator=discriminator)  # type: ignore[arg-type]  # fmt: skip
+                          rollout_decay=0.8, discriminator=discriminator)  # fmt: skip
     seqgan = SeqGAN(task, config, 0, CPU)
     before = [p.clone() for p in seqgan.generator.parameters()]
     for step in (seqgan.pretrain, seqgan.pretrain, seqgan.update, seqgan.update):
@@ -158,13 +159,13 @@ def test_the_rollout_policy_follows_at_its_own_pace() -> None:
 
 
 @pytest.mark.parametrize("cls", [MLE, SeqGAN])
-def test_a_saved_algorithm_goes_on_alike(cls: type[MLE] | type[SeqGAN]) -> None:
+def test_a_saved_algorithm_goes_on_alike(cls: Any) -> None:
     task = make_task("binary-sum", length=6)
-    settings = {"rounds": 8, "batch_size": 8}
+    settings: dict[str, Any] = {"rounds": 8, "batch_size": 8}
     if cls is SeqGAN:
         settings |= {"mle_rounds": 1, "discriminator_rounds": 1, "d_steps": 2}
-    config = cls.Config(**settings)  # type: ignore[arg-type]
-    one, two = cls(task, config, 0, CPU), cls(task, config, 1, CPU)  # type: ignore[arg-type]
+    config = cls.Config(**settings)
+    one, two = cls(task, config, 0, CPU), cls(task, config, 1, CPU)
     real = task.sample(one.real_per_round, np.random.default_rng(0))
     for _ in range(one.pretrain_rounds):
         one.pretrain(real)

@@ -48,7 +48,8 @@ def test_the_distribution_figure_shows_samples_probabilities_and_truth() -> None
         {"formula": "11", "probability": "0.3", "sampled": "20"},
     ]
     (axis,) = draw_distribution(entries, SUMMARY).axes
-    assert [patch.get_height() for patch in axis.patches] == pytest.approx([0.7, 0.2])  # type: ignore[attr-defined]
+    bars: Any = axis.patches
+    assert [bar.get_height() for bar in bars] == pytest.approx([0.7, 0.2])
     probability, truth = axis.get_lines()
     assert np.asarray(probability.get_ydata()).tolist() == [0.6, 0.3]
     assert np.asarray(truth.get_ydata()).tolist() == [0.5, 0.5]
