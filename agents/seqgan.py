@@ -27,8 +27,9 @@ from formula_env.adversarial import (
 from formula_env.errors import check_above_zero, check_at_least, check_share, check_types
 from formula_env.networks import DiscriminatorName, LSTMGenerator, make_discriminator
 from formula_env.rewards import DiscriminatorReward
-from formula_env.rollouts import check_tree_size
-from formula_env.sampling import cumulative_probs, inverse_cdf, sample, uniforms
+from formula_env.rollouts import check_tree_size, cumulative_probs, inverse_cdf
+from formula_env.sampling import sample
+from formula_env.streams import uniforms
 from formula_env.tasks.base import Task
 from formula_env.vector_env import FormulaVectorEnv, QEstimator
 from formula_env.vocabulary import Tokens
@@ -195,12 +196,13 @@ class SeqGAN:
         """A batch of episodes: the formulae `(B, T)` and their rewards D(Y) `(B,)`."""
         batch_size = self.config.batch_size
         symbols = torch.full((batch_size,), self.task.vocabulary.bos, device=self.device)
+        rows = torch.arange(batch_size, device=self.device)
         state = self.generator.start(batch_size)
         observation, _ = self.env.reset()
         total, finished = np.zeros(batch_size), np.zeros(batch_size, dtype=bool)
         while not finished.all():
             logits, state = self.generator.step(symbols, state)
-            symbols = inverse_cdf(cumulative_probs(logits), uniforms(batch_size, self.rng))
+            symbols = inverse_cdf(cumulative_probs(logits), rows, uniforms(batch_size, self.rng))
             observation, reward, finished, _, _ = self.env.step(symbols.cpu().numpy())
             total += reward
         self.env_steps += int((observation != self.task.vocabulary.pad).sum())

@@ -6,30 +6,52 @@ import torch
 from torch import Tensor, nn
 
 from formula_env.networks.generators import LSTMGenerator
+from formula_env.vocabulary import distinct_rows
 
 Metrics = dict[str, Tensor]
 """Scalars of one step, left on the device: turn them into floats once a round."""
-
-
-def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Binary cross-entropy in nats, real = 1, both halves weighted alike (thesis eq. 2.2, its sign turned)."""
-    softplus = nn.functional.softplus
-    return (softplus(-real_logits).mean() + softplus(fake_logits).mean()) / 2
 
 
 def discriminator_step(
     discriminator: nn.Module, optimizer: torch.optim.Optimizer, real: Tensor, fake: Tensor
 ) -> Metrics:
     """One update on real and fake formulae (ids or relaxed). At log 2 = 0.693 nats it can't tell them apart."""
-    logits = discriminator(torch.cat([real, fake]))
-    real_logits, fake_logits = logits[: len(real)], logits[len(real) :]
-    loss = discriminator_loss(real_logits, fake_logits)
+    formulae, real_share, fake_share = labelled(real, fake)
+    logits = discriminator(formulae)
+    loss = discriminator_loss(logits, real_share, fake_share)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    with torch.no_grad():
-        accuracy = ((real_logits > 0).float().mean() + (fake_logits <= 0).float().mean()) / 2
+    accuracy = torch.where(logits.detach() > 0, real_share, fake_share).sum()
     return {"discriminator/loss": loss.detach(), "discriminator/accuracy": accuracy}
+
+
+def discriminator_loss(logits: Tensor, real_share: Tensor, fake_share: Tensor) -> Tensor:
+    """Binary cross-entropy in nats, real = 1 (thesis eq. 2.2, its sign turned).
+
+    `logits` `(n,)` of formulae that make up these shares `(n,)` of the real and of the fake half; all shares sum
+    to 1. A formula that is in both halves has the soft label real/(real + fake).
+    """
+    share = real_share + fake_share
+    return nn.functional.binary_cross_entropy_with_logits(
+        logits, real_share / share, weight=share, reduction="sum"
+    )
+
+
+def labelled(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Both halves as one batch: formulae `(n, …)`, and the share of each that is real, and fake, `(n,)`.
+
+    Each half weighs ½. Ids on a CPU come without repetitions: where formulae are short, batches are full of them.
+    """
+    formulae = torch.cat([real, fake])
+    is_real = torch.zeros(len(formulae), device=formulae.device)
+    is_real[: len(real)] = 1
+    real_share, fake_share = is_real / (2 * len(real)), (1 - is_real) / (2 * len(fake))
+    if formulae.is_floating_point() or formulae.is_cuda:  # finding repetitions would make a GPU wait
+        return formulae, real_share, fake_share
+    first, index = (torch.from_numpy(array) for array in distinct_rows(formulae.numpy()))
+    nothing = torch.zeros(len(first))
+    return formulae[first], nothing.index_add(0, index, real_share), nothing.index_add(0, index, fake_share)
 
 
 def mle_step(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formula_env.tasks.base import Task
-from formula_env.vocabulary import Tokens
+from formula_env.vocabulary import Tokens, distinct_rows, row_keys
 
 LogProb = Callable[[Tokens], NDArray[np.float64]]
 """Formulae `(n, T)` to their log-likelihoods `(n,)`, nats."""
@@ -45,7 +45,7 @@ class Evaluator:
 
     def __init__(self, task: Task, training: Tokens | None = None) -> None:
         self.task = task
-        self._training = np.unique(_rows(training)) if training is not None else None
+        self._training = np.unique(row_keys(training)) if training is not None else None
 
     @cached_property
     def correct_set(self) -> Tokens:
@@ -59,7 +59,7 @@ class Evaluator:
 
     def is_novel(self, tokens: Tokens) -> NDArray[np.bool_]:
         """`(n,)`: which correct formulae are not in the training set."""
-        known = np.isin(_rows(tokens), self._training) if self._training is not None else False
+        known = np.isin(row_keys(tokens), self._training) if self._training is not None else False
         return self.task.is_correct(tokens) & ~np.asarray(known)
 
     def __call__(self, tokens: Tokens, log_prob: LogProb | None = None) -> Metrics:
@@ -151,14 +151,5 @@ def in_chunks(log_prob: LogProb, tokens: Tokens) -> NDArray[np.float64]:
 
 def distinct_formulae(tokens: Tokens) -> tuple[Tokens, NDArray[np.int64]]:
     """The distinct ones `(m, T)` of formulae `(n, T)`, and how often each occurs `(m,)`."""
-    _, first, counts = np.unique(_rows(tokens), return_index=True, return_counts=True)
-    return tokens[first], counts
-
-
-def _rows(tokens: Tokens) -> NDArray[np.bytes_]:
-    """One comparable value for each formula: the bytes of its ids.
-
-    A byte string drops its final zeros, which mixes nothing up among rows of one length.
-    """
-    packed = np.ascontiguousarray(tokens, dtype=np.uint16)
-    return packed.view(f"S{2 * tokens.shape[1]}")[:, 0]
+    first, index = distinct_rows(tokens)
+    return tokens[first], np.bincount(index)

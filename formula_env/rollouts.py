@@ -1,13 +1,18 @@
 """Q of prefixes: complete them under a policy, judge the completions, average (thesis eq. 7.3; Yu et al. 2017).
 
-Completions that begin alike share the work (`formula_env.prefix_tree`): the policy is stepped once for every
-distinct prefix, and every distinct finished formula is judged once, however many completions pass through it.
+Three things are never done twice. Completions that begin alike share the policy's state
+(`formula_env.prefix_tree`), so it is stepped once for each distinct prefix; each distinct finished formula is
+judged once; and rollout n of every prefix of a formula draws the same random numbers, so where it chooses the
+symbol that the formula has anyway, it *is* rollout n of the next longer prefix, and goes on only once. Each Q by
+itself is distributed as with independent rollouts. Those of one formula are correlated (common random numbers),
+which leaves the policy gradient unbiased and makes the differences Q_t - Q_{t-1} less noisy.
 
-Every random number is a hash of (key of the prefix, number of the rollout, position). The estimate for a prefix
-therefore depends on its own key only: not on what else is in the batch, nor on how the batch is cut.
+Every random number depends on the formula's key, the number of the rollout and the position alone: not on what
+else is in the batch, nor on how the work is cut up to bound its memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,16 +20,20 @@ from torch import Tensor
 from formula_env.errors import FormulaError
 from formula_env.networks.policy import Policy
 from formula_env.prefix_tree import Level
-from formula_env.sampling import cumulative_probs, inverse_cdf
+from formula_env.streams import derive_keys, stream_uniforms
 from formula_env.vocabulary import Vocabulary
 
 Score = Callable[[Tensor], Tensor]
 """Finished formulae `(n, T)` to their rewards `(n,)`."""
 
-PARTICLE_LIMIT = 2**20
-"""Completions that advance at once; more are worked off in chunks, with the same result."""
+NODE_LIMIT = 2**11
+"""Prefixes of one length that are alive at once; more are worked off one part after the other. On a CPU this many
+still fit in its cache, which makes small parts the faster ones, too."""
 
-NODE_LIMIT = 2**17
+DRAW_LIMIT = 2**22
+"""Random numbers held at once; with more, formulae are worked off one part after the other."""
+
+TREE_LIMIT = 2**17
 """Prefixes of one length that `exact_q` will hold at most."""
 
 
@@ -34,76 +43,182 @@ def monte_carlo_q(
     score: Score,
     vocabulary: Vocabulary,
     tokens: Tensor,
-    lengths: Tensor,
+    first: Tensor,
     keys: Tensor,
     num_rollouts: int,
 ) -> Tensor:
-    """The mean score of `num_rollouts` completions of each prefix: an unbiased estimate of Q `(m,)`, float64.
+    """Q of every prefix of formulae, each the mean score of N completions: `(B, T+1)`, unbiased, float64.
+
+    Column t belongs to the first t symbols; from the end of a finished formula on, Q is its own score. Columns
+    before `first` are not estimates.
 
     Args:
         policy: completes the prefixes; symbols it gives probability 0 never occur.
         score: judges finished formulae `(n, T)`.
         vocabulary: of the formulae.
-        tokens: `(m, T)`; of row i the first `lengths[i]` symbols are the prefix.
-        lengths: `(m,)`, 0 to T. A finished prefix (length T, or one that holds EOS) gets its score itself.
-        keys: `(m,)` int64, seeds of the prefixes' random numbers.
-        num_rollouts: N completions of each.
+        tokens: `(B, T)`, finished formulae, or prefixes filled up with PAD.
+        first: `(B,)`, the shortest prefix of each whose Q is wanted, 0 to T.
+        keys: `(B,)` int64, seeds of the formulae's random numbers.
+        num_rollouts: N completions of each prefix.
     """
-    rows = max(1, PARTICLE_LIMIT // num_rollouts)
-    if len(tokens) > rows:
-        chunks = zip(tokens.split(rows), lengths.split(rows), keys.split(rows), strict=True)
-        return torch.cat([monte_carlo_q(policy, score, vocabulary, *chunk, num_rollouts) for chunk in chunks])
-    level = Level.root(policy, vocabulary, tokens.device)
-    streams = rollout_streams(keys, num_rollouts)  # (m, N), one for each particle
-    node = torch.zeros_like(streams)  # (m, N), the prefix each particle has reached
-    for t, forced in enumerate(tokens.T):
-        logits, state = policy.step(level.last, level.state)
-        sampled = inverse_cdf(cumulative_probs(logits)[node], stream_uniforms(streams, t))
-        sampled = sampled.masked_fill(level.ended[node], vocabulary.pad)
-        symbol = torch.where((t < lengths)[:, None], forced[:, None], sampled)
-        level, node = level.descend(node, symbol, state)
-    return score(level.prefixes).double()[node].mean(dim=1)
+    batch_size, length = tokens.shape
+    rows = max(1, DRAW_LIMIT // (num_rollouts * length))
+    if batch_size > rows:
+        parts = zip(tokens.split(rows), first.split(rows), keys.split(rows), strict=True)
+        return torch.cat([monte_carlo_q(policy, score, vocabulary, *part, num_rollouts) for part in parts])
+    # scores[b, n, t]: of rollout n where it leaves formula b at position t; T: of the formula itself.
+    scores = torch.zeros((batch_size * num_rollouts, length + 1), dtype=torch.float64, device=tokens.device)
+    leaves_at = torch.full(scores.shape, length, device=tokens.device)
+    for end in completions(policy, vocabulary, tokens, first, keys, num_rollouts):
+        verdict = score(end.formulae).double()
+        scores[end.rollout, end.left_at] = verdict[end.rollout_node]
+        leaves_at[end.rollout, end.left_at] = end.left_at
+        scores.view(batch_size, num_rollouts, -1)[end.whole, :, length] = verdict[end.whole_node][:, None]
+    next_leave = leaves_at.flip(1).cummin(1).values.flip(1)
+    return scores.gather(1, next_leave).view(batch_size, num_rollouts, -1).mean(dim=1)
+
+
+@dataclass(frozen=True)
+class Front:
+    """Prefixes of one length, with all that grow from there: given formulae, and rollouts that have left them."""
+
+    level: Level
+    whole: Tensor  # (w,) given formulae, by number
+    whole_node: Tensor  # (w,) where they stand
+    rollout: Tensor  # (r,) rollouts, by number: formula · N + n
+    left_at: Tensor  # (r,) the position where each left its formula; a rollout may leave it several times
+    rollout_node: Tensor  # (r,)
+
+    @property
+    def formulae(self) -> Tensor:
+        return self.level.prefixes.tokens()
+
+    def parts(self, limit: int) -> list["Front"]:
+        """This front cut into fronts of at most `limit` nodes."""
+        if len(self.level) <= limit:
+            return [self]
+        return [self._part(level, first) for first, level in self.level.parts(limit)]
+
+    def _part(self, level: Level, first: int) -> "Front":
+        whole = _between(self.whole_node, first, first + len(level))
+        rollout = _between(self.rollout_node, first, first + len(level))
+        return Front(
+            level,
+            self.whole[whole],
+            self.whole_node[whole] - first,
+            self.rollout[rollout],
+            self.left_at[rollout],
+            self.rollout_node[rollout] - first,
+        )
+
+
+def completions(
+    policy: Policy, vocabulary: Vocabulary, tokens: Tensor, first: Tensor, keys: Tensor, num_rollouts: int
+) -> Iterator[Front]:
+    """Grow formulae and their rollouts (arguments as in `monte_carlo_q`) to the end, part by part."""
+    batch_size, length = tokens.shape
+    numbers = torch.arange(num_rollouts, device=tokens.device)
+    draws = stream_uniforms(derive_keys(keys[:, None], numbers).view(-1), length)  # (T, B·N)
+    nothing = torch.empty(0, dtype=torch.int64, device=tokens.device)
+    root = Level.root(policy, vocabulary, tokens.device)
+    everyone = torch.arange(batch_size, device=tokens.device)
+    waiting = [(0, Front(root, everyone, torch.zeros_like(everyone), nothing, nothing, nothing))]
+    while waiting:
+        t, front = waiting.pop()
+        if t == length:
+            yield front
+            continue
+        grown = _grow(policy, front, tokens[:, t], first, draws[t], t)
+        waiting.extend((t + 1, part) for part in grown.parts(NODE_LIMIT))
+
+
+def _grow(policy: Policy, front: Front, given: Tensor, first: Tensor, draws: Tensor, t: int) -> Front:
+    """Everybody takes the symbol at position t; rollouts whose symbol is not the given one leave their formula."""
+    level = front.level
+    logits, state = level.step(policy)
+    num_rollouts = len(draws) // len(given)
+    rollout, node = _with_riders(front, num_rollouts)
+    symbol = inverse_cdf(cumulative_probs(logits), node, draws.index_select(0, rollout))
+    if level.vocabulary.eos is not None:
+        symbol = symbol.masked_fill(level.ended[node], level.vocabulary.pad)
+    child = level.child(node, symbol)
+    if not len(front.whole):
+        next_level, node = level.descend(child, state)
+        return replace(front, level=next_level, rollout_node=node)
+
+    given = given.index_select(0, front.whole)
+    already_left = len(front.rollout)
+    leaves = symbol[already_left:].view(-1, num_rollouts) != given[:, None]
+    leaves &= (first.index_select(0, front.whole) <= t)[:, None]
+    leaving = leaves.view(-1).nonzero().squeeze(1)
+    apart = torch.cat([torch.arange(already_left, device=draws.device), already_left + leaving])
+    follows = ((given != level.vocabulary.pad) | level.ended[front.whole_node]).nonzero().squeeze(1)
+    whole_child = level.child(front.whole_node, given).index_select(0, follows)
+    next_level, node = level.descend(torch.cat([child.index_select(0, apart), whole_child]), state)
+    return Front(
+        next_level,
+        whole=front.whole.index_select(0, follows),
+        whole_node=node[len(apart) :],
+        rollout=rollout.index_select(0, apart),
+        left_at=torch.cat([front.left_at, torch.full_like(leaving, t)]),
+        rollout_node=node[: len(apart)],
+    )
+
+
+def _with_riders(front: Front, num_rollouts: int) -> tuple[Tensor, Tensor]:
+    """All rollouts and where they stand: those that have left, and the N that ride with each formula."""
+    if not len(front.whole):
+        return front.rollout, front.rollout_node
+    numbers = torch.arange(num_rollouts, device=front.whole.device)
+    riders = (front.whole[:, None] * num_rollouts + numbers).view(-1)
+    ridden = front.whole_node.repeat_interleave(num_rollouts)
+    return torch.cat([front.rollout, riders]), torch.cat([front.rollout_node, ridden])
+
+
+def _between(node: Tensor, first: int, end: int) -> Tensor:
+    return ((node >= first) & (node < end)).nonzero().squeeze(1)
 
 
 @torch.no_grad()
-def exact_q(policy: Policy, score: Score, vocabulary: Vocabulary, tokens: Tensor, lengths: Tensor) -> Tensor:
-    """Q `(m,)` without sampling: E[score] over all completions, by backward recursion over the prefix tree.
+def exact_q(policy: Policy, score: Score, vocabulary: Vocabulary, tokens: Tensor, first: Tensor) -> Tensor:
+    """Q `(B, T+1)` without sampling: E[score] over all completions, by backward recursion over the prefix tree.
 
-    Arguments as in `monte_carlo_q`. Raises FormulaError where the tree has more than `NODE_LIMIT` prefixes of
-    one length (symbols of probability 0 do not count).
+    Arguments and result as in `monte_carlo_q`. Raises FormulaError where the tree has more than `TREE_LIMIT`
+    prefixes of one length (symbols of probability 0 do not count).
     """
     level = Level.root(policy, vocabulary, tokens.device)
-    node = torch.zeros_like(lengths)  # (m,) the node that each given prefix has reached
-    open_ = torch.zeros(1, dtype=torch.bool, device=tokens.device)  # (nodes,) Q is wanted: branch fully
-    steps: list[tuple[Tensor, Tensor, Tensor]] = []
-    for t, forced in enumerate(tokens.T):
-        open_[node[lengths == t]] = True
-        logits, state = policy.step(level.last, level.state)
+    node = torch.zeros_like(first)  # (B,) where each formula stands
+    follows = torch.ones_like(first, dtype=torch.bool)  # (B,) it has not come to an end
+    is_open = torch.zeros(1, dtype=torch.bool, device=tokens.device)  # (nodes,) Q is wanted: branch fully
+    nodes, steps = [node], list[tuple[Tensor, Tensor]]()
+    for t, given in enumerate(tokens.T):
+        is_open[node[follows & (first <= t)]] = True
+        logits, state = level.step(policy)
         probs = _next_probs(logits, level.ended)
-        followed = open_[:, None] & (probs > 0)
-        wanted = followed.view(-1).clone()
-        given = t < lengths
-        child = level.child(node, forced)
-        wanted[child[given]] = True
+        branches = is_open[:, None] & (probs > 0)
+        wanted = branches.view(-1).clone()
+        follows = follows & ((given != vocabulary.pad) | level.ended[node])
+        child = level.child(node, given)
+        wanted[child[follows]] = True
         check_tree_size(int(wanted.sum()))
         level, index = level.children(wanted, state)
-        steps.append((probs, index, node))
-        open_ = followed.view(-1)[wanted]
-        node = torch.where(given, index[child], 0)
-    values = score(level.prefixes).double()
-    q = values[node]
-    for t, (probs, index, node) in reversed(list(enumerate(steps))):
-        children = values[index.clamp(min=0)].view_as(probs)
-        values = (probs * children).sum(dim=1)
-        q = torch.where(lengths == t, values[node], q)
-    return q
+        is_open = branches.view(-1)[wanted]
+        node = torch.where(follows, index[child], 0)
+        nodes.append(node)
+        steps.append((probs, index))
+    values = score(level.prefixes.tokens()).double()
+    q = [values[node]]
+    for node, (probs, index) in zip(nodes[-2::-1], reversed(steps), strict=True):
+        values = (probs * values[index.clamp(min=0)].view_as(probs)).sum(dim=1)
+        q.append(values[node])
+    return torch.stack(q[::-1], dim=1)
 
 
 def check_tree_size(prefixes: int) -> None:
     """Raise FormulaError where there are too many prefixes of one length for `exact_q`."""
-    if prefixes > NODE_LIMIT:
+    if prefixes > TREE_LIMIT:
         raise FormulaError(
-            f"exact Q needs a tree of more than {NODE_LIMIT:,} prefixes; "
+            f"exact Q needs a tree of more than {TREE_LIMIT:,} prefixes; "
             'use q_estimator "monte-carlo" or a shorter task'
         )
 
@@ -114,32 +229,27 @@ def _next_probs(logits: Tensor, ended: Tensor) -> Tensor:
     return torch.cat([probs, ended[:, None].double()], dim=1)
 
 
-_GOLDEN = -0x61C8864680B583EB  # 2^64 / golden ratio, as int64
+def cumulative_probs(logits: Tensor) -> Tensor:
+    """softmax(logits) `(n, V)` summed up along V, ending in 1, in float64: for `inverse_cdf`."""
+    cumulative = torch.softmax(logits.double(), dim=-1).cumsum(dim=-1)
+    return cumulative / cumulative[:, -1:]
 
 
-def mix(x: Tensor) -> Tensor:
-    """SplitMix64's finaliser on int64 (Steele et al. 2014): a bijection that scatters neighbouring inputs."""
-    x = (x ^ _shift_right(x, 30)) * -0x40A7B892E31B1A47
-    x = (x ^ _shift_right(x, 27)) * -0x6B2FB644ECCEEE15
-    return x ^ _shift_right(x, 31)
+def inverse_cdf(cumulative: Tensor, row: Tensor, uniforms: Tensor) -> Tensor:
+    """The symbols `(m,)` in whose slices of a distribution the numbers u `(m,)` from [0, 1) lie.
 
-
-def derive_keys(keys: Tensor, number: Tensor | int) -> Tensor:
-    """A new key for each (key, number)."""
-    numbers = torch.as_tensor(number, dtype=torch.int64, device=keys.device)
-    return mix(keys + (numbers + 1) * _GOLDEN)
-
-
-def rollout_streams(keys: Tensor, num_rollouts: int) -> Tensor:
-    """Keys `(m,)` of prefixes to keys `(m, N)` of their rollouts."""
-    return derive_keys(keys[:, None], torch.arange(num_rollouts, device=keys.device))
-
-
-def stream_uniforms(streams: Tensor, position: int) -> Tensor:
-    """A number from [0, 1 - 2^-52] for each stream at a position, float64."""
-    return _shift_right(derive_keys(streams, position), 12).double() * 2.0**-52
-
-
-def _shift_right(x: Tensor, bits: int) -> Tensor:
-    # torch shifts int64 with the sign; the mask takes the copies of the sign bit away.
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
+    `row` `(m,)` says which of the distributions `(n, V)`, from `cumulative_probs`, each is drawn from. A symbol of
+    probability 0 is never chosen, whatever the rounding of the sum. By bisection, all at once: no tensor is
+    larger than `row`, however many symbols there are.
+    """
+    vocab_size = cumulative.shape[1]
+    rounds = (vocab_size - 1).bit_length()
+    width = 2**rounds
+    if width > vocab_size:
+        cumulative = torch.nn.functional.pad(cumulative, (0, width - vocab_size), value=1.0)
+    symbol = torch.zeros_like(row)
+    for half in (2**power for power in reversed(range(rounds))):
+        # u lies at or above the slices of this many symbols more
+        reached = uniforms >= cumulative.view(-1).index_select(0, row * width + symbol + (half - 1))
+        symbol = symbol + half * reached
+    return symbol

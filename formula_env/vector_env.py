@@ -16,7 +16,8 @@ from formula_env.networks import DiscriminatorName
 from formula_env.networks.policy import Policy, UniformPolicy
 from formula_env.render import draw_formula, print_formula
 from formula_env.rewards import RewardMode, RewardModel, RewardModelName, make_reward_model, step_rewards
-from formula_env.rollouts import derive_keys, exact_q, monte_carlo_q
+from formula_env.rollouts import exact_q, monte_carlo_q
+from formula_env.streams import derive_keys
 from formula_env.tasks import make_task
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens, Vocabulary
@@ -214,11 +215,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         With the running episodes' tokens these are the very numbers that `reward_mode="q"` hands out step by
         step (same random numbers). Behind the end of a shorter formula its own score is repeated.
         """
-        num_envs, length = tokens.shape
-        ends = (tokens != self.task.vocabulary.pad).sum(axis=1)
-        lengths = np.minimum(np.arange(1, length + 1), ends[:, None])
-        rows = np.repeat(np.arange(num_envs), length)
-        return self._estimate_q(tokens[rows], lengths.ravel(), rows).reshape(num_envs, length)
+        return self._prefix_q(tokens, np.ones(self.num_envs, dtype=np.int64), np.arange(self.num_envs))[:, 1:]
 
     def _score(self, tokens: Tokens) -> NDArray[np.float64]:
         """The reward model's verdict `(m,)` on finished formulae `(m, T)`."""
@@ -229,18 +226,20 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
     def _estimate_q(
         self, tokens: Tokens, lengths: NDArray[np.int64], envs: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Q `(m,)` of prefixes `(m, T)`, each with the random numbers of its environment and length."""
+        """Q `(m,)` of prefixes `(m, T)` of these lengths."""
+        return self._prefix_q(tokens, lengths, envs)[np.arange(len(tokens)), lengths]
+
+    def _prefix_q(self, tokens: Tokens, first: NDArray[np.int64], envs: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Q `(m, T+1)` as in `monte_carlo_q`, with the random numbers of each environment's running episode."""
         if not len(tokens):
-            return np.zeros(0)
-        prefixes = torch.from_numpy(tokens).to(self.device)
-        lengths_ = torch.from_numpy(lengths).to(self.device)
-        arguments = (self.rollout_policy, self.reward_model.score, self.task.vocabulary, prefixes, lengths_)
+            return np.zeros((0, tokens.shape[1] + 1))
+        formulae, first_ = (torch.from_numpy(array).to(self.device) for array in (tokens, first))
+        arguments = (self.rollout_policy, self.reward_model.score, self.task.vocabulary, formulae, first_)
         if self.q_estimator == "exact":
             return exact_q(*arguments).cpu().numpy()
         assert self._seed_keys is not None
-        episodes = derive_keys(torch.from_numpy(self._seed_keys), torch.from_numpy(self._episodes))
-        keys = derive_keys(episodes.to(self.device)[torch.from_numpy(envs).to(self.device)], lengths_)
-        return monte_carlo_q(*arguments, keys, self.num_rollouts).cpu().numpy()
+        keys = derive_keys(torch.from_numpy(self._seed_keys[envs]), torch.from_numpy(self._episodes[envs]))
+        return monte_carlo_q(*arguments, keys.to(self.device), self.num_rollouts).cpu().numpy()
 
     # --- one step ---------------------------------------------------------------------------------------------
 

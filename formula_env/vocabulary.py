@@ -90,3 +90,18 @@ class Vocabulary:
             rows = np.ascontiguousarray(texts).view(f"<U{ids.shape[1]}")[:, 0]
             return [row.replace("\0", "") for row in rows.tolist()]
         return ["".join(row) for row in texts.tolist()]
+
+
+def row_keys(tokens: Tokens) -> NDArray[np.bytes_]:
+    """One comparable value `(n,)` for each row of tokens `(n, T)`: the bytes of its ids.
+
+    A byte string drops its final zeros, which mixes nothing up among rows of one length.
+    """
+    packed = np.ascontiguousarray(tokens, dtype=np.uint16)
+    return packed.view(f"S{2 * tokens.shape[1]}")[:, 0]
+
+
+def distinct_rows(tokens: Tokens) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each distinct row of tokens `(n, T)` stands first, `(m,)`, and which of them each row is, `(n,)`."""
+    _, first, index = np.unique(row_keys(tokens), return_index=True, return_inverse=True)
+    return first, index

@@ -3,25 +3,62 @@ from math import log
 import pytest
 import torch
 
-from formula_env.adversarial import adam, discriminator_loss, discriminator_step, mle_step, move_weights
+from formula_env.adversarial import (
+    adam,
+    discriminator_loss,
+    discriminator_step,
+    labelled,
+    mle_step,
+    move_weights,
+)
 from formula_env.networks import DISCRIMINATORS, LSTMGenerator, make_discriminator
+from formula_env.networks.discriminators import one_hot
 from formula_env.sampling import sample
 from formula_env.tasks import make_task
 
 TASK = make_task("binary-sum")
 
 
+def ids(*formulae: str) -> torch.Tensor:
+    return torch.from_numpy(TASK.encode(formulae))
+
+
 def test_discriminator_loss_by_hand() -> None:
-    real, fake = torch.tensor([0.0, 2.0]), torch.tensor([-1.0])
+    """Repeated formulae, one of them in both halves, halves of different size: each half's mean counts ½."""
+    torch.manual_seed(0)
+    discriminator = make_discriminator("mlp", TASK)
+    real, fake = ids("01100101", "01100101", "11110000"), ids("01100101", "00000001")
     d = torch.sigmoid
-    by_hand = -(d(real).log().mean() + (1 - d(fake)).log().mean()) / 2
-    torch.testing.assert_close(discriminator_loss(real, fake), by_hand)
-    assert discriminator_loss(torch.zeros(3), torch.zeros(2)).item() == pytest.approx(log(2))
+    by_hand = -(d(discriminator(real)).log().mean() + (1 - d(discriminator(fake))).log().mean()) / 2
+    formulae, real_share, fake_share = labelled(real, fake)
+    assert len(formulae) == 3
+    loss = discriminator_loss(discriminator(formulae), real_share, fake_share)
+    torch.testing.assert_close(loss, by_hand)
+    relaxed = labelled(one_hot(real, 2), one_hot(fake, 2))
+    torch.testing.assert_close(discriminator_loss(discriminator(relaxed[0]), *relaxed[1:]), by_hand)
+    gradients = [torch.autograd.grad(value, list(discriminator.parameters())) for value in (loss, by_hand)]
+    for ours, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+def test_a_discriminator_step_reports_what_it_saw() -> None:
+    discriminator = make_discriminator("mlp", TASK)
+    real, fake = ids("01100101", "01100101", "11110000"), ids("01100101", "00000001")
+    with torch.no_grad():
+        right = ((discriminator(real) > 0).float().mean() + (discriminator(fake) <= 0).float().mean()) / 2
+    metrics = discriminator_step(discriminator, adam(discriminator.parameters(), 1e-3), real, fake)
+    torch.testing.assert_close(metrics["discriminator/accuracy"], right)
+
+
+def test_what_it_cannot_tell_apart_costs_log_2() -> None:
+    shares = torch.tensor([0.5, 0.0]), torch.tensor([0.0, 0.5])
+    assert discriminator_loss(torch.zeros(2), *shares).item() == pytest.approx(log(2))
 
 
 def test_its_gradient_against_finite_differences() -> None:
     logits = torch.randn(4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: discriminator_loss(x[:3], x[3:]), (logits,))
+    real, fake = torch.tensor([0.2, 0.3, 0.0, 0.0]).double(), torch.tensor([0.1, 0.0, 0.15, 0.25]).double()
+    assert torch.autograd.gradcheck(lambda x: discriminator_loss(x, real, fake), (logits,))
 
 
 @pytest.mark.parametrize("name", DISCRIMINATORS)

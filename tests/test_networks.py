@@ -7,7 +7,7 @@ import torch
 from formula_env.networks import DISCRIMINATORS, make_discriminator
 from formula_env.networks.discriminators import one_hot
 from formula_env.networks.policy import UniformPolicy
-from formula_env.sampling import inverse_cdf, log_prob, sample
+from formula_env.sampling import log_prob, sample
 from formula_env.tasks import make_task
 from formula_env.tasks.base import Task
 from tests.helpers import name_of, opinionated_pair, sharpen, small_tasks
@@ -59,12 +59,6 @@ def test_the_uniform_policy_is_uniform_over_legal_symbols(task: Task) -> None:
     assert probs.sum().item() == pytest.approx(1)
     correct = torch.from_numpy(task.is_correct(sequences.numpy()))
     assert (probs[correct] > 0).all()
-
-
-def test_inverse_cdf_never_picks_what_has_no_probability() -> None:
-    cumulative = torch.tensor([[0.0, 0.25, 0.25, 1.0 - 1e-9, 1.0 - 1e-9]], dtype=torch.float64)
-    u = torch.tensor([0.0, 0.2, 0.26, 0.6, 1 - 2.0**-52], dtype=torch.float64)
-    assert inverse_cdf(cumulative.expand(5, -1), u).tolist() == [1, 1, 3, 3, 3]
 
 
 @pytest.mark.parametrize("name", DISCRIMINATORS)
