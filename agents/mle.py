@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from formula_env.adversarial import adam, mle_step, set_lr
 from formula_env.errors import check_above_zero, check_at_least, check_types
 from formula_env.networks import LSTMGenerator
-from formula_env.sampling import sample
+from formula_env.sampling import log_prob, sample
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens
 
@@ -69,9 +69,9 @@ class MLE:
         rng = torch.Generator(self.device).manual_seed(seed)
         return sample(self.generator, self.task.vocabulary, self.task.max_length, n, rng).cpu().numpy()
 
-    @torch.no_grad()
     def log_prob(self, tokens: Tokens) -> NDArray[np.float64]:
-        return self.generator.log_prob(torch.from_numpy(tokens).to(self.device)).double().cpu().numpy()
+        batch = torch.from_numpy(tokens).to(self.device)
+        return log_prob(self.generator, self.task.vocabulary, batch).cpu().numpy()
 
     def state_dict(self) -> dict[str, Any]:
         return {

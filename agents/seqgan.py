@@ -27,9 +27,8 @@ from formula_env.adversarial import (
 from formula_env.errors import check_above_zero, check_at_least, check_share, check_types
 from formula_env.networks import DiscriminatorName, LSTMGenerator, make_discriminator
 from formula_env.rewards import DiscriminatorReward
-from formula_env.rollouts import check_tree_size, cumulative_probs, inverse_cdf
-from formula_env.sampling import sample
-from formula_env.streams import uniforms
+from formula_env.rollouts import check_tree_size
+from formula_env.sampling import log_prob, sample
 from formula_env.tasks.base import Task
 from formula_env.vector_env import FormulaVectorEnv, QEstimator
 from formula_env.vocabulary import Tokens
@@ -109,7 +108,9 @@ class SeqGAN:
         torch.manual_seed(seed)
         self.task, self.config, self.device = task, config, device
         self.generator = LSTMGenerator(task.vocabulary, config.embedding_dim, config.hidden_dim).to(device)
-        self.rollout_generator = deepcopy(self.generator)
+        # The thesis' β ← θ after every round makes them one network, unless θ moves on within a round.
+        is_one = config.rollout_decay == 0 and config.g_steps == 1
+        self.rollout_generator = self.generator if is_one else deepcopy(self.generator)
         self.averaged_generator = deepcopy(self.generator)
         self.discriminator = make_discriminator(config.discriminator, task).to(device)
         self.mle_optimizer = adam(self.generator.parameters(), config.mle_learning_rate)
@@ -183,30 +184,16 @@ class SeqGAN:
 
         Returns the loss, whose gradient estimates that of -(E[D(Y)] + α·H(π)), and the rewards D(Y) `(B,)`.
         """
-        fake, reward = self._write_formulae()
-        q = torch.from_numpy(self.env.q_values(fake.cpu().numpy())).float().to(self.device)
+        tokens, q_values = self.env.play(self.generator)
+        fake = torch.from_numpy(tokens).to(self.device)
+        q = torch.from_numpy(q_values).float().to(self.device)
+        reward = q[:, -1]
         written = fake != self.task.vocabulary.pad
+        self.env_steps += int((tokens != self.task.vocabulary.pad).sum())
         log_probs = self.generator.token_log_probs(fake)
         q = q - self.share_left * self.config.ent_coef * sum_to_go(log_probs.detach())
         advantage = q - position_means(q, written) if self.config.baseline else q
         return policy_gradient_loss(log_probs, advantage), reward
-
-    @torch.no_grad()
-    def _write_formulae(self) -> tuple[Tensor, Tensor]:
-        """A batch of episodes: the formulae `(B, T)` and their rewards D(Y) `(B,)`."""
-        batch_size = self.config.batch_size
-        symbols = torch.full((batch_size,), self.task.vocabulary.bos, device=self.device)
-        rows = torch.arange(batch_size, device=self.device)
-        state = self.generator.start(batch_size)
-        observation, _ = self.env.reset()
-        total, finished = np.zeros(batch_size), np.zeros(batch_size, dtype=bool)
-        while not finished.all():
-            logits, state = self.generator.step(symbols, state)
-            symbols = inverse_cdf(cumulative_probs(logits), rows, uniforms(batch_size, self.rng))
-            observation, reward, finished, _, _ = self.env.step(symbols.cpu().numpy())
-            total += reward
-        self.env_steps += int((observation != self.task.vocabulary.pad).sum())
-        return torch.as_tensor(observation, device=self.device), torch.from_numpy(total)
 
     def _train_discriminator(self, real: Tokens) -> Metrics:
         """d-steps: negatives from the current generator, positives from the training set."""
@@ -235,10 +222,9 @@ class SeqGAN:
         tokens = sample(self.averaged_generator, self.task.vocabulary, self.task.max_length, n, rng)
         return tokens.cpu().numpy()
 
-    @torch.no_grad()
     def log_prob(self, tokens: Tokens) -> NDArray[np.float64]:
         batch = torch.from_numpy(tokens).to(self.device)
-        return self.averaged_generator.log_prob(batch).double().cpu().numpy()
+        return log_prob(self.averaged_generator, self.task.vocabulary, batch).cpu().numpy()
 
     def state_dict(self) -> dict[str, Any]:
         saved = {name: getattr(self, name).state_dict() for name in _SAVED}

@@ -26,7 +26,7 @@ from formula_env.vocabulary import Vocabulary
 Score = Callable[[Tensor], Tensor]
 """Finished formulae `(n, T)` to their rewards `(n,)`."""
 
-NODE_LIMIT = 2**11
+NODE_LIMIT = 2**12
 """Prefixes of one length that are alive at once; more are worked off one part after the other. On a CPU this many
 still fit in its cache, which makes small parts the faster ones, too."""
 
@@ -37,7 +37,7 @@ TREE_LIMIT = 2**17
 """Prefixes of one length that `exact_q` will hold at most."""
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def monte_carlo_q(
     policy: Policy,
     score: Score,
@@ -61,21 +61,98 @@ def monte_carlo_q(
         keys: `(B,)` int64, seeds of the formulae's random numbers.
         num_rollouts: N completions of each prefix.
     """
-    batch_size, length = tokens.shape
-    rows = max(1, DRAW_LIMIT // (num_rollouts * length))
-    if batch_size > rows:
-        parts = zip(tokens.split(rows), first.split(rows), keys.split(rows), strict=True)
-        return torch.cat([monte_carlo_q(policy, score, vocabulary, *part, num_rollouts) for part in parts])
-    # scores[b, n, t]: of rollout n where it leaves formula b at position t; T: of the formula itself.
-    scores = torch.zeros((batch_size * num_rollouts, length + 1), dtype=torch.float64, device=tokens.device)
-    leaves_at = torch.full(scores.shape, length, device=tokens.device)
+    rows = _rows_at_once(tokens.shape[1], num_rollouts)
+    parts = zip(tokens.split(rows), first.split(rows), keys.split(rows), strict=True)
+    return torch.cat([_q_of_given(policy, score, vocabulary, *part, num_rollouts) for part in parts])
+
+
+@torch.inference_mode()
+def play(
+    policy: Policy,
+    score: Score,
+    vocabulary: Vocabulary,
+    length: int,
+    first: Tensor,
+    keys: Tensor,
+    num_rollouts: int,
+) -> tuple[Tensor, Tensor]:
+    """The policy writes formulae `(B, T)` itself; with Q `(B, T+1)` of their prefixes, in the same pass.
+
+    Arguments as in `monte_carlo_q`, which gives the same Q for the same keys and formulae.
+    """
+    rows = _rows_at_once(length, num_rollouts + 1)
+    parts = zip(first.split(rows), keys.split(rows), strict=True)
+    played = [_play(policy, score, vocabulary, length, *part, num_rollouts) for part in parts]
+    tokens, q = zip(*played, strict=True)
+    return torch.cat(tokens), torch.cat(q)
+
+
+@torch.inference_mode()
+def write(policy: Policy, vocabulary: Vocabulary, length: int, keys: Tensor) -> Tensor:
+    """Formulae `(B, T)` from a policy, each with its own key: those of `play`, without Q."""
+    tokens = torch.empty((len(keys), length), dtype=torch.int64, device=keys.device)
+    for end in completions(policy, vocabulary, length, torch.full_like(keys, length), keys, num_rollouts=0):
+        tokens.index_copy_(0, end.whole, end.formulae.index_select(0, end.whole_node))
+    return tokens
+
+
+def _rows_at_once(length: int, num_rollouts: int) -> int:
+    return max(1, DRAW_LIMIT // (length * num_rollouts))
+
+
+def _q_of_given(
+    policy: Policy,
+    score: Score,
+    vocabulary: Vocabulary,
+    tokens: Tensor,
+    first: Tensor,
+    keys: Tensor,
+    num_rollouts: int,
+) -> Tensor:
+    scores = Scores(len(tokens), num_rollouts, tokens.shape[1], tokens.device)
     for end in completions(policy, vocabulary, tokens, first, keys, num_rollouts):
-        verdict = score(end.formulae).double()
-        scores[end.rollout, end.left_at] = verdict[end.rollout_node]
-        leaves_at[end.rollout, end.left_at] = end.left_at
-        scores.view(batch_size, num_rollouts, -1)[end.whole, :, length] = verdict[end.whole_node][:, None]
-    next_leave = leaves_at.flip(1).cummin(1).values.flip(1)
-    return scores.gather(1, next_leave).view(batch_size, num_rollouts, -1).mean(dim=1)
+        scores.put(end, score(end.formulae))
+    return scores.completed().mean(dim=1)
+
+
+def _play(
+    policy: Policy,
+    score: Score,
+    vocabulary: Vocabulary,
+    length: int,
+    first: Tensor,
+    keys: Tensor,
+    num_rollouts: int,
+) -> tuple[Tensor, Tensor]:
+    tokens = torch.empty((len(keys), length), dtype=torch.int64, device=keys.device)
+    scores = Scores(len(keys), 1 + num_rollouts, length, keys.device)
+    for end in completions(policy, vocabulary, length, first, keys, num_rollouts):
+        formulae = end.formulae
+        tokens.index_copy_(0, end.whole, formulae.index_select(0, end.whole_node))
+        scores.put(end, score(formulae))
+    return tokens, scores.completed()[:, 1:].mean(dim=1)
+
+
+class Scores:
+    """What the rollouts `(B, N)` of formulae scored, for every prefix they complete."""
+
+    def __init__(self, batch_size: int, num_rollouts: int, length: int, device: torch.device) -> None:
+        # [b, n, t]: of rollout n where it leaves formula b at position t; T: of the formula itself.
+        self.scores = torch.zeros((batch_size, num_rollouts, length + 1), dtype=torch.float64, device=device)
+        self.leaves_at = torch.full(self.scores.shape, length, device=device)
+
+    def put(self, end: "Front", scores: Tensor) -> None:
+        """The scores `(nodes,)` of a front of finished formulae."""
+        length = self.scores.shape[2] - 1
+        place = end.rollout * (length + 1) + end.left_at
+        self.leaves_at.view(-1).index_copy_(0, place, end.left_at)
+        scores = scores.double()
+        self.scores.view(-1).index_copy_(0, place, scores.index_select(0, end.rollout_node))
+        self.scores[end.whole, :, length] = scores.index_select(0, end.whole_node)[:, None]
+
+    def completed(self) -> Tensor:
+        """`(B, N, T+1)`: a rollout that follows its formula scores what it scores where it leaves it next."""
+        return self.scores.gather(2, self.leaves_at.flip(2).cummin(2).values.flip(2))
 
 
 @dataclass(frozen=True)
@@ -113,30 +190,35 @@ class Front:
 
 
 def completions(
-    policy: Policy, vocabulary: Vocabulary, tokens: Tensor, first: Tensor, keys: Tensor, num_rollouts: int
+    policy: Policy, vocabulary: Vocabulary, given: Tensor | int, first: Tensor, keys: Tensor, num_rollouts: int
 ) -> Iterator[Front]:
-    """Grow formulae and their rollouts (arguments as in `monte_carlo_q`) to the end, part by part."""
-    batch_size, length = tokens.shape
-    numbers = torch.arange(num_rollouts, device=tokens.device)
+    """Grow formulae and their rollouts to the end, part by part.
+
+    Arguments as in `monte_carlo_q`. `given` are the formulae `(B, T)`; or only their length T: then each is
+    written by one rollout more, which comes before the others.
+    """
+    length = given if isinstance(given, int) else given.shape[1]
+    numbers = torch.arange(-1 if isinstance(given, int) else 0, num_rollouts, device=keys.device)
     draws = stream_uniforms(derive_keys(keys[:, None], numbers).view(-1), length)  # (T, B·N)
-    nothing = torch.empty(0, dtype=torch.int64, device=tokens.device)
-    root = Level.root(policy, vocabulary, tokens.device)
-    everyone = torch.arange(batch_size, device=tokens.device)
+    nothing = torch.empty(0, dtype=torch.int64, device=keys.device)
+    root = Level.root(policy, vocabulary, keys.device)
+    everyone = torch.arange(len(keys), device=keys.device)
     waiting = [(0, Front(root, everyone, torch.zeros_like(everyone), nothing, nothing, nothing))]
     while waiting:
         t, front = waiting.pop()
         if t == length:
             yield front
             continue
-        grown = _grow(policy, front, tokens[:, t], first, draws[t], t)
+        column = None if isinstance(given, int) else given[:, t]
+        grown = _grow(policy, front, column, first, draws[t], t)
         waiting.extend((t + 1, part) for part in grown.parts(NODE_LIMIT))
 
 
-def _grow(policy: Policy, front: Front, given: Tensor, first: Tensor, draws: Tensor, t: int) -> Front:
+def _grow(policy: Policy, front: Front, given: Tensor | None, first: Tensor, draws: Tensor, t: int) -> Front:
     """Everybody takes the symbol at position t; rollouts whose symbol is not the given one leave their formula."""
     level = front.level
     logits, state = level.step(policy)
-    num_rollouts = len(draws) // len(given)
+    num_rollouts = len(draws) // len(first)
     rollout, node = _with_riders(front, num_rollouts)
     symbol = inverse_cdf(cumulative_probs(logits), node, draws.index_select(0, rollout))
     if level.vocabulary.eos is not None:
@@ -146,10 +228,10 @@ def _grow(policy: Policy, front: Front, given: Tensor, first: Tensor, draws: Ten
         next_level, node = level.descend(child, state)
         return replace(front, level=next_level, rollout_node=node)
 
-    given = given.index_select(0, front.whole)
     already_left = len(front.rollout)
-    leaves = symbol[already_left:].view(-1, num_rollouts) != given[:, None]
-    leaves &= (first.index_select(0, front.whole) <= t)[:, None]
+    ridden = symbol[already_left:].view(-1, num_rollouts)
+    given = ridden[:, 0] if given is None else given.index_select(0, front.whole)
+    leaves = (ridden != given[:, None]) & (first.index_select(0, front.whole) <= t)[:, None]
     leaving = leaves.view(-1).nonzero().squeeze(1)
     apart = torch.cat([torch.arange(already_left, device=draws.device), already_left + leaving])
     follows = ((given != level.vocabulary.pad) | level.ended[front.whole_node]).nonzero().squeeze(1)
@@ -179,7 +261,7 @@ def _between(node: Tensor, first: int, end: int) -> Tensor:
     return ((node >= first) & (node < end)).nonzero().squeeze(1)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def exact_q(policy: Policy, score: Score, vocabulary: Vocabulary, tokens: Tensor, first: Tensor) -> Tensor:
     """Q `(B, T+1)` without sampling: E[score] over all completions, by backward recursion over the prefix tree.
 

@@ -9,7 +9,6 @@ from formula_env.rollouts import DRAW_LIMIT, completions
 from formula_env.vocabulary import Vocabulary
 
 
-@torch.no_grad()
 def sample(policy: Policy, vocabulary: Vocabulary, length: int, n: int, generator: torch.Generator) -> Tensor:
     """n formulae `(n, length)` from a policy: rollouts of the empty prefix. PAD follows EOS."""
     most = max(1, DRAW_LIMIT // length)
@@ -20,12 +19,13 @@ def sample(policy: Policy, vocabulary: Vocabulary, length: int, n: int, generato
     key = torch.randint(2**62, (1,), generator=generator, device=device)
     empty = torch.full((1, length), vocabulary.pad, device=device)
     tokens = torch.empty((n, length), dtype=torch.int64, device=device)
-    for end in completions(policy, vocabulary, empty, torch.zeros_like(key), key, n):
-        tokens[end.rollout] = end.formulae.index_select(0, end.rollout_node)
+    with torch.inference_mode():
+        for end in completions(policy, vocabulary, empty, torch.zeros_like(key), key, n):
+            tokens.index_copy_(0, end.rollout, end.formulae.index_select(0, end.rollout_node))
     return tokens
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def log_prob(policy: Policy, vocabulary: Vocabulary, tokens: Tensor) -> Tensor:
     """Log-likelihood `(n,)` in nats, float64, of formulae `(n, T)` under a policy."""
     level = Level.root(policy, vocabulary, tokens.device)

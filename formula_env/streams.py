@@ -30,12 +30,6 @@ def stream_uniforms(keys: Tensor, length: int) -> Tensor:
     return numbers.double().mul_(_SCALE).add_(0.5)
 
 
-def uniforms(n: int, generator: torch.Generator) -> Tensor:
-    """n numbers from [0, 1 - 2^-52], float64, on the generator's device."""
-    drawn = torch.rand(n, generator=generator, dtype=torch.float64, device=generator.device)
-    return drawn.clamp_(max=1 - 2.0**-52)
-
-
 _GOLDEN = -0x61C8864680B583EB  # 2^64 / golden ratio, as int64
 _MULTIPLIER = -0x0ECA8515D19D563B  # 0xF1357AEA2E62A9C5
 _SCALE = 2.0**-64 * (1 - 2.0**-51)  # a little less than 2^-64, so that no number is rounded up to 1

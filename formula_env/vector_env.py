@@ -10,13 +10,14 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
+from torch import Tensor
 
 from formula_env.errors import FormulaError, check_at_least, check_choice
 from formula_env.networks import DiscriminatorName
 from formula_env.networks.policy import Policy, UniformPolicy
 from formula_env.render import draw_formula, print_formula
 from formula_env.rewards import RewardMode, RewardModel, RewardModelName, make_reward_model, step_rewards
-from formula_env.rollouts import exact_q, monte_carlo_q
+from formula_env.rollouts import exact_q, monte_carlo_q, play, write
 from formula_env.streams import derive_keys
 from formula_env.tasks import make_task
 from formula_env.tasks.base import Task
@@ -217,6 +218,28 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         """
         return self._prefix_q(tokens, np.ones(self.num_envs, dtype=np.int64), np.arange(self.num_envs))[:, 1:]
 
+    def play(self, policy: Policy) -> tuple[Tokens, NDArray[np.float64]]:
+        """A whole new episode in every environment, acted by a policy: formulae and their Q, `(num_envs, T)` each.
+
+        The same as to reset, to step with these actions, and to ask for `q_values`, but much faster: a policy
+        that is the rollout policy, too, writes and completes in one pass.
+        """
+        if self._seed_keys is None:
+            raise gym.error.ResetNeeded("call reset() before play()")
+        self._begin(np.ones(self.num_envs, dtype=bool))
+        envs, first = np.arange(self.num_envs), np.ones(self.num_envs, dtype=np.int64)
+        keys = self._keys(envs)
+        vocabulary, length = self.task.vocabulary, self.task.max_length
+        if policy is self.rollout_policy and self.q_estimator == "monte-carlo":
+            first_ = torch.from_numpy(first).to(self.device)
+            played = play(policy, self.reward_model.score, vocabulary, length, first_, keys, self.num_rollouts)
+            tokens, q = (part.cpu().numpy() for part in played)
+        else:
+            tokens = write(policy, vocabulary, length, keys).cpu().numpy()
+            q = self._prefix_q(tokens, first, envs)
+        self._end(tokens, q)
+        return tokens, q[:, 1:]
+
     def _score(self, tokens: Tokens) -> NDArray[np.float64]:
         """The reward model's verdict `(m,)` on finished formulae `(m, T)`."""
         if not len(tokens):
@@ -237,9 +260,13 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         arguments = (self.rollout_policy, self.reward_model.score, self.task.vocabulary, formulae, first_)
         if self.q_estimator == "exact":
             return exact_q(*arguments).cpu().numpy()
+        return monte_carlo_q(*arguments, self._keys(envs), self.num_rollouts).cpu().numpy()
+
+    def _keys(self, envs: NDArray[np.int64]) -> Tensor:
+        """Seeds `(m,)` of the random numbers of these environments' running episodes."""
         assert self._seed_keys is not None
         keys = derive_keys(torch.from_numpy(self._seed_keys[envs]), torch.from_numpy(self._episodes[envs]))
-        return monte_carlo_q(*arguments, keys.to(self.device), self.num_rollouts).cpu().numpy()
+        return keys.to(self.device)
 
     # --- one step ---------------------------------------------------------------------------------------------
 
@@ -269,6 +296,20 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         if self.reward_mode == "difference":
             envs = np.flatnonzero(mask)
             self._q[envs] = self._estimate_q(self._tokens[envs], self._lengths[envs], envs)
+
+    def _end(self, tokens: Tokens, q: NDArray[np.float64]) -> None:
+        """Every environment has written its formula `(num_envs, T)`; q `(num_envs, T+1)` of the prefixes."""
+        self._tokens, self._lengths = tokens.copy(), (tokens != self.task.vocabulary.pad).sum(axis=1)
+        self._finished[:] = True
+        position = np.arange(1, tokens.shape[1] + 1)
+        previous = np.column_stack([self._q, q[:, 1:-1]])
+        rewards = step_rewards(self.reward_mode, q[:, 1:], previous, position == self._lengths[:, None])
+        self._rewards = np.where(position <= self._lengths[:, None], rewards, 0.0)
+        self._q = q[:, -1].copy()
+        self.reward_model.observe(tokens)
+        self._show_to_people()
+        if self.autoreset_mode == AutoresetMode.SAME_STEP:
+            self._begin(self._finished.copy())
 
     def _seed(self, seed: int | Sequence[int | None] | None, mask: NDArray[np.bool_]) -> None:
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed

@@ -1,4 +1,5 @@
 import warnings
+from copy import deepcopy
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +22,7 @@ from formula_env.vector_env import transition
 from formula_env.vocabulary import Vocabulary
 from tests.even_ones import EvenOnes
 from tests.helpers import name_of, opinionated_pair, saved_and_loaded, small_tasks
+from tests.oracles import all_sequences
 
 IDS = ["formula_env:Formula/BinarySum-v0", "formula_env:Formula/SignedEquation-v0"]
 REWARDS = ["exact", "discriminator", "constant"]
@@ -173,6 +175,58 @@ def test_q_values_are_what_reward_mode_q_hands_out(task: Task, q_estimator: Any)
         written = (tokens != task.vocabulary.pad)[:, : rewards.shape[1]]
         np.testing.assert_allclose(q[:, : rewards.shape[1]][written], rewards[written], atol=2e-6)
         np.testing.assert_allclose(q[:, -1], reward.score(torch.from_numpy(tokens)), atol=2e-6)
+
+
+@pytest.mark.parametrize("task", small_tasks(), ids=name_of)
+@pytest.mark.parametrize("q_estimator", ["monte-carlo", "exact"])
+@pytest.mark.parametrize("reward_mode", MODES)
+@pytest.mark.parametrize("acts", ["the rollout policy", "another policy"])
+def test_to_play_is_to_step(task: Task, q_estimator: Any, reward_mode: Any, acts: str) -> None:
+    """An environment that plays two episodes, against one that takes the same actions step by step."""
+    generator, reward = opinionated_pair(task)
+    options: Any = {"reward_mode": reward_mode, "q_estimator": q_estimator, "observation": "tokens"}
+    plays, steps = (FormulaVectorEnv(task, num_envs=5, autoreset_mode="Disabled", **options) for _ in range(2))
+    policy = generator if acts == "the rollout policy" else deepcopy(generator)
+    for env in (plays, steps):
+        env.set_reward_model(reward)
+        env.set_rollout_policy(generator)
+        env.reset(seed=3)
+    for _ in range(2):
+        tokens, q = plays.play(policy)
+        steps.reset()
+        rewards = np.zeros(tokens.shape)
+        for t, actions in enumerate(tokens.T):
+            rewards[:, t] = steps.step(np.minimum(actions, task.vocabulary.size - 1))[1]
+            if steps._finished.all():
+                break
+        np.testing.assert_allclose(q, steps.q_values(tokens), atol=1e-6)
+        np.testing.assert_allclose(plays._rewards, rewards, atol=1e-6)
+        for name in ("_tokens", "_lengths", "_finished", "_episodes"):
+            np.testing.assert_array_equal(getattr(plays, name), getattr(steps, name))
+        np.testing.assert_allclose(plays._q, steps._q, atol=1e-6)
+
+
+@pytest.mark.parametrize("task", small_tasks(), ids=name_of)
+def test_played_formulae_follow_the_policy_and_are_observed(task: Task) -> None:
+    generator, _ = opinionated_pair(task)
+    n = 20_000
+    env = FormulaVectorEnv(task, num_envs=n, num_rollouts=1, reward_mode="terminal")
+    env.set_rollout_policy(generator)
+    seen: list[np.ndarray] = []
+    env.reward_model.observe = seen.append  # type: ignore[method-assign]
+    with pytest.raises(gym.error.ResetNeeded):
+        env.play(generator)
+    env.reset(seed=0)
+    tokens, _ = env.play(generator)
+    assert np.array_equal(seen[0], tokens)
+    sequences = all_sequences(task)
+    with torch.no_grad():
+        expected = n * generator.log_prob(sequences).double().exp().numpy()
+    place = {tuple(row): i for i, row in enumerate(sequences.tolist())}
+    counts = np.bincount([place[tuple(row)] for row in tokens.tolist()], minlength=len(sequences))
+    frequent = expected > 5
+    chi_square = ((counts - expected) ** 2 / expected)[frequent].sum()
+    assert abs(chi_square - frequent.sum()) < 5 * np.sqrt(2 * frequent.sum())
 
 
 def test_the_three_reward_modes_tell_the_same_story() -> None:

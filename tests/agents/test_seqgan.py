@@ -11,6 +11,7 @@ from torch import Tensor
 from agents.mle import MLE, MLEConfig
 from agents.seqgan import SeqGAN, SeqGANConfig, policy_gradient_loss, position_means, sum_to_go
 from formula_env.evaluators import Evaluator
+from formula_env.networks.policy import Policy
 from formula_env.tasks import make_task
 from formula_env.tasks.base import Task
 from tests.even_ones import EvenOnes
@@ -30,7 +31,8 @@ def seqgan_with_opinions(task: Task, **settings: Any) -> SeqGAN:
     config = replace(SeqGANConfig(embedding_dim=4, hidden_dim=8, num_rollouts=4), **settings)
     seqgan = SeqGAN(task, config, 0, CPU)
     sharpen(seqgan.generator, 2.0)
-    sharpen(seqgan.rollout_generator, 2.0)
+    if seqgan.rollout_generator is not seqgan.generator:
+        sharpen(seqgan.rollout_generator, 2.0)
     sharpen(seqgan.discriminator, 3.0)
     return seqgan
 
@@ -94,8 +96,13 @@ def train_shortly(spoil: Callable[[np.ndarray], np.ndarray] | None = None) -> tu
     task = make_task("binary-sum")
     seqgan = SeqGAN(task, SHORT, 0, CPU)
     if spoil is not None:
-        honest = seqgan.env.q_values
-        seqgan.env.q_values = lambda tokens: spoil(honest(tokens))  # type: ignore[method-assign]
+        play = seqgan.env.play
+
+        def play_and_spoil(policy: Policy) -> tuple[np.ndarray, np.ndarray]:
+            tokens, q = play(policy)
+            return tokens, spoil(q)
+
+        seqgan.env.play = play_and_spoil  # type: ignore[method-assign]
     training = task.sample(10_000, np.random.default_rng(0))
     rng = np.random.default_rng(1)
     evaluate = Evaluator(task)
