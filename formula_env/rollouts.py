@@ -33,6 +33,9 @@ still fit in its cache, which makes small parts the faster ones, too."""
 DRAW_LIMIT = 2**22
 """Random numbers held at once; with more, formulae are worked off one part after the other."""
 
+_WRITER = range(-1, 0)
+"""The number of the rollout that writes a formula. The others count from 0."""
+
 TREE_LIMIT = 2**17
 """Prefixes of one length that `exact_q` will hold at most."""
 
@@ -87,12 +90,14 @@ def play(
     return torch.cat(tokens), torch.cat(q)
 
 
-@torch.inference_mode()
 def write(policy: Policy, vocabulary: Vocabulary, length: int, keys: Tensor) -> Tensor:
     """Formulae `(B, T)` from a policy, each with its own key: those of `play`, without Q."""
-    tokens = torch.empty((len(keys), length), dtype=torch.int64, device=keys.device)
-    for end in completions(policy, vocabulary, length, torch.full_like(keys, length), keys, num_rollouts=0):
-        tokens.index_copy_(0, end.whole, end.formulae.index_select(0, end.whole_node))
+    tokens = torch.full((len(keys), length), vocabulary.pad, device=keys.device)
+    with torch.inference_mode():
+        for part in torch.arange(len(keys), device=keys.device).split(_rows_at_once(length, 1)):
+            start = torch.zeros_like(part)
+            for end in completions(policy, vocabulary, tokens[part], start, keys[part], _WRITER):
+                tokens.index_copy_(0, part[end.rollout], end.formulae.index_select(0, end.rollout_node))
     return tokens
 
 
@@ -110,7 +115,7 @@ def _q_of_given(
     num_rollouts: int,
 ) -> Tensor:
     scores = Scores(len(tokens), num_rollouts, tokens.shape[1], tokens.device)
-    for end in completions(policy, vocabulary, tokens, first, keys, num_rollouts):
+    for end in completions(policy, vocabulary, tokens, first, keys, range(num_rollouts)):
         scores.put(end, score(end.formulae))
     return scores.completed().mean(dim=1)
 
@@ -126,7 +131,7 @@ def _play(
 ) -> tuple[Tensor, Tensor]:
     tokens = torch.empty((len(keys), length), dtype=torch.int64, device=keys.device)
     scores = Scores(len(keys), 1 + num_rollouts, length, keys.device)
-    for end in completions(policy, vocabulary, length, first, keys, num_rollouts):
+    for end in completions(policy, vocabulary, length, first, keys, range(_WRITER.start, num_rollouts)):
         formulae = end.formulae
         tokens.index_copy_(0, end.whole, formulae.index_select(0, end.whole_node))
         scores.put(end, score(formulae))
@@ -190,16 +195,16 @@ class Front:
 
 
 def completions(
-    policy: Policy, vocabulary: Vocabulary, given: Tensor | int, first: Tensor, keys: Tensor, num_rollouts: int
+    policy: Policy, vocabulary: Vocabulary, given: Tensor | int, first: Tensor, keys: Tensor, numbers: range
 ) -> Iterator[Front]:
-    """Grow formulae and their rollouts to the end, part by part.
+    """Grow formulae, and the rollouts of these numbers, to the end, part by part.
 
-    Arguments as in `monte_carlo_q`. `given` are the formulae `(B, T)`; or only their length T: then each is
-    written by one rollout more, which comes before the others.
+    Arguments as in `monte_carlo_q`. `given` are the formulae `(B, T)`; or only their length T: then the first of
+    the rollouts writes them.
     """
     length = given if isinstance(given, int) else given.shape[1]
-    numbers = torch.arange(-1 if isinstance(given, int) else 0, num_rollouts, device=keys.device)
-    draws = stream_uniforms(derive_keys(keys[:, None], numbers).view(-1), length)  # (T, B·N)
+    streams = derive_keys(keys[:, None], torch.arange(numbers.start, numbers.stop, device=keys.device))
+    draws = stream_uniforms(streams.view(-1), length)  # (T, B·N)
     nothing = torch.empty(0, dtype=torch.int64, device=keys.device)
     root = Level.root(policy, vocabulary, keys.device)
     everyone = torch.arange(len(keys), device=keys.device)

@@ -5,24 +5,20 @@ from torch import Tensor
 
 from formula_env.networks.policy import Policy
 from formula_env.prefix_tree import Level
-from formula_env.rollouts import DRAW_LIMIT, completions
+from formula_env.rollouts import write
+from formula_env.streams import derive_keys
 from formula_env.vocabulary import Vocabulary
 
 
 def sample(policy: Policy, vocabulary: Vocabulary, length: int, n: int, generator: torch.Generator) -> Tensor:
-    """n formulae `(n, length)` from a policy: rollouts of the empty prefix. PAD follows EOS."""
-    most = max(1, DRAW_LIMIT // length)
-    if n > most:
-        sizes = [min(most, n - done) for done in range(0, n, most)]
-        return torch.cat([sample(policy, vocabulary, length, size, generator) for size in sizes])
-    device = generator.device
-    key = torch.randint(2**62, (1,), generator=generator, device=device)
-    empty = torch.full((1, length), vocabulary.pad, device=device)
-    tokens = torch.empty((n, length), dtype=torch.int64, device=device)
-    with torch.inference_mode():
-        for end in completions(policy, vocabulary, empty, torch.zeros_like(key), key, n):
-            tokens.index_copy_(0, end.rollout, end.formulae.index_select(0, end.rollout_node))
-    return tokens
+    """n formulae `(n, length)` from a policy; PAD follows EOS."""
+    return write(policy, vocabulary, length, draw_keys(n, generator))
+
+
+def draw_keys(n: int, generator: torch.Generator) -> Tensor:
+    """Keys `(n,)` for n formulae, from one draw."""
+    key = torch.randint(2**62, (1,), generator=generator, device=generator.device)
+    return derive_keys(key, torch.arange(n, device=generator.device))
 
 
 @torch.inference_mode()

@@ -138,7 +138,7 @@ def test_completions_from_fixed_prefixes_follow_the_policy(task: Task) -> None:
     # A rollout that leaves its formula at t completes all prefixes since it left it before.
     completed = torch.full((length + 1, n), place[tuple(formula[0].tolist())])
     ends_at = torch.full((length, n), -1)
-    for end in completions(generator, task.vocabulary, formula, torch.tensor([0]), keys(1, seed=8), n):
+    for end in completions(generator, task.vocabulary, formula, torch.tensor([0]), keys(1, seed=8), range(n)):
         ends_as = torch.tensor([place[tuple(row)] for row in end.formulae.tolist()])
         ends_at[end.left_at, end.rollout] = ends_as[end.rollout_node]
     for t in reversed(range(length)):
@@ -161,7 +161,7 @@ def test_the_rollouts_of_a_formula_are_independent(task: Task) -> None:
     n = 4_000
     empty = torch.full((2, task.max_length), task.vocabulary.pad)
     scores = torch.zeros(2, n, dtype=torch.float64)
-    for end in completions(generator, task.vocabulary, empty, torch.tensor([0, 0]), keys(2), n):
+    for end in completions(generator, task.vocabulary, empty, torch.tensor([0, 0]), keys(2), range(n)):
         verdict = reward.score(end.formulae).double()
         scores.view(-1)[end.rollout] = verdict[end.rollout_node]
     for one, other in ((scores[0, :-1], scores[0, 1:]), (scores[0], scores[1])):
@@ -232,7 +232,7 @@ def test_completions_keep_their_prefix_and_end_properly() -> None:
         prefix[0, :2] = torch.tensor([1, 0])
         possible = {tuple(row) for row in all_sequences(task).tolist()}
         finished: list[int] = []
-        for end in completions(generator, task.vocabulary, prefix, torch.tensor([2]), keys(1), 500):
+        for end in completions(generator, task.vocabulary, prefix, torch.tensor([2]), keys(1), range(500)):
             assert {tuple(row) for row in end.formulae.tolist()} <= possible
             assert (end.formulae[:, :2] == prefix[0, :2]).all()
             finished += end.rollout.tolist()
