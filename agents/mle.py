@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from formula_env.adversarial import adam, mle_step, set_lr
+from formula_env import distributed
+from formula_env.adversarial import adam, floats, mle_step, set_lr
 from formula_env.errors import check_above_zero, check_at_least, check_types
 from formula_env.networks import LSTMGenerator
 from formula_env.sampling import log_prob, sample
@@ -47,7 +48,9 @@ class MLE:
         torch.manual_seed(seed)
         self.task, self.config, self.device = task, config, device
         self.generator = LSTMGenerator(task.vocabulary, config.embedding_dim, config.hidden_dim).to(device)
+        self.trained_generator = distributed.parallel(self.generator)
         self.optimizer = adam(self.generator.parameters(), config.learning_rate)
+        distributed.share_of(config.batch_size)
         self.round = self.env_steps = 0  # it never acts
         self.start_name = "untrained"
         self.pretrain_rounds, self.rounds, self.real_per_round = 0, config.rounds, config.batch_size
@@ -60,10 +63,11 @@ class MLE:
             self.optimizer,
             self.config.learning_rate * (1 + math.cos(math.pi * self.round / self.rounds)) / 2,
         )
-        batch = torch.from_numpy(real).to(self.device)
-        metrics = mle_step(self.generator, self.optimizer, batch, self.config.max_grad_norm)
+        batch = distributed.own_rows(torch.from_numpy(real).to(self.device))
+        pad, max_grad_norm = self.task.vocabulary.pad, self.config.max_grad_norm
+        metrics = mle_step(self.trained_generator, self.optimizer, batch, pad, max_grad_norm)
         self.round += 1
-        return {name: float(value) for name, value in metrics.items()}
+        return floats(metrics)
 
     def sample(self, n: int, seed: int) -> Tokens:
         rng = torch.Generator(self.device).manual_seed(seed)

@@ -15,10 +15,12 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from torch import Tensor
 
+from formula_env import distributed
 from formula_env.adversarial import (
     Metrics,
     adam,
     discriminator_step,
+    floats,
     gradient_step,
     mle_step,
     move_weights,
@@ -26,9 +28,10 @@ from formula_env.adversarial import (
 )
 from formula_env.errors import check_above_zero, check_at_least, check_share, check_types
 from formula_env.networks import DiscriminatorName, LSTMGenerator, make_discriminator
+from formula_env.networks.generators import token_log_probs
 from formula_env.rewards import DiscriminatorReward
-from formula_env.rollouts import check_tree_size
-from formula_env.sampling import log_prob, sample
+from formula_env.rollouts import check_tree_size, write
+from formula_env.sampling import draw_keys, log_prob, sample
 from formula_env.tasks.base import Task
 from formula_env.vector_env import FormulaVectorEnv, QEstimator
 from formula_env.vocabulary import Tokens
@@ -116,10 +119,13 @@ class SeqGAN:
         self.mle_optimizer = adam(self.generator.parameters(), config.mle_learning_rate)
         self.generator_optimizer = adam(self.generator.parameters(), config.generator_learning_rate)
         self.discriminator_optimizer = adam(self.discriminator.parameters(), config.discriminator_learning_rate)
+        self.trained_generator = distributed.parallel(self.generator)
+        self.trained_discriminator = distributed.parallel(self.discriminator)
         self.rng = torch.Generator(device).manual_seed(seed)
+        self.num_episodes = distributed.share_of(config.batch_size)
         self.env = FormulaVectorEnv(
             task,
-            num_envs=config.batch_size,
+            num_envs=self.num_episodes,
             observation="tokens",
             reward_mode="terminal",
             num_rollouts=config.num_rollouts,
@@ -129,7 +135,7 @@ class SeqGAN:
         )
         self.env.set_reward_model(DiscriminatorReward(self.discriminator))
         self.env.set_rollout_policy(self.rollout_generator)
-        self.env.reset(seed=seed)
+        self.env.reset(seed=seed + distributed.rank() * self.num_episodes)
 
         self.start_name = "MLE start" if config.mle_rounds else "untrained"
         self.pretrain_rounds = config.mle_rounds + config.discriminator_rounds
@@ -143,19 +149,22 @@ class SeqGAN:
         if self.pretrain_round >= self.config.mle_rounds:
             self.mle_is_done = True
         self.pretrain_round += 1
-        return _floats(self._train_discriminator(real)) if self.mle_is_done else self._train_by_likelihood(real)
+        return floats(self._train_discriminator(real)) if self.mle_is_done else self._train_by_likelihood(real)
 
     def _train_by_likelihood(self, real: Tokens) -> dict[str, float]:
+        pad = self.task.vocabulary.pad
         losses = [
-            mle_step(self.generator, self.mle_optimizer, batch, self.config.max_grad_norm)["train/nll"]
-            for batch in self._batches(real)
+            mle_step(self.trained_generator, self.mle_optimizer, batch, pad, self.config.max_grad_norm)[
+                "train/nll"
+            ]
+            for batch in self._batches(torch.from_numpy(real))
         ]
         move_weights(self.rollout_generator, self.generator, decay=0.0)
         move_weights(self.averaged_generator, self.generator, decay=0.0)
-        nll = float(torch.stack(losses).mean())
-        symbols = (real != self.task.vocabulary.pad).sum() / len(real)
-        self.mle_is_done = nll / symbols < self.config.mle_nll
-        return {"train/nll": nll}
+        metrics = floats({"train/nll": torch.stack(losses).mean()})
+        symbols = (real != pad).sum() / len(real)
+        self.mle_is_done = metrics["train/nll"] / symbols < self.config.mle_nll
+        return metrics
 
     def update(self, real: Tokens) -> dict[str, float]:
         """Algorithm 3, one epoch: g-steps, d-steps, β ← θ."""
@@ -166,7 +175,7 @@ class SeqGAN:
         metrics |= self._train_discriminator(real)
         move_weights(self.rollout_generator, self.generator, self.config.rollout_decay)
         self.round += 1
-        return _floats(metrics)
+        return floats(metrics)
 
     def train_generator(self) -> Metrics:
         """One g-step."""
@@ -189,24 +198,24 @@ class SeqGAN:
         q = torch.from_numpy(q_values).float().to(self.device)
         reward = q[:, -1]
         written = fake != self.task.vocabulary.pad
-        self.env_steps += int((tokens != self.task.vocabulary.pad).sum())
-        log_probs = self.generator.token_log_probs(fake)
+        self.env_steps += int(distributed.total(written.sum()))
+        log_probs = token_log_probs(self.trained_generator(fake), fake, self.task.vocabulary.pad)
         q = q - self.share_left * self.config.ent_coef * sum_to_go(log_probs.detach())
         advantage = q - position_means(q, written) if self.config.baseline else q
         return policy_gradient_loss(log_probs, advantage), reward
 
     def _train_discriminator(self, real: Tokens) -> Metrics:
         """d-steps: negatives from the current generator, positives from the training set."""
-        fake = sample(self.generator, self.task.vocabulary, self.task.max_length, len(real), self.rng).split(
-            self.config.batch_size
-        )
+        keys = torch.cat(self._batches(draw_keys(len(real), self.rng)))
+        fake = write(self.generator, self.task.vocabulary, self.task.max_length, keys)
         metrics: Metrics = {}
-        for batch in zip(self._batches(real), fake, strict=True):
-            metrics = discriminator_step(self.discriminator, self.discriminator_optimizer, *batch)
+        for batch in zip(self._batches(torch.from_numpy(real)), fake.split(self.num_episodes), strict=True):
+            metrics = discriminator_step(self.trained_discriminator, self.discriminator_optimizer, *batch)
         return metrics
 
-    def _batches(self, real: Tokens) -> tuple[Tensor, ...]:
-        return torch.from_numpy(real).to(self.device).split(self.config.batch_size)
+    def _batches(self, rows: Tensor) -> list[Tensor]:
+        """This process' rows of every batch of a round."""
+        return [distributed.own_rows(batch) for batch in rows.to(self.device).split(self.config.batch_size)]
 
     @property
     def share_left(self) -> float:
@@ -229,7 +238,8 @@ class SeqGAN:
     def state_dict(self) -> dict[str, Any]:
         saved = {name: getattr(self, name).state_dict() for name in _SAVED}
         counters = {name: getattr(self, name) for name in _COUNTERS}
-        return saved | counters | {"rng": self.rng.get_state()}
+        episodes = {name: distributed.join(rows) for name, rows in self.env.state_dict()["episodes"].items()}
+        return saved | counters | {"rng": self.rng.get_state(), "episodes": episodes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in _SAVED:
@@ -237,6 +247,8 @@ class SeqGAN:
         for name in _COUNTERS:
             setattr(self, name, state[name])
         self.rng.set_state(state["rng"].cpu())
+        episodes = {name: distributed.own_rows(rows) for name, rows in state["episodes"].items()}
+        self.env.load_state_dict({"episodes": episodes, "reward_model": {}})
 
 
 _SAVED = (
@@ -247,7 +259,6 @@ _SAVED = (
     "mle_optimizer",
     "generator_optimizer",
     "discriminator_optimizer",
-    "env",
 )
 _COUNTERS = ("pretrain_round", "mle_is_done", "round", "env_steps")
 
@@ -267,8 +278,5 @@ def position_means(q: Tensor, written: Tensor) -> Tensor:
 
     Each formula counts in its own mean, so the expected gradient shrinks by the factor 1 - 1/B.
     """
-    return (q * written).sum(dim=0, keepdim=True) / written.sum(dim=0, keepdim=True).clamp(min=1)
-
-
-def _floats(metrics: Metrics) -> dict[str, float]:
-    return {name: float(value) for name, value in metrics.items()}
+    sums, counts = distributed.total(torch.stack([(q * written).sum(dim=0), written.sum(dim=0)]))
+    return (sums / counts.clamp(min=1))[None]

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from formula_env.networks.generators import LSTMGenerator
+from formula_env.distributed import average
+from formula_env.networks.generators import token_log_probs
 from formula_env.vocabulary import distinct_rows
 
 Metrics = dict[str, Tensor]
@@ -55,10 +56,10 @@ def labelled(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def mle_step(
-    generator: LSTMGenerator, optimizer: torch.optim.Optimizer, real: Tensor, max_grad_norm: float
+    generator: nn.Module, optimizer: torch.optim.Optimizer, real: Tensor, pad: int, max_grad_norm: float
 ) -> Metrics:
     """One update towards the likelihood of real formulae `(n, T)`: teacher forcing, nats per formula."""
-    loss = -generator.log_prob(real).mean()
+    loss = -token_log_probs(generator(real), real, pad).sum(dim=1).mean()
     gradient_step(generator, optimizer, loss, max_grad_norm)
     return {"train/nll": loss.detach()}
 
@@ -83,6 +84,12 @@ def move_weights(target: nn.Module, source: nn.Module, decay: float) -> None:
 def adam(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Adam:
     """Adam in one fused kernel, which matters for networks this small."""
     return torch.optim.Adam(parameters, lr=lr, fused=True)
+
+
+def floats(metrics: Metrics) -> dict[str, float]:
+    """Metrics off the device; the means over all processes, where there are several."""
+    values = average(torch.stack([value.double() for value in metrics.values()]))
+    return dict(zip(metrics, values.tolist(), strict=True))
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -133,7 +133,8 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         self._finished = np.ones(num_envs, dtype=bool)
         self._q = np.zeros(num_envs)
         self._rewards = np.zeros((num_envs, length))  # of the running episode, for render()
-        self._seed_keys: NDArray[np.int64] | None = None
+        self._seed_keys = np.zeros(num_envs, dtype=np.int64)
+        self._is_seeded = False  # by the first reset()
         self._episodes = np.zeros(num_envs, dtype=np.int64)
 
     # --- what is injected -------------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         The same as to reset, to step with these actions, and to ask for `q_values`, but much faster: a policy
         that is the rollout policy, too, writes and completes in one pass.
         """
-        if self._seed_keys is None:
+        if not self._is_seeded:
             raise gym.error.ResetNeeded("call reset() before play()")
         self._begin(np.ones(self.num_envs, dtype=bool))
         envs, first = np.arange(self.num_envs), np.ones(self.num_envs, dtype=np.int64)
@@ -264,7 +265,6 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
 
     def _keys(self, envs: NDArray[np.int64]) -> Tensor:
         """Seeds `(m,)` of the random numbers of these environments' running episodes."""
-        assert self._seed_keys is not None
         keys = derive_keys(torch.from_numpy(self._seed_keys[envs]), torch.from_numpy(self._episodes[envs]))
         return keys.to(self.device)
 
@@ -313,8 +313,9 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
 
     def _seed(self, seed: int | Sequence[int | None] | None, mask: NDArray[np.bool_]) -> None:
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
-        if self._seed_keys is None:
+        if not self._is_seeded:
             self._seed_keys = np.array([_seed_key(None) for _ in range(self.num_envs)])
+            self._is_seeded = True
         if seeds is None:
             return
         if len(seeds) != self.num_envs:
@@ -364,18 +365,19 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
     # --- saved with an algorithm that trains in here ----------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """The running episodes, the random numbers and a learning reward model."""
-        arrays = {name: torch.from_numpy(getattr(self, name).copy()) for name in _STATE_ARRAYS}
-        keys = None if self._seed_keys is None else torch.from_numpy(self._seed_keys.copy())
-        return {"arrays": arrays, "seed_keys": keys, "reward_model": self.reward_model.state_dict()}
+        """The running episodes, with their random numbers, by environment `(num_envs, …)`; the reward model's."""
+        if not self._is_seeded:
+            raise gym.error.ResetNeeded("call reset() before state_dict()")
+        episodes = {name: torch.from_numpy(getattr(self, name).copy()) for name in _STATE_ARRAYS}
+        return {"episodes": episodes, "reward_model": self.reward_model.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        arrays = {name: state["arrays"][name].numpy().copy() for name in _STATE_ARRAYS}
+        arrays = {name: state["episodes"][name].numpy().copy() for name in _STATE_ARRAYS}
         for name, array in arrays.items():
             if array.shape != getattr(self, name).shape:
                 raise FormulaError(f"the state is of {len(array)} environments, not of {self.num_envs}")
         vars(self).update(arrays)
-        self._seed_keys = None if state["seed_keys"] is None else state["seed_keys"].numpy().copy()
+        self._is_seeded = True
         self.reward_model.load_state_dict(state["reward_model"])
 
     # --- checks -----------------------------------------------------------------------------------------------
@@ -391,7 +393,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         return mask.copy()
 
     def _check_actions(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
-        if self._seed_keys is None:
+        if not self._is_seeded:
             raise gym.error.ResetNeeded("call reset() before step()")
         actions = np.asarray(actions)
         if actions.shape != (self.num_envs,) or not np.issubdtype(actions.dtype, np.integer):
@@ -404,7 +406,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         return actions
 
 
-_STATE_ARRAYS = ("_tokens", "_lengths", "_finished", "_q", "_rewards", "_episodes")
+_STATE_ARRAYS = ("_tokens", "_lengths", "_finished", "_q", "_rewards", "_episodes", "_seed_keys")
 
 
 def _seed_key(seed: int | None) -> int:

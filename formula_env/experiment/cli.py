@@ -19,9 +19,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from formula_env.distributed import is_first, process_group
 from formula_env.errors import FormulaError, check_at_least, check_seed
 from formula_env.evaluators import Evaluator
-from formula_env.experiment.config import AlgoT, RunConfig, TaskT
+from formula_env.experiment.config import AlgoT, RunConfig, TaskT, load_config
 from formula_env.experiment.interrupt import Interrupted
 from formula_env.experiment.loop import load_algorithm, resume, train
 from formula_env.experiment.registry import algorithm_class, all_algorithms
@@ -100,7 +101,8 @@ def _train(arguments: list[str]) -> None:
     cls, task_cls = algorithm_class(algorithm), task_class(_value_of("--task", arguments, "binary-sum"))
     options = _parse(TrainOptions[task_cls, cls.Config], "train", arguments)
     folder = options.out if options.out is not None else _default_folder(options)
-    _show(train(options, folder), folder, options.json)
+    with process_group(options.device):
+        _show(train(options, folder), folder, options.json)
 
 
 def _default_folder(config: RunConfig[Any, Any]) -> Path:
@@ -109,6 +111,8 @@ def _default_folder(config: RunConfig[Any, Any]) -> Path:
 
 
 def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> None:
+    if not is_first():
+        return
     if as_json:
         print(json.dumps(summary))
         return
@@ -132,7 +136,8 @@ class ResumeOptions:
 def _resume(arguments: list[str]) -> None:
     """Go on with a run that was stopped or killed."""
     options = _parse(ResumeOptions, "resume", arguments)
-    _show(resume(options.folder, options.device), options.folder, options.json)
+    with process_group(load_config(options.folder, options.device).device):
+        _show(resume(options.folder, options.device), options.folder, options.json)
 
 
 # --- evaluate -------------------------------------------------------------------------------------------------

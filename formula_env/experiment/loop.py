@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
+from formula_env import distributed
 from formula_env.algorithm import Algorithm
 from formula_env.errors import FormulaError
 from formula_env.evaluators import Evaluator
@@ -27,7 +28,7 @@ from formula_env.experiment.checkpoint import (
 from formula_env.experiment.config import CONFIG_FILE, RunConfig, load_config, save_config
 from formula_env.experiment.files import exclusive, new_run_folder, remove_leftovers, write_atomically
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
-from formula_env.experiment.progress import RunProgress, make_progress
+from formula_env.experiment.progress import NoProgress, RunProgress, make_progress
 from formula_env.experiment.registry import algorithm_class
 from formula_env.experiment.rows import Row, append_row, drop_rows_after
 from formula_env.experiment.tracking import NoTracker, Tracker, WandbTracker
@@ -46,6 +47,8 @@ DISTRIBUTION_LIMIT = 20_000
 def train(config: RunConfig[Any, Any], folder: Path) -> Row:
     """Run from the start in a new folder; returns the summary. Raises FormulaError, Interrupted."""
     training = Training(config, folder)
+    if not distributed.is_first():
+        return training.run()
     with new_run_folder(folder):
         try:
             save_config(config, folder)
@@ -59,10 +62,14 @@ def train(config: RunConfig[Any, Any], folder: Path) -> Row:
 def resume(folder: Path, device: str | None = None) -> Row:
     """Go on from the last checkpoint, as if nothing had happened; returns the summary of a finished run too."""
     config = load_config(folder, device)
+    training = Training(config, folder)
+    if not distributed.is_first():
+        training.restore()
+        return training.run()
     with exclusive(folder):
         remove_leftovers(folder)
-        training = Training(config, folder)
         training.restore()
+        drop_rows_after(folder, training.evaluated_round)
         return training.run()
 
 
@@ -75,11 +82,15 @@ def load_algorithm(folder: Path, device: str | None = None) -> tuple[RunConfig[A
 
 
 class Training:
-    """One run: rounds 1 … pretrain_rounds of `pretrain`, then `rounds` of `update`."""
+    """One run: rounds 1 … pretrain_rounds of `pretrain`, then `rounds` of `update`.
+
+    Of several processes that train together each goes through all of it, but only the first writes and speaks.
+    """
 
     def __init__(self, config: RunConfig[Any, Any], folder: Path) -> None:
         torch.set_num_threads(config.threads)
         self.config, self.folder = config, folder
+        self.writes = distributed.is_first()
         seed_global_random(config.seed)
         self.task: Task = config.task
         self.real = RealBatches(config.data.training_set(self.task, config.seed), config.seed)
@@ -104,12 +115,13 @@ class Training:
         if self.finished and (summary := read_summary(self.folder)) is not None:
             return summary
         with stop_requests() as stop:
-            tracker = WandbTracker(self.config, self.folder) if self.config.track else NoTracker()
-            progress = make_progress(self.total_rounds, self.round)
+            tracked = self.config.track and self.writes
+            tracker = WandbTracker(self.config, self.folder) if tracked else NoTracker()
+            progress = make_progress(self.total_rounds, self.round) if self.writes else NoProgress()
             completed = False
             try:
                 self._rounds(tracker, progress, stop)
-                summary = self._finish(tracker)
+                summary = self._finish(tracker) if self.writes else {}
                 completed = True
                 return summary
             finally:
@@ -120,16 +132,17 @@ class Training:
         while True:
             if self._evaluation_is_due():
                 row = self._evaluate()
-                append_row(self.folder, row)
+                if self.writes:
+                    append_row(self.folder, row)
                 tracker.log(row)
                 progress.evaluated(row)
                 self.save()
             if self.finished:
                 return
-            if stop.signum is not None:
+            if signum := distributed.agree(stop.signum or 0):
                 self.save()
                 raise Interrupted(
-                    stop.signum,
+                    signum,
                     f"stopped in round {self.round} of {self.total_rounds} and saved; "
                     f"go on with: formula-env resume {self.folder}",
                 )
@@ -244,19 +257,17 @@ class Training:
 
     def save(self) -> None:
         self._check_weights()
-        save_checkpoint(
-            self.folder,
-            self.round,
-            {
-                "round": self.round,
-                "evaluated_round": self.evaluated_round,
-                "algorithm": self.algorithm.state_dict(),
-                "start": self.start,
-                "interval": self._interval,
-                "seconds": self.seconds,
-                "random": global_random_state(),
-            },
-        )
+        state = {
+            "round": self.round,
+            "evaluated_round": self.evaluated_round,
+            "algorithm": self.algorithm.state_dict(),
+            "start": self.start,
+            "interval": self._interval,
+            "seconds": self.seconds,
+            "random": global_random_state(),
+        }
+        if self.writes:
+            save_checkpoint(self.folder, self.round, state)
 
     def _check_weights(self) -> None:
         broken = first_non_finite(self.algorithm.state_dict())
@@ -264,10 +275,9 @@ class Training:
             self._stop_at_non_finite(f"{broken} is no longer finite")
 
     def restore(self) -> None:
-        """Take up the newest checkpoint, if there is one, and drop the rows that came after it."""
+        """Take up the newest checkpoint, if there is one."""
         if checkpoints(self.folder):
             self.load(load_checkpoint(self.folder))
-        drop_rows_after(self.folder, self.evaluated_round)
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up a checkpoint's state. Raises FormulaError if it is not one of this run."""

@@ -23,6 +23,19 @@ def make_progress(total: int, start: int) -> RunProgress:
     return Bar(total, start) if sys.stderr.isatty() else Lines(total, start)
 
 
+class NoProgress:
+    """For a process that nobody watches."""
+
+    def advance(self, round_: int, metrics: dict[str, float]) -> None:
+        pass
+
+    def evaluated(self, row: Row) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 class _Clock:
     """Time left, from the pace of this session."""
 

@@ -1,0 +1,95 @@
+"""Processes that `torchrun` starts to train one model together: each works on its own rows of every batch.
+
+A process alone is the first of one, and everything here leaves its values as they are.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from formula_env.errors import FormulaError
+
+
+@contextmanager
+def process_group(device: str) -> Iterator[None]:
+    """Join the other processes, if `torchrun` started some; on GPUs each takes its own."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    on_gpu = torch.device(device).type == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if on_gpu else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes files and speaks to people."""
+    return rank() == 0
+
+
+def parallel(network: nn.Module) -> nn.Module:
+    """The network for forward passes with gradients, which DistributedDataParallel averages over the processes."""
+    return nn.parallel.DistributedDataParallel(network) if dist.is_initialized() else network
+
+
+def share_of(batch_size: int) -> int:
+    """How many rows of a batch each process takes. Raises FormulaError if they can't be shared evenly."""
+    if batch_size % world_size():
+        raise FormulaError(
+            f"batch_size {batch_size} can't be shared evenly by {world_size()} processes; "
+            f"use a multiple of {world_size()}"
+        )
+    return batch_size // world_size()
+
+
+def own_rows(batch: Tensor) -> Tensor:
+    """This process' rows of a batch `(B, …)` that all processes know."""
+    return batch.chunk(world_size())[rank()]
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum of every process' values, element by element."""
+    if not dist.is_initialized():
+        return values
+    values = values.clone()
+    dist.all_reduce(values)
+    return values
+
+
+def average(values: Tensor) -> Tensor:
+    """The mean of every process' values, element by element."""
+    return total(values) / world_size() if dist.is_initialized() else values
+
+
+def join(rows: Tensor) -> Tensor:
+    """Every process' rows, one below the other: the joint batch. `own_rows` takes it apart again."""
+    if not dist.is_initialized():
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(world_size())]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
+
+
+def agree(number: int) -> int:
+    """The largest of every process' numbers."""
+    if not dist.is_initialized():
+        return number
+    value = torch.tensor(number, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    dist.all_reduce(value, dist.ReduceOp.MAX)
+    return int(value)
