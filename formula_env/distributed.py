@@ -26,6 +26,7 @@ def process_group(device: str) -> Iterator[None]:
     dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
         yield
+        dist.barrier()  # nobody hangs up while another one is still at work
     finally:
         dist.destroy_process_group()
 

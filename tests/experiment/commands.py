@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from formula_env.experiment.checkpoint import checkpoints, load_checkpoint
+
 TINY_SEQGAN = shlex.split(
     "--task.length 6 --algo.rounds 40 --algo.mle-rounds 3 --algo.discriminator-rounds 3 --algo.batch-size 16 "
     "--algo.num-rollouts 4 --algo.d-steps 2 --data.size 500 --eval-every 8 --eval-samples 400"
@@ -15,12 +19,19 @@ TINY_SEQGAN = shlex.split(
 TINY_MLE = shlex.split("--task.length 6 --algo.rounds 20 --data.size 500 --eval-every 5 --eval-samples 400")
 
 
-def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """`python -m formula_env …` as a process, with an environment free of anybody's W&B login."""
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+
+
+def start(*arguments: object, processes: int = 1, **options: Any) -> subprocess.Popen[str]:
+    """`python -m formula_env …` as a process, with an environment free of anybody's W&B login.
+
+    With several `processes`, the one is torchrun, which starts them.
+    """
+    launcher = [] if processes == 1 else [*TORCHRUN, str(processes)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", **options.pop("env", {})}
     return subprocess.Popen(
-        [sys.executable, "-m", "formula_env", *map(str, arguments)],
+        [sys.executable, *launcher, "-m", "formula_env", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -39,3 +50,26 @@ def run(*arguments: object, **options: Any) -> tuple[int, str, str]:
 def rows_without_time(folder: Path) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def same_state(one: Any, two: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, two)
+    if isinstance(one, dict):
+        return set(one) == set(two) and all(same_state(one[k], two[k]) for k in one if k != "seconds")
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(same_state, one, two))
+    return one == two
+
+
+def assert_same_run(one: Path, two: Path) -> None:
+    """Equal metrics to the last digit, weights, optimisers and random states to the last bit, and samples."""
+    assert rows_without_time(one) == rows_without_time(two)
+    assert checkpoints(one)[-1].name == checkpoints(two)[-1].name
+    assert same_state(load_checkpoint(one), load_checkpoint(two))
+    for name in ("samples.txt", "distribution.csv"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in (one, two)]
+    for summary in summaries:
+        del summary["seconds"]
+    assert summaries[0] == summaries[1]

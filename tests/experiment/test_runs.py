@@ -22,7 +22,7 @@ from formula_env.experiment.config import load_config
 from formula_env.experiment.files import exclusive
 from formula_env.experiment.loop import load_algorithm
 from formula_env.tasks import make_task
-from tests.experiment.commands import TINY_MLE, TINY_SEQGAN, rows_without_time, run, start
+from tests.experiment.commands import TINY_MLE, TINY_SEQGAN, assert_same_run, rows_without_time, run, start
 
 
 @pytest.fixture(scope="module")
@@ -33,29 +33,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert code == 0, err
     assert "random sampler" in out
     return folder
-
-
-def same_state(one: Any, two: Any) -> bool:
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, two)
-    if isinstance(one, dict):
-        return set(one) == set(two) and all(same_state(one[k], two[k]) for k in one if k != "seconds")
-    if isinstance(one, list | tuple):
-        return len(one) == len(two) and all(map(same_state, one, two))
-    return one == two
-
-
-def assert_same_run(one: Path, two: Path) -> None:
-    """Equal metrics to the last digit, weights, optimisers and random states to the last bit, and samples."""
-    assert rows_without_time(one) == rows_without_time(two)
-    assert checkpoints(one)[-1].name == checkpoints(two)[-1].name
-    assert same_state(load_checkpoint(one), load_checkpoint(two))
-    for name in ("samples.txt", "distribution.csv"):
-        assert (one / name).read_bytes() == (two / name).read_bytes()
-    summaries = [json.loads((folder / "summary.json").read_text()) for folder in (one, two)]
-    for summary in summaries:
-        del summary["seconds"]
-    assert summaries[0] == summaries[1]
 
 
 def test_a_run_leaves_all_that_was_promised(finished: Path) -> None:

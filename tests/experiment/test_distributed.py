@@ -1,0 +1,76 @@
+"""Two processes that train together, started by torchrun: the same run as one process' with the joint batch."""
+
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from formula_env.experiment.checkpoint import checkpoints
+from tests.experiment.commands import TINY_MLE, TINY_SEQGAN, assert_same_run, rows_without_time, run, start
+
+NOT_EXACT = {"phase", "eval/coverage", "eval/uniqueness", "eval/num_correct", "eval/entropy"}  # of a sample
+
+
+@pytest.fixture(scope="module")
+def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "by-two"
+    code, out, err = run("train", "seqgan", *TINY_SEQGAN, "--out", folder, processes=2)
+    assert code == 0, err
+    assert out.count("random sampler") == 1, "only the first process speaks"
+    return folder
+
+
+@pytest.mark.parametrize(("algorithm", "options"), [("seqgan", TINY_SEQGAN), ("mle", TINY_MLE)])
+def test_two_processes_train_as_one_does_up_to_rounding(
+    by_two: Path, tmp_path: Path, algorithm: str, options: list[str]
+) -> None:
+    one, two = tmp_path / "one", by_two
+    assert run("train", algorithm, *options, "--out", one)[0] == 0
+    if algorithm == "mle":
+        two = tmp_path / "two"
+        assert run("train", algorithm, *options, "--out", two, processes=2)[0] == 0
+    ours, theirs = rows_without_time(one), rows_without_time(two)
+    assert [row["round"] for row in ours] == [row["round"] for row in theirs]
+    for i, (row, other) in enumerate(zip(ours, theirs, strict=True)):
+        # Rounding grows from round to round; a wrong mean over the processes is off by far more at once.
+        rel, abs_ = (1e-4, 1e-5) if i < 2 else (2e-2, 2e-3)
+        for name in row.keys() - NOT_EXACT:
+            assert other[name] == pytest.approx(row[name], rel=rel, abs=abs_), (i, name)
+    assert [row["phase"] for row in ours] == [row["phase"] for row in theirs]
+
+
+def test_two_processes_stopped_and_resumed_go_on_bit_for_bit(by_two: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "stopped"
+    process = start("train", "seqgan", *TINY_SEQGAN, "--out", folder, processes=2)
+    while not checkpoints(folder):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert "and saved; go on with: formula-env resume" in err
+    assert not (folder / "summary.json").exists()
+    code, _, err = run("resume", folder, processes=2)
+    assert code == 0, err
+    assert_same_run(by_two, folder)
+
+
+def test_what_two_have_begun_one_can_finish(by_two: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "handed-over"
+    shutil.copytree(by_two, folder)
+    (folder / "summary.json").unlink()
+    checkpoints(folder)[-1].unlink()
+    assert run("resume", folder)[0] == 0
+    ends = [json.loads((run_ / "summary.json").read_text()) for run_ in (by_two, folder)]
+    assert ends[0]["rounds"] == ends[1]["rounds"]
+    assert ends[1]["jsd"] == pytest.approx(ends[0]["jsd"], rel=1e-2)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
+    options = [*TINY_MLE, "--algo.batch-size", "15", "--out", tmp_path / "odd"]
+    code, _, err = run("train", "mle", *options, processes=2)
+    assert code != 0
+    assert "formula-env: batch_size 15 can't be shared evenly by 2 processes; use a multiple of 2" in err
+    assert not (tmp_path / "odd").exists()
