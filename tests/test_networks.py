@@ -3,9 +3,10 @@ from math import sqrt
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from formula_env.networks import DISCRIMINATORS, make_discriminator
-from formula_env.networks.discriminators import one_hot
+from formula_env.networks import DISCRIMINATORS, discriminators, make_discriminator
+from formula_env.networks.discriminators import SequenceLinear, one_hot
 from formula_env.networks.policy import UniformPolicy
 from formula_env.sampling import log_prob, sample
 from formula_env.tasks import make_task
@@ -76,6 +77,21 @@ def test_discriminators_read_ids_and_relaxed_one_hots_alike(name: str, task: Tas
     discriminator(relaxed).sum().backward()
     assert relaxed.grad is not None
     assert (relaxed.grad.abs().sum(dim=(0, 2)) > 0).all(), "every position matters"
+
+
+@pytest.mark.parametrize("narrow", [0, 10**6])
+def test_a_linear_layer_on_ids_is_one_on_their_one_hots(narrow: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looked up or multiplied: same values and same gradients, PAD included."""
+    monkeypatch.setattr(discriminators, "NARROW", narrow)
+    layer = SequenceLinear(3, 5, 7)
+    tokens = torch.tensor([[0, 1, 2, 0, 3], [2, 2, 1, 3, 3], [3, 3, 3, 3, 3]])
+    expected = nn.functional.linear(one_hot(tokens, 3).flatten(1), layer.weight, layer.bias)
+    result = layer(tokens)
+    torch.testing.assert_close(result, expected)
+    weights = torch.randn_like(result)
+    ours, theirs = (torch.autograd.grad((y * weights).sum(), list(layer.parameters())) for y in (result, expected))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("name", DISCRIMINATORS)
