@@ -1,11 +1,8 @@
-"""How long a SeqGAN round takes, beside the plain per-position loop, in one run on one thread.
+"""A SeqGAN round and its parts, beside plainer ways to do the same and the work nobody can avoid.
 
-python -m benchmarks.rollouts [--length 8]
+python -m benchmarks.rollouts [--lengths 8 16 32 64] [--device cuda]
 """
 
-import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,67 +11,123 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from agents.seqgan import SeqGAN, SeqGANConfig
+from agents.seqgan import SeqGAN, SeqGANConfig, policy_gradient_loss
+from benchmarks.timing import gflops, milliseconds
+from formula_env.adversarial import gradient_step, mle_step
 from formula_env.evaluators import Evaluator
+from formula_env.experiment.config import check_device
+from formula_env.rewards import DiscriminatorReward
+from formula_env.rollouts import monte_carlo_q
 from formula_env.tasks import make_task
-from tests.oracles import plain_loop_q
+from tests.oracles import batched_q, plain_loop_q
+
+TRAINING_STEPS = 600
+PLAIN_LOOP_SECONDS = 60
+"""The plain loop is left out where it would take longer."""
 
 
 @dataclass(frozen=True)
 class Options:
-    length: int = 8
+    lengths: tuple[int, ...] = (8, 16, 32, 64)
     """Of the binary sum."""
-    repeats: int = 30
-    """Timings of each part; the median is shown."""
-
-
-def milliseconds(work: Callable[[], object], repeats: int) -> float:
-    """Median of some runs, after one to warm up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return 1_000 * statistics.median(times)
+    device: str = "cpu"
+    """cpu, or cuda, whose results are compared with the CPU's first."""
+    hidden_dim: int = 64
+    """Of the LSTM."""
 
 
 def main(options: Options) -> None:
+    check_device(options.device)
     torch.set_num_threads(1)
-    task = make_task("binary-sum", length=options.length)
+    device = torch.device(options.device)
+    console = Console(width=120)
+    if device.type == "cuda":
+        console.print(f"differs from the CPU by at most {difference_from_cpu(device):.1e}: as it should")
+    names: list[str] = []
+    columns: list[dict[str, str]] = []
+    for length in options.lengths:
+        for is_trained in (False, True):
+            seqgan = make_seqgan(length, is_trained, options.hidden_dim, device)
+            names.append(f"n={length}, {'trained' if is_trained else 'fresh'}")
+            columns.append(measure(seqgan))
     config = SeqGANConfig()
-    seqgan = SeqGAN(task, config, seed=0, device=torch.device("cpu"))
-    real = task.sample(seqgan.real_per_round, np.random.default_rng(0))
-    for _ in range(seqgan.pretrain_rounds):
-        seqgan.pretrain(real)
+    table = Table(
+        "ms, fastest run",
+        *names,
+        title=f"batch {config.batch_size}, {config.num_rollouts} rollouts, LSTM-{options.hidden_dim}, "
+        f"discriminator MLP 2x400, {config.d_steps} d-steps; {device}, one thread, {gflops(device):.0f} GFLOP/s",
+    )
+    for row in columns[0]:
+        table.add_row(row, *(column[row] for column in columns))
+    console.print(table)
+
+
+def make_seqgan(length: int, is_trained: bool, hidden_dim: int, device: torch.device) -> SeqGAN:
+    """Fresh: nearly uniform, the worst case. Trained: by likelihood, so that prefixes are few."""
+    seqgan = SeqGAN(make_task("binary-sum", length=length), SeqGANConfig(hidden_dim=hidden_dim), 0, device)
+    rng = np.random.default_rng(0)
+    for _ in range(TRAINING_STEPS if is_trained else 0):
+        real = torch.from_numpy(seqgan.task.sample(64, rng)).to(device)
+        mle_step(seqgan.generator, seqgan.mle_optimizer, real, seqgan.task.vocabulary.pad, 5.0)
+    return seqgan
+
+
+def measure(seqgan: SeqGAN) -> dict[str, str]:
+    """The parts of a round; every change that training makes to the networks comes last."""
+    task, config, device = seqgan.task, seqgan.config, seqgan.device
     tokens = task.sample(config.batch_size, np.random.default_rng(1))
-    formulae = torch.from_numpy(tokens)
-    generator, score = seqgan.rollout_generator, seqgan.env.reward_model.score
+    formulae = torch.from_numpy(tokens).to(device)
+    real = task.sample(seqgan.real_per_round, np.random.default_rng(0))
+    generator, score = seqgan.generator, seqgan.env.reward_model.score
+    arguments = (generator, score, task.vocabulary, formulae, config.num_rollouts)
     evaluate = Evaluator(task)
 
-    def plain_loop() -> None:
-        plain_loop_q(generator, score, task.vocabulary, formulae, config.num_rollouts)
+    def unavoidable() -> None:
+        loss = policy_gradient_loss(generator.token_log_probs(formulae), torch.ones_like(formulae).float())
+        gradient_step(generator, seqgan.mle_optimizer, 0 * loss, config.max_grad_norm)
 
-    def judge() -> None:
-        evaluate(seqgan.sample(10_000, seed=0), seqgan.log_prob)
-
-    few = max(3, options.repeats // 6)
-    plain = milliseconds(plain_loop, few)
-    shared = milliseconds(lambda: seqgan.env.q_values(tokens), options.repeats)
-    rows = {
-        "rewards, plain per-position loop": plain,
-        "rewards, shared prefixes": shared,
-        "generator step": milliseconds(seqgan.train_generator, options.repeats),
-        "round": milliseconds(lambda: seqgan.update(real), options.repeats),
-        "10,000 samples drawn and judged": milliseconds(judge, few),
+    shared = milliseconds(lambda: seqgan.env.q_values(tokens), device)
+    batched = milliseconds(lambda: batched_q(*arguments), device)
+    symbols_by_loop = config.num_rollouts * task.max_length * (task.max_length - 1)
+    one_step = milliseconds(lambda: generator.step(formulae[:, 0], generator.start(len(formulae))), device, 0.1)
+    too_long = symbols_by_loop * one_step > 1_000 * PLAIN_LOOP_SECONDS
+    plain = None if too_long else milliseconds(lambda: plain_loop_q(*arguments), device)
+    many = 8_192 if task.max_length > 16 else 100_000
+    sampling = milliseconds(lambda: seqgan.sample(many, seed=0), device)
+    judging = milliseconds(lambda: evaluate(seqgan.sample(many, seed=0), seqgan.log_prob), device)
+    necessary = milliseconds(unavoidable, device)
+    step = milliseconds(seqgan.train_generator, device)
+    round_ = milliseconds(lambda: seqgan.update(real), device)
+    return {
+        "Q of a batch: (a) plain loop over positions": "-" if plain is None else f"{plain:.0f}",
+        "Q of a batch: (b) batched, nothing shared": f"{batched:.1f}",
+        "Q of a batch: shared prefixes": f"{shared:.1f}",
+        "   times faster than (a), (b)": f"{'-' if plain is None else f'{plain / shared:.0f}'}, "
+        f"{batched / shared:.1f}",
+        "(c) teacher-forced forward, backward, Adam": f"{necessary:.2f}",
+        "generator step (writes, Q, (c))": f"{step:.1f}",
+        "   times (c)": f"{step / necessary:.1f}",
+        "round (1 generator, 5 discriminator steps)": f"{round_:.1f}",
+        "samples a second": f"{many / sampling * 1_000:,.0f}",
+        "samples drawn and judged a second": f"{many / judging * 1_000:,.0f}",
     }
-    title = f"binary-sum {options.length}, batch {config.batch_size}, {config.num_rollouts} rollouts, LSTM-64"
-    table = Table("", "ms (median)", title=title)
-    for name, value in rows.items():
-        table.add_row(name, f"{value:.1f}")
-    console = Console()
-    console.print(table)
-    console.print(f"the plain loop takes {plain / shared:.0f} times as long as shared prefixes")
+
+
+def difference_from_cpu(device: torch.device) -> float:
+    """Q of the same formulae with the same random numbers here and on the CPU; raises AssertionError if unlike."""
+    results = []
+    for there in (torch.device("cpu"), device):
+        seqgan = make_seqgan(8, True, 64, torch.device("cpu"))
+        generator, reward = seqgan.generator.to(there), DiscriminatorReward(seqgan.discriminator.to(there))
+        tokens = torch.from_numpy(seqgan.task.enumerate()).to(there)
+        keys = torch.arange(len(tokens), device=there)
+        first = torch.ones_like(keys)
+        q = monte_carlo_q(generator, reward.score, seqgan.task.vocabulary, tokens, first, keys, 64)
+        results.append(q.cpu())
+    # A draw within rounding of the edge between two symbols may fall on either side: rare, and worth 1/64 of a Q.
+    apart = (results[0] - results[1]).abs()[:, 1:]
+    assert (apart > 1e-4).float().mean() < 0.01, "the device disagrees with the CPU"
+    return float(apart.median())
 
 
 if __name__ == "__main__":

@@ -49,6 +49,26 @@ def plain_loop_q(
     return q
 
 
+def batched_q(
+    generator: LSTMGenerator, score: Score, vocabulary: Vocabulary, tokens: Tensor, num_rollouts: int
+) -> Tensor:
+    """Monte-Carlo Q `(B, T)` with all positions and rollouts as one large batch, in which nothing is shared."""
+    batch_size, length = tokens.shape
+    prefix_lengths = torch.arange(1, length, device=tokens.device).repeat_interleave(num_rollouts)  # (L,)
+    rows = tokens.repeat_interleave(len(prefix_lengths), dim=0)  # (B·L, T)
+    state = generator.start(len(rows))
+    symbols = torch.full((len(rows),), vocabulary.bos, device=tokens.device)
+    written = []
+    with torch.no_grad():
+        for t in range(length):
+            logits, state = generator.step(symbols, state)
+            drawn = torch.multinomial(torch.softmax(logits, dim=1), 1).squeeze(1)
+            symbols = torch.where(t < prefix_lengths.repeat(batch_size), rows[:, t], drawn)
+            written.append(symbols)
+        completed = score(torch.stack(written, dim=1)).double().view(batch_size, length - 1, num_rollouts)
+        return torch.cat([completed.mean(dim=2), score(tokens).double()[:, None]], dim=1)
+
+
 def _complete(generator: LSTMGenerator, vocabulary: Vocabulary, tokens: Tensor, t: int) -> Tensor:
     state = generator.start(len(tokens))
     symbols = torch.full((len(tokens),), vocabulary.bos)

@@ -15,7 +15,7 @@ from formula_env.tasks import make_task
 from formula_env.tasks.base import Task
 from tests.even_ones import EvenOnes
 from tests.helpers import name_of, opinionated_pair, small_tasks
-from tests.oracles import all_sequences, brute_force_q, plain_loop_q
+from tests.oracles import all_sequences, batched_q, brute_force_q, plain_loop_q
 
 tasks = pytest.mark.parametrize("task", small_tasks(), ids=name_of)
 
@@ -113,14 +113,15 @@ def test_monte_carlo_q_is_unbiased(task: Task) -> None:
 
 
 @pytest.mark.parametrize("task", [t for t in small_tasks() if t.vocabulary.eos is None], ids=name_of)
-def test_shared_rollouts_agree_with_the_plain_loop(task: Task) -> None:
-    """Same expectation as the loop that public implementations run, position by position (it knows no EOS)."""
+@pytest.mark.parametrize("plain_q", [plain_loop_q, batched_q])
+def test_shared_rollouts_agree_with_plain_ones(task: Task, plain_q: Callable[..., Tensor]) -> None:
+    """Same expectation as the loop that public implementations run, and as one large batch (they know no EOS)."""
     generator, reward = opinionated_pair(task)
     sequences = all_sequences(task)
     tokens = sequences[torch.randint(len(sequences), (8,), generator=torch.Generator().manual_seed(3))]
     first = torch.ones(8, dtype=torch.int64)
     shared = monte_carlo_q(generator, reward.score, task.vocabulary, tokens, first, keys(8), 2_000)[:, 1:]
-    plain = plain_loop_q(generator, reward.score, task.vocabulary, tokens, 2_000)
+    plain = plain_q(generator, reward.score, task.vocabulary, tokens, 2_000)
     assert (shared - plain).abs().max() < 5 * 0.5 * sqrt(2 / 2_000)
     torch.testing.assert_close(shared[:, -1], plain[:, -1])
 
