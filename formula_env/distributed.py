@@ -23,7 +23,7 @@ def process_group(device: str) -> Iterator[None]:
     on_gpu = torch.device(device).type == "cuda"
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
     try:
         yield
         dist.barrier()  # nobody hangs up while another one is still at work
@@ -91,6 +91,6 @@ def agree(number: int) -> int:
     """The largest of every process' numbers."""
     if not dist.is_initialized():
         return number
-    value = torch.tensor(number, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    value = torch.tensor(number)
     dist.all_reduce(value, dist.ReduceOp.MAX)
     return int(value)

@@ -47,7 +47,8 @@ class Level:
     def root(cls, policy: Policy, vocabulary: Vocabulary, device: torch.device) -> "Level":
         parent = torch.zeros(1, dtype=torch.int64, device=device)
         prefixes = Prefixes(None, parent, torch.full_like(parent, vocabulary.bos))
-        return cls(vocabulary, prefixes, policy.start(1), torch.zeros(1, dtype=torch.bool, device=device))
+        state = tuple(part.to(device) for part in policy.start(1))
+        return cls(vocabulary, prefixes, state, torch.zeros(1, dtype=torch.bool, device=device))
 
     def __len__(self) -> int:
         return len(self.prefixes.symbol)
@@ -70,9 +71,9 @@ class Level:
         """
         marks = wanted.nonzero().squeeze(1)
         branching = self.vocabulary.size + 1
-        parent = torch.div(marks, branching, rounding_mode="floor")
+        parent = marks // branching
         symbol = marks - parent * branching
-        ended = self.ended[parent]
+        ended = self.ended.index_select(0, parent)
         if self.vocabulary.eos is not None:
             ended = ended | (symbol == self.vocabulary.eos)
         level = Level(self.vocabulary, Prefixes(self.prefixes, parent, symbol), state, ended)

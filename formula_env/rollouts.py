@@ -224,42 +224,44 @@ def _grow(policy: Policy, front: Front, given: Tensor | None, first: Tensor, dra
     level = front.level
     logits, state = level.step(policy)
     num_rollouts = len(draws) // len(first)
-    rollout, node = _with_riders(front, num_rollouts)
+    riders = _riders(front.whole, num_rollouts)
+    rollout = torch.cat([front.rollout, riders])
+    node = torch.cat([front.rollout_node, front.whole_node.repeat_interleave(num_rollouts)])
     symbol = inverse_cdf(cumulative_probs(logits), node, draws.index_select(0, rollout))
     if level.vocabulary.eos is not None:
         symbol = symbol.masked_fill(level.ended[node], level.vocabulary.pad)
     child = level.child(node, symbol)
-    if not len(front.whole):
+    if not len(riders):
         next_level, node = level.descend(child, state)
         return replace(front, level=next_level, rollout_node=node)
 
     already_left = len(front.rollout)
-    ridden = symbol[already_left:].view(-1, num_rollouts)
-    given = ridden[:, 0] if given is None else given.index_select(0, front.whole)
+    ridden, ridden_child = symbol[already_left:].view(-1, num_rollouts), child[already_left:]
+    if given is None:
+        given, whole, whole_child = ridden[:, 0], front.whole, ridden_child[::num_rollouts]
+    else:
+        given = given.index_select(0, front.whole)
+        follows = (given != level.vocabulary.pad) | level.ended[front.whole_node]
+        whole, whole_child = front.whole[follows], level.child(front.whole_node, given)[follows]
     leaves = (ridden != given[:, None]) & (first.index_select(0, front.whole) <= t)[:, None]
     leaving = leaves.view(-1).nonzero().squeeze(1)
-    apart = torch.cat([torch.arange(already_left, device=draws.device), already_left + leaving])
-    follows = ((given != level.vocabulary.pad) | level.ended[front.whole_node]).nonzero().squeeze(1)
-    whole_child = level.child(front.whole_node, given).index_select(0, follows)
-    next_level, node = level.descend(torch.cat([child.index_select(0, apart), whole_child]), state)
+    children = torch.cat([child[:already_left], ridden_child.index_select(0, leaving), whole_child])
+    next_level, node = level.descend(children, state)
+    rollout = torch.cat([front.rollout, riders.index_select(0, leaving)])
     return Front(
         next_level,
-        whole=front.whole.index_select(0, follows),
-        whole_node=node[len(apart) :],
-        rollout=rollout.index_select(0, apart),
+        whole=whole,
+        whole_node=node[len(rollout) :],
+        rollout=rollout,
         left_at=torch.cat([front.left_at, torch.full_like(leaving, t)]),
-        rollout_node=node[: len(apart)],
+        rollout_node=node[: len(rollout)],
     )
 
 
-def _with_riders(front: Front, num_rollouts: int) -> tuple[Tensor, Tensor]:
-    """All rollouts and where they stand: those that have left, and the N that ride with each formula."""
-    if not len(front.whole):
-        return front.rollout, front.rollout_node
-    numbers = torch.arange(num_rollouts, device=front.whole.device)
-    riders = (front.whole[:, None] * num_rollouts + numbers).view(-1)
-    ridden = front.whole_node.repeat_interleave(num_rollouts)
-    return torch.cat([front.rollout, riders]), torch.cat([front.rollout_node, ridden])
+def _riders(whole: Tensor, num_rollouts: int) -> Tensor:
+    """The numbers `(w·N,)` of the rollouts that ride with formulae `(w,)`, unless they have left them."""
+    numbers = torch.arange(num_rollouts, device=whole.device)
+    return (whole[:, None] * num_rollouts + numbers).view(-1)
 
 
 def _between(node: Tensor, first: int, end: int) -> Tensor:
