@@ -1,10 +1,10 @@
-# make train | test | lint | benchmark | clean. The first call of any builds .venv; nothing else is needed.
+# make train | test | lint | benchmark | scaling | clean. The first call of any builds .venv; nothing else is needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: train test lint benchmark clean
+.PHONY: train test lint benchmark scaling clean
 
 train: $(VENV)/ready
 	$(BIN)/formula-env train seqgan --task binary-sum --task.length 8 --seed 0
@@ -19,6 +19,9 @@ lint: $(VENV)/ready
 
 benchmark: $(VENV)/ready
 	$(BIN)/python -m benchmarks.rollouts
+
+scaling: $(VENV)/ready
+	$(BIN)/python -m benchmarks.scaling
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

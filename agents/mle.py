@@ -12,7 +12,8 @@ from formula_env import distributed
 from formula_env.adversarial import adam, floats, mle_step, set_lr
 from formula_env.errors import check_above_zero, check_at_least, check_types
 from formula_env.networks import LSTMGenerator
-from formula_env.sampling import log_prob, sample
+from formula_env.rollouts import write
+from formula_env.sampling import draw_keys, log_prob
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens
 
@@ -70,8 +71,8 @@ class MLE:
         return floats(metrics)
 
     def sample(self, n: int, seed: int) -> Tokens:
-        rng = torch.Generator(self.device).manual_seed(seed)
-        return sample(self.generator, self.task.vocabulary, self.task.max_length, n, rng).cpu().numpy()
+        keys = draw_keys(n, torch.Generator().manual_seed(seed)).to(self.device)
+        return write(self.generator, self.task.vocabulary, self.task.max_length, keys).cpu().numpy()
 
     def log_prob(self, tokens: Tokens) -> NDArray[np.float64]:
         batch = torch.from_numpy(tokens).to(self.device)

@@ -29,13 +29,13 @@ class SB3Policy:
                 f"Discrete({vocab_size})"
             )
         shape = policy.observation_space.shape
-        if shape not in ((length * vocab_size,), (length,)):
+        self.reads_tokens = np.issubdtype(policy.observation_space.dtype, np.integer)
+        if shape != ((length,) if self.reads_tokens else (length * vocab_size,)):
             raise FormulaError(
                 f"the policy reads observations of shape {shape}; the task's are "
                 f"({length * vocab_size},) one-hot, or ({length},) ids"
             )
         self.policy, self.task, self.masked = policy, task, masked
-        self.reads_tokens = np.issubdtype(policy.observation_space.dtype, np.integer)
 
     def start(self, n: int) -> State:
         return (torch.full((n, self.task.max_length), self.task.vocabulary.pad, device=self.policy.device),)

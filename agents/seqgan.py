@@ -31,7 +31,7 @@ from formula_env.networks import DiscriminatorName, LSTMGenerator, make_discrimi
 from formula_env.networks.generators import token_log_probs
 from formula_env.rewards import DiscriminatorReward
 from formula_env.rollouts import check_tree_size, write
-from formula_env.sampling import draw_keys, log_prob, sample
+from formula_env.sampling import draw_keys, log_prob
 from formula_env.tasks.base import Task
 from formula_env.vector_env import FormulaVectorEnv, QEstimator
 from formula_env.vocabulary import Tokens
@@ -121,7 +121,7 @@ class SeqGAN:
         self.discriminator_optimizer = adam(self.discriminator.parameters(), config.discriminator_learning_rate)
         self.trained_generator = distributed.parallel(self.generator)
         self.trained_discriminator = distributed.parallel(self.discriminator)
-        self.rng = torch.Generator(device).manual_seed(seed)
+        self.rng = torch.Generator().manual_seed(seed)
         self.num_episodes = distributed.share_of(config.batch_size)
         self.env = FormulaVectorEnv(
             task,
@@ -135,7 +135,9 @@ class SeqGAN:
         )
         self.env.set_reward_model(DiscriminatorReward(self.discriminator))
         self.env.set_rollout_policy(self.rollout_generator)
-        self.env.reset(seed=seed + distributed.rank() * self.num_episodes)
+        # Seeds that follow each other, as env.reset(seed=seed) gives them, would overlap with those of other runs.
+        seeds = torch.from_numpy(np.random.SeedSequence(seed).generate_state(config.batch_size).astype(np.int64))
+        self.env.reset(seed=distributed.own_rows(seeds).tolist())
 
         self.start_name = "MLE start" if config.mle_rounds else "untrained"
         self.pretrain_rounds = config.mle_rounds + config.discriminator_rounds
@@ -163,7 +165,7 @@ class SeqGAN:
         move_weights(self.averaged_generator, self.generator, decay=0.0)
         metrics = floats({"train/nll": torch.stack(losses).mean()})
         symbols = (real != pad).sum() / len(real)
-        self.mle_is_done = metrics["train/nll"] / symbols < self.config.mle_nll
+        self.mle_is_done = bool(metrics["train/nll"] / symbols < self.config.mle_nll)
         return metrics
 
     def update(self, real: Tokens) -> dict[str, float]:
@@ -227,9 +229,8 @@ class SeqGAN:
         set_lr(self.discriminator_optimizer, self.config.discriminator_learning_rate * self.share_left)
 
     def sample(self, n: int, seed: int) -> Tokens:
-        rng = torch.Generator(self.device).manual_seed(seed)
-        tokens = sample(self.averaged_generator, self.task.vocabulary, self.task.max_length, n, rng)
-        return tokens.cpu().numpy()
+        keys = draw_keys(n, torch.Generator().manual_seed(seed)).to(self.device)
+        return write(self.averaged_generator, self.task.vocabulary, self.task.max_length, keys).cpu().numpy()
 
     def log_prob(self, tokens: Tokens) -> NDArray[np.float64]:
         batch = torch.from_numpy(tokens).to(self.device)
@@ -246,7 +247,7 @@ class SeqGAN:
             getattr(self, name).load_state_dict(state[name])
         for name in _COUNTERS:
             setattr(self, name, state[name])
-        self.rng.set_state(state["rng"].cpu())
+        self.rng.set_state(state["rng"])
         episodes = {name: distributed.own_rows(rows) for name, rows in state["episodes"].items()}
         self.env.load_state_dict({"episodes": episodes, "reward_model": {}})
 

@@ -141,11 +141,12 @@ def draw(measured: dict[tuple[str, int, str], Measured], path: Path) -> None:
 
 
 def _finish(upper: Axes, lower: Axes, label: str, values: tuple[int, ...], usual: int) -> None:
+    upper.set_yscale("log")
+    lower.set_ylim(bottom=0)
     lower.set_xlabel(label)
     for ax in (upper, lower):
         ax.set_xscale("log", base=2)
         ax.set_xticks(values, [str(value) for value in values])
-        ax.set_yscale("log")
         ax.axvline(usual, color="0.85", zorder=0)
         ax.spines[["top", "right"]].set_visible(False)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -45,14 +46,15 @@ def labelled(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Each half weighs ½. Ids on a CPU come without repetitions: where formulae are short, batches are full of them.
     """
     formulae = torch.cat([real, fake])
-    is_real = torch.zeros(len(formulae), device=formulae.device)
-    is_real[: len(real)] = 1
-    real_share, fake_share = is_real / (2 * len(real)), (1 - is_real) / (2 * len(fake))
-    if formulae.is_floating_point() or formulae.is_cuda:  # finding repetitions would make a GPU wait
-        return formulae, real_share, fake_share
-    first, index = (torch.from_numpy(array) for array in distinct_rows(formulae.numpy()))
-    nothing = torch.zeros(len(first))
-    return formulae[first], nothing.index_add(0, index, real_share), nothing.index_add(0, index, fake_share)
+    if formulae.is_floating_point() or formulae.device.type != "cpu":  # finding repetitions would make a GPU wait
+        shares = torch.zeros((2, len(formulae)), device=formulae.device)
+        shares[0, : len(real)], shares[1, len(real) :] = 0.5 / len(real), 0.5 / len(fake)
+        return formulae, shares[0], shares[1]
+    first, index = distinct_rows(formulae.numpy())
+    real_share = np.bincount(index[: len(real)], minlength=len(first)) / (2 * len(real))
+    fake_share = np.bincount(index[len(real) :], minlength=len(first)) / (2 * len(fake))
+    distinct = formulae.index_select(0, torch.from_numpy(first))
+    return distinct, torch.from_numpy(real_share).float(), torch.from_numpy(fake_share).float()
 
 
 def mle_step(

@@ -6,6 +6,7 @@ A process alone is the first of one, and everything here leaves its values as th
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -22,13 +23,22 @@ def process_group(device: str) -> Iterator[None]:
         return
     on_gpu = torch.device(device).type == "cuda"
     if on_gpu:
+        _check_gpus(device)
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
     try:
         yield
-        dist.barrier()  # nobody hangs up while another one is still at work
+        wait_for_all()  # nobody hangs up while another one is still at work
     finally:
         dist.destroy_process_group()
+
+
+def _check_gpus(device: str) -> None:
+    processes, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+    if torch.device(device).index is not None:
+        raise FormulaError(f"each of several processes takes a GPU of its own: --device cuda, not {device}")
+    if processes > gpus:
+        raise FormulaError(f"{processes} processes need as many GPUs; there are {gpus} here")
 
 
 def rank() -> int:
@@ -85,6 +95,21 @@ def join(rows: Tensor) -> Tensor:
     parts = [torch.empty_like(rows) for _ in range(world_size())]
     dist.all_gather(parts, rows.contiguous())
     return torch.cat(parts)
+
+
+def from_first(value: Any) -> Any:
+    """What the first process has there, everywhere."""
+    if not dist.is_initialized():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box)
+    return box[0]
+
+
+def wait_for_all() -> None:
+    """Go on when every process has come this far."""
+    if dist.is_initialized():
+        dist.barrier()
 
 
 def agree(number: int) -> int:

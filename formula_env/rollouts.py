@@ -1,6 +1,6 @@
 """Q of prefixes: complete them under a policy, judge the completions, average (thesis eq. 7.3; Yu et al. 2017).
 
-Three things are never done twice. Completions that begin alike share the policy's state
+Three things are done once. Completions that begin alike share the policy's state
 (`formula_env.prefix_tree`), so it is stepped once for each distinct prefix; each distinct finished formula is
 judged once; and rollout n of every prefix of a formula draws the same random numbers, so where it chooses the
 symbol that the formula has anyway, it *is* rollout n of the next longer prefix, and goes on only once. Each Q by
@@ -31,7 +31,8 @@ NODE_LIMIT = 2**12
 still fit in its cache, which makes small parts the faster ones, too."""
 
 DRAW_LIMIT = 2**22
-"""Random numbers held at once; with more, formulae are worked off one part after the other."""
+"""Random numbers held at once; with more, formulae are worked off one part after the other (and share nothing
+across parts)."""
 
 _WRITER = range(-1, 0)
 """The number of the rollout that writes a formula. The others count from 0."""
@@ -40,7 +41,7 @@ TREE_LIMIT = 2**17
 """Prefixes of one length that `exact_q` will hold at most."""
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def monte_carlo_q(
     policy: Policy,
     score: Score,
@@ -53,7 +54,7 @@ def monte_carlo_q(
     """Q of every prefix of formulae, each the mean score of N completions: `(B, T+1)`, unbiased, float64.
 
     Column t belongs to the first t symbols; from the end of a finished formula on, Q is its own score. Columns
-    before `first` are not estimates.
+    before `first`, and behind the end of a prefix, are no estimates.
 
     Args:
         policy: completes the prefixes; symbols it gives probability 0 never occur.
@@ -69,7 +70,7 @@ def monte_carlo_q(
     return torch.cat([_q_of_given(policy, score, vocabulary, *part, num_rollouts) for part in parts])
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def play(
     policy: Policy,
     score: Score,
@@ -93,7 +94,7 @@ def play(
 def write(policy: Policy, vocabulary: Vocabulary, length: int, keys: Tensor) -> Tensor:
     """Formulae `(B, T)` from a policy, each with its own key: those of `play`, without Q."""
     tokens = torch.full((len(keys), length), vocabulary.pad, device=keys.device)
-    with torch.inference_mode():
+    with torch.no_grad():
         for part in torch.arange(len(keys), device=keys.device).split(_rows_at_once(length, 1)):
             start = torch.zeros_like(part)
             for end in completions(policy, vocabulary, tokens[part], start, keys[part], _WRITER):
@@ -202,6 +203,8 @@ def completions(
     Arguments as in `monte_carlo_q`. `given` are the formulae `(B, T)`; or only their length T: then the first of
     the rollouts writes them.
     """
+    if not len(keys):
+        return
     length = given if isinstance(given, int) else given.shape[1]
     streams = derive_keys(keys[:, None], torch.arange(numbers.start, numbers.stop, device=keys.device))
     draws = stream_uniforms(streams.view(-1), length)  # (T, B·N)
@@ -268,13 +271,15 @@ def _between(node: Tensor, first: int, end: int) -> Tensor:
     return ((node >= first) & (node < end)).nonzero().squeeze(1)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def exact_q(policy: Policy, score: Score, vocabulary: Vocabulary, tokens: Tensor, first: Tensor) -> Tensor:
     """Q `(B, T+1)` without sampling: E[score] over all completions, by backward recursion over the prefix tree.
 
     Arguments and result as in `monte_carlo_q`. Raises FormulaError where the tree has more than `TREE_LIMIT`
     prefixes of one length (symbols of probability 0 do not count).
     """
+    if not len(tokens):
+        return torch.zeros((0, tokens.shape[1] + 1), dtype=torch.float64, device=tokens.device)
     level = Level.root(policy, vocabulary, tokens.device)
     node = torch.zeros_like(first)  # (B,) where each formula stands
     follows = torch.ones_like(first, dtype=torch.bool)  # (B,) it has not come to an end

@@ -16,12 +16,12 @@ def sample(policy: Policy, vocabulary: Vocabulary, length: int, n: int, generato
 
 
 def draw_keys(n: int, generator: torch.Generator) -> Tensor:
-    """Keys `(n,)` for n formulae, from one draw."""
-    key = torch.randint(2**62, (1,), generator=generator, device=generator.device)
-    return derive_keys(key, torch.arange(n, device=generator.device))
+    """Keys `(n,)` for n formulae, from one draw of a generator on the CPU: the same on every device."""
+    key = torch.randint(2**62, (1,), generator=generator)
+    return derive_keys(key, torch.arange(n))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def log_prob(policy: Policy, vocabulary: Vocabulary, tokens: Tensor) -> Tensor:
     """Log-likelihood `(n,)` in nats, float64, of formulae `(n, T)` under a policy."""
     level = Level.root(policy, vocabulary, tokens.device)

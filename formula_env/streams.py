@@ -18,7 +18,7 @@ def mix(x: Tensor) -> Tensor:
 
 
 def stream_uniforms(keys: Tensor, length: int) -> Tensor:
-    """`length` numbers for each key `(m,)`: `(length, m)` float64 in [2^-53, 1 - 2^-52].
+    """`length` numbers for each key `(m,)`: `(length, m)` float64 in [2^-52, 1 - 2^-52].
 
     Each key seeds a multiplicative congruential generator modulo 2^64 (its multiplier is from Steele and Vigna
     2022, "Computationally easy, spectrally good multipliers"), of which the highest bits are used.

@@ -223,7 +223,8 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         """A whole new episode in every environment, acted by a policy: formulae and their Q, `(num_envs, T)` each.
 
         The same as to reset, to step with these actions, and to ask for `q_values`, but much faster: a policy
-        that is the rollout policy, too, writes and completes in one pass.
+        that is the rollout policy, too, writes and completes in one pass. Only that a reward model which learns
+        from finished formulae sees them all at the end.
         """
         if not self._is_seeded:
             raise gym.error.ResetNeeded("call reset() before play()")

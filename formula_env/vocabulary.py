@@ -97,8 +97,8 @@ def row_keys(tokens: Tokens) -> NDArray[np.bytes_]:
 
     A byte string drops its final zeros, which mixes nothing up among rows of one length.
     """
-    packed = np.ascontiguousarray(tokens, dtype=np.uint16)
-    return packed.view(f"S{2 * tokens.shape[1]}")[:, 0]
+    packed = np.ascontiguousarray(tokens, dtype=np.uint32)
+    return packed.view(f"S{4 * tokens.shape[1]}")[:, 0]
 
 
 def distinct_rows(tokens: Tokens) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -11,6 +11,7 @@ from formula_env.errors import FormulaError
 from formula_env.networks.policy import UniformPolicy
 from formula_env.rewards import ExactReward
 from formula_env.rollouts import completions, exact_q, inverse_cdf, monte_carlo_q
+from formula_env.sampling import sample
 from formula_env.tasks import make_task
 from formula_env.tasks.base import Task
 from tests.even_ones import EvenOnes
@@ -308,3 +309,24 @@ def test_inverse_cdf_never_picks_what_has_no_probability() -> None:
     cumulative = torch.tensor([[0.0, 0.25, 0.25, 1.0, 1.0]], dtype=torch.float64)
     u = torch.tensor([0.0, 0.2, 0.25, 0.6, 1 - 2.0**-52], dtype=torch.float64)
     assert inverse_cdf(cumulative, torch.zeros(5, dtype=torch.int64), u).tolist() == [1, 1, 3, 3, 3]
+
+
+def test_no_formulae_have_no_q() -> None:
+    task = make_task("binary-sum", length=4)
+    generator, reward = opinionated_pair(task)
+    nothing = torch.empty(0, dtype=torch.int64)
+    arguments = (generator, reward.score, task.vocabulary, torch.empty((0, 4), dtype=torch.int64), nothing)
+    assert monte_carlo_q(*arguments, nothing, 3).shape == (0, 5)
+    assert exact_q(*arguments).shape == (0, 5)
+    assert sample(generator, task.vocabulary, 4, 0, torch.Generator()).shape == (0, 4)
+
+
+def test_q_can_weigh_a_loss() -> None:
+    """What comes out is an ordinary tensor, fit for autograd."""
+    task = make_task("binary-sum", length=4)
+    generator, reward = opinionated_pair(task)
+    formulae = torch.from_numpy(task.enumerate())
+    start = torch.zeros(len(formulae), dtype=torch.int64)
+    arguments = (generator, reward.score, task.vocabulary, formulae, start)
+    for q in (exact_q(*arguments), monte_carlo_q(*arguments, keys(len(formulae)), 2)):
+        (generator.token_log_probs(formulae) * q[:, 1:]).sum().backward()

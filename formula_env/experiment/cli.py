@@ -19,7 +19,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from formula_env.distributed import is_first, process_group
+from formula_env.distributed import from_first, is_first, process_group
 from formula_env.errors import FormulaError, check_at_least, check_seed
 from formula_env.evaluators import Evaluator
 from formula_env.experiment.config import AlgoT, RunConfig, TaskT, load_config
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FormulaError as error:
         return _complain(error)
     except Interrupted as stop:
-        print(f"formula-env: {stop}", file=sys.stderr)
+        _say(str(stop))
         return stop.exit_code
     except KeyboardInterrupt:
         print("formula-env: interrupted", file=sys.stderr)
@@ -61,8 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(error: Exception) -> int:
-    print(f"formula-env: {' '.join(str(error).split())}", file=sys.stderr)
+    _say(" ".join(str(error).split()))
     return 2
+
+
+def _say(line: str) -> None:
+    if os.environ.get("RANK", "0") == "0":  # of several processes that fail alike, one says so
+        print(f"formula-env: {line}", file=sys.stderr)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -102,6 +107,7 @@ def _train(arguments: list[str]) -> None:
     options = _parse(TrainOptions[task_cls, cls.Config], "train", arguments)
     folder = options.out if options.out is not None else _default_folder(options)
     with process_group(options.device):
+        folder = from_first(folder)
         _show(train(options, folder), folder, options.json)
 
 

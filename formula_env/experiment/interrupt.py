@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: the round is finished, the run saved, and the user told how to go on."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,13 +23,14 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Note SIGINT and SIGTERM instead of dying; a second one works as usual."""
+    """Note SIGINT and SIGTERM instead of dying; a second one works as usual, except under torchrun."""
     request = StopRequest()
     before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
 
     def note(signum: int, _: FrameType | None) -> None:
         request.signum = signum
-        signal.signal(signum, before[signal.Signals(signum)])
+        if "TORCHELASTIC_RUN_ID" not in os.environ:  # torchrun passes on what a process may have got already
+            signal.signal(signum, before[signal.Signals(signum)])
 
     for s in before:
         signal.signal(s, note)

@@ -5,6 +5,8 @@ import math
 import shutil
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -47,14 +49,13 @@ DISTRIBUTION_LIMIT = 20_000
 def train(config: RunConfig[Any, Any], folder: Path) -> Row:
     """Run from the start in a new folder; returns the summary. Raises FormulaError, Interrupted."""
     training = Training(config, folder)
-    if not distributed.is_first():
-        return training.run()
-    with new_run_folder(folder):
+    with held_by_first(new_run_folder(folder)):
         try:
-            save_config(config, folder)
+            if training.writes:
+                save_config(config, folder)
             return training.run()
         except FormulaError:
-            if not checkpoints(folder):  # nothing to go on from: leave nothing half-made
+            if training.writes and not checkpoints(folder):  # nothing to go on from: leave nothing half-made
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 
@@ -63,14 +64,28 @@ def resume(folder: Path, device: str | None = None) -> Row:
     """Go on from the last checkpoint, as if nothing had happened; returns the summary of a finished run too."""
     config = load_config(folder, device)
     training = Training(config, folder)
-    if not distributed.is_first():
+    with held_by_first(exclusive(folder)):
+        if training.writes:
+            remove_leftovers(folder)
         training.restore()
+        if training.writes:
+            drop_rows_after(folder, training.evaluated_round)
         return training.run()
-    with exclusive(folder):
-        remove_leftovers(folder)
-        training.restore()
-        drop_rows_after(folder, training.evaluated_round)
-        return training.run()
+
+
+@contextmanager
+def held_by_first(hold: AbstractContextManager[None]) -> Iterator[None]:
+    """The first process holds the folder for all of them; if it can't, all raise its FormulaError."""
+    with ExitStack() as stack:
+        problem = None
+        if distributed.is_first():
+            try:
+                stack.enter_context(hold)
+            except FormulaError as error:
+                problem = str(error)
+        if (problem := distributed.from_first(problem)) is not None:
+            raise FormulaError(problem)
+        yield
 
 
 def load_algorithm(folder: Path, device: str | None = None) -> tuple[RunConfig[Any, Any], Algorithm, Evaluator]:
@@ -141,6 +156,7 @@ class Training:
                 return
             if signum := distributed.agree(stop.signum or 0):
                 self.save()
+                distributed.wait_for_all()  # torchrun stops all when one has ended: the first may still be saving
                 raise Interrupted(
                     signum,
                     f"stopped in round {self.round} of {self.total_rounds} and saved; "

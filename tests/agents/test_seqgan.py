@@ -207,3 +207,20 @@ def test_mle_reaches_the_distribution() -> None:
     assert metrics["accuracy"] > 0.98
     assert metrics["jsd"] < 0.01
     assert metrics["coverage"] == 1
+
+
+def test_it_can_be_saved_after_every_round_of_pretraining() -> None:
+    task = make_task("binary-sum", length=4)
+    config = SeqGANConfig(rounds=1, mle_rounds=3, discriminator_rounds=0, batch_size=8, d_steps=1)
+    seqgan = SeqGAN(task, config, 0, CPU)
+    for _ in range(seqgan.pretrain_rounds):
+        seqgan.pretrain(task.sample(seqgan.real_per_round, np.random.default_rng(0)))
+        SeqGAN(task, config, 1, CPU).load_state_dict(saved_and_loaded(seqgan.state_dict()))
+
+
+def test_runs_of_neighbouring_seeds_share_no_random_numbers() -> None:
+    task = make_task("binary-sum", length=4)
+    keys = [
+        SeqGAN(task, SeqGANConfig(), seed, CPU).env.state_dict()["episodes"]["_seed_keys"] for seed in range(3)
+    ]
+    assert len(torch.cat(keys).unique()) == 3 * 64
