@@ -22,7 +22,7 @@ from formula_env.tasks import make_task
 from tests.oracles import batched_q, plain_loop_q
 
 TRAINING_STEPS = 600
-PLAIN_LOOP_SECONDS = 60
+PLAIN_LOOP_SECONDS = 20
 """The plain loop is left out where it would take longer."""
 
 

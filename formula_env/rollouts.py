@@ -65,9 +65,15 @@ def monte_carlo_q(
         keys: `(B,)` int64, seeds of the formulae's random numbers.
         num_rollouts: N completions of each prefix.
     """
-    rows = _rows_at_once(tokens.shape[1], num_rollouts)
-    parts = zip(tokens.split(rows), first.split(rows), keys.split(rows), strict=True)
-    return torch.cat([_q_of_given(policy, score, vocabulary, *part, num_rollouts) for part in parts])
+    length = tokens.shape[1]
+    rows = _rows_at_once(length, num_rollouts)
+    q = []
+    for given, start, key in zip(tokens.split(rows), first.split(rows), keys.split(rows), strict=True):
+        scores = Scores(len(key), num_rollouts, length, key.device)
+        for end in completions(policy, vocabulary, given, start, key, range(num_rollouts)):
+            scores.put(end, score(end.formulae))
+        q.append(scores.completed().mean(dim=1))
+    return torch.cat(q)
 
 
 @torch.no_grad()
@@ -84,59 +90,33 @@ def play(
 
     Arguments as in `monte_carlo_q`, which gives the same Q for the same keys and formulae.
     """
-    rows = _rows_at_once(length, num_rollouts + 1)
-    parts = zip(first.split(rows), keys.split(rows), strict=True)
-    played = [_play(policy, score, vocabulary, length, *part, num_rollouts) for part in parts]
-    tokens, q = zip(*played, strict=True)
+    rows = _rows_at_once(length, 1 + num_rollouts)
+    tokens, q = [], []
+    for start, key in zip(first.split(rows), keys.split(rows), strict=True):
+        written = torch.empty((len(key), length), dtype=torch.int64, device=key.device)
+        scores = Scores(len(key), 1 + num_rollouts, length, key.device)
+        for end in completions(policy, vocabulary, length, start, key, range(_WRITER.start, num_rollouts)):
+            formulae = end.formulae
+            written.index_copy_(0, end.whole, formulae.index_select(0, end.whole_node))
+            scores.put(end, score(formulae))
+        tokens.append(written)
+        q.append(scores.completed()[:, 1:].mean(dim=1))
     return torch.cat(tokens), torch.cat(q)
 
 
+@torch.no_grad()
 def write(policy: Policy, vocabulary: Vocabulary, length: int, keys: Tensor) -> Tensor:
     """Formulae `(B, T)` from a policy, each with its own key: those of `play`, without Q."""
     tokens = torch.full((len(keys), length), vocabulary.pad, device=keys.device)
-    with torch.no_grad():
-        for part in torch.arange(len(keys), device=keys.device).split(_rows_at_once(length, 1)):
-            start = torch.zeros_like(part)
-            for end in completions(policy, vocabulary, tokens[part], start, keys[part], _WRITER):
-                tokens.index_copy_(0, part[end.rollout], end.formulae.index_select(0, end.rollout_node))
+    for part in torch.arange(len(keys), device=keys.device).split(_rows_at_once(length, 1)):
+        start = torch.zeros_like(part)
+        for end in completions(policy, vocabulary, tokens[part], start, keys[part], _WRITER):
+            tokens.index_copy_(0, part[end.rollout], end.formulae.index_select(0, end.rollout_node))
     return tokens
 
 
 def _rows_at_once(length: int, num_rollouts: int) -> int:
     return max(1, DRAW_LIMIT // (length * num_rollouts))
-
-
-def _q_of_given(
-    policy: Policy,
-    score: Score,
-    vocabulary: Vocabulary,
-    tokens: Tensor,
-    first: Tensor,
-    keys: Tensor,
-    num_rollouts: int,
-) -> Tensor:
-    scores = Scores(len(tokens), num_rollouts, tokens.shape[1], tokens.device)
-    for end in completions(policy, vocabulary, tokens, first, keys, range(num_rollouts)):
-        scores.put(end, score(end.formulae))
-    return scores.completed().mean(dim=1)
-
-
-def _play(
-    policy: Policy,
-    score: Score,
-    vocabulary: Vocabulary,
-    length: int,
-    first: Tensor,
-    keys: Tensor,
-    num_rollouts: int,
-) -> tuple[Tensor, Tensor]:
-    tokens = torch.empty((len(keys), length), dtype=torch.int64, device=keys.device)
-    scores = Scores(len(keys), 1 + num_rollouts, length, keys.device)
-    for end in completions(policy, vocabulary, length, first, keys, range(_WRITER.start, num_rollouts)):
-        formulae = end.formulae
-        tokens.index_copy_(0, end.whole, formulae.index_select(0, end.whole_node))
-        scores.put(end, score(formulae))
-    return tokens, scores.completed()[:, 1:].mean(dim=1)
 
 
 class Scores:

@@ -84,6 +84,7 @@ def held_by_first(hold: AbstractContextManager[None]) -> Iterator[None]:
             except FormulaError as error:
                 problem = str(error)
         if (problem := distributed.from_first(problem)) is not None:
+            distributed.wait_for_all()
             raise FormulaError(problem)
         yield
 

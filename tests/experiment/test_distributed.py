@@ -74,3 +74,10 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
     assert code != 0
     assert "formula-env: batch_size 15 can't be shared evenly by 2 processes; use a multiple of 2" in err
     assert not (tmp_path / "odd").exists()
+
+
+def test_a_taken_folder_is_refused_by_all_in_one_line(by_two: Path) -> None:
+    code, _, err = run("train", "mle", *TINY_MLE, "--out", by_two, processes=2)
+    assert code != 0
+    assert err.count("formula-env:") == 1
+    assert f"formula-env: {by_two} holds a run already; continue it with: formula-env resume {by_two}" in err
