@@ -43,22 +43,23 @@ def main(options: Options) -> None:
     console = Console(width=120)
     if device.type == "cuda":
         console.print(f"differs from the CPU by at most {difference_from_cpu(device):.1e}: as it should")
-    names: list[str] = []
-    columns: list[dict[str, str]] = []
+    config = SeqGANConfig()
+    table = Table(
+        title=f"ms, fastest run: batch {config.batch_size}, {config.num_rollouts} rollouts, "
+        f"LSTM-{options.hidden_dim}, discriminator MLP 2x400; {device}, one thread, "
+        f"matrix products at {gflops(device):.0f} GFLOP/s",
+        caption="Q (a): plain loop over positions and rollouts. Q (b): one large batch, nothing shared. Q: shared "
+        "prefixes. (c): one teacher-forced forward and backward pass and an Adam step. G step: writes a batch, "
+        "Q, (c). Round: 1 G step, 5 discriminator steps.",
+    )
     for length in options.lengths:
         for is_trained in (False, True):
             seqgan = make_seqgan(length, is_trained, options.hidden_dim, device)
-            names.append(f"n={length}, {'trained' if is_trained else 'fresh'}")
-            columns.append(measure(seqgan))
-    config = SeqGANConfig()
-    table = Table(
-        "ms, fastest run",
-        *names,
-        title=f"batch {config.batch_size}, {config.num_rollouts} rollouts, LSTM-{options.hidden_dim}, "
-        f"discriminator MLP 2x400, {config.d_steps} d-steps; {device}, one thread, {gflops(device):.0f} GFLOP/s",
-    )
-    for row in columns[0]:
-        table.add_row(row, *(column[row] for column in columns))
+            measured = {"n": str(length), "policy": "trained" if is_trained else "fresh", **measure(seqgan)}
+            if not table.columns:
+                for name in measured:
+                    table.add_column(name, justify="right")
+            table.add_row(*measured.values())
     console.print(table)
 
 
@@ -99,17 +100,17 @@ def measure(seqgan: SeqGAN) -> dict[str, str]:
     step = milliseconds(seqgan.train_generator, device)
     round_ = milliseconds(lambda: seqgan.update(real), device)
     return {
-        "Q of a batch: (a) plain loop over positions": "-" if plain is None else f"{plain:.0f}",
-        "Q of a batch: (b) batched, nothing shared": f"{batched:.1f}",
-        "Q of a batch: shared prefixes": f"{shared:.1f}",
-        "   times faster than (a), (b)": f"{'-' if plain is None else f'{plain / shared:.0f}'}, "
-        f"{batched / shared:.1f}",
-        "(c) teacher-forced forward, backward, Adam": f"{necessary:.2f}",
-        "generator step (writes, Q, (c))": f"{step:.1f}",
-        "   times (c)": f"{step / necessary:.1f}",
-        "round (1 generator, 5 discriminator steps)": f"{round_:.1f}",
-        "samples a second": f"{many / sampling * 1_000:,.0f}",
-        "samples drawn and judged a second": f"{many / judging * 1_000:,.0f}",
+        "Q (a)": "-" if plain is None else f"{plain:.0f}",
+        "Q (b)": f"{batched:.0f}",
+        "Q": f"{shared:.1f}",
+        "(a)/Q": "-" if plain is None else f"{plain / shared:.0f}",
+        "(b)/Q": f"{batched / shared:.1f}",
+        "(c)": f"{necessary:.1f}",
+        "G step": f"{step:.1f}",
+        "G/(c)": f"{step / necessary:.1f}",
+        "round": f"{round_:.1f}",
+        "samples/s": f"{many / sampling * 1_000:,.0f}",
+        "and judged/s": f"{many / judging * 1_000:,.0f}",
     }
 
 
