@@ -60,7 +60,7 @@ class SeqGANConfig:
     """"exact" replaces sampling by backward recursion, where the prefix tree is small."""
     baseline: bool = True
     """Subtract the batch mean of Q at each position."""
-    ent_coef: float = 0.2
+    ent_coef: float = 0.15
     """Weight α of the policy's entropy (nats) beside the reward; falls linearly; 0 in the thesis."""
     rollout_decay: float = 0.0
     """Rollout policy β ← decay·β + (1 - decay)·θ after each round; 0 is the thesis' β ← θ."""
