@@ -128,6 +128,7 @@ def draw(measured: dict[tuple[str, int, str], Measured], path: Path) -> None:
             axes[0, column].plot(known, [r.milliseconds for r in results], style, label=way)
             axes[1, column].plot(known, [r.megabytes for r in results], style, label=way)
         _finish(axes[0, column], axes[1, column], label, values, getattr(Case(), name))
+    axes[1, 0].set_ylim(bottom=0)  # of the whole row, when all of it is drawn
     axes[0, 0].set_ylabel("milliseconds")
     axes[1, 0].set_ylabel("MB of the process, at its peak")
     axes[0, 0].legend(frameon=False)
@@ -142,7 +143,6 @@ def draw(measured: dict[tuple[str, int, str], Measured], path: Path) -> None:
 
 def _finish(upper: Axes, lower: Axes, label: str, values: tuple[int, ...], usual: int) -> None:
     upper.set_yscale("log")
-    lower.set_ylim(bottom=0)
     lower.set_xlabel(label)
     for ax in (upper, lower):
         ax.set_xscale("log", base=2)
