@@ -44,6 +44,7 @@ class MLE:
     """Minimise -E_real[log π(x)]."""
 
     Config = MLEConfig
+    trains_on = Task
 
     def __init__(self, task: Task, config: MLEConfig, seed: int, device: torch.device) -> None:
         torch.manual_seed(seed)

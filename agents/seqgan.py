@@ -104,6 +104,7 @@ class SeqGAN:
     """Maximise E[D(Y)] by REINFORCE with Monte-Carlo Q, against a discriminator that keeps learning."""
 
     Config = SeqGANConfig
+    trains_on = Task
 
     def __init__(self, task: Task, config: SeqGANConfig, seed: int, device: torch.device) -> None:
         if config.q_estimator == "exact":

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as _gym
 
 from formula_env.errors import FormulaError
-from formula_env.tasks import Task, all_tasks, make_task
+from formula_env.tasks import Task, make_task, symbol_tasks
 from formula_env.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from formula_env.env import FormulaEnv
     from formula_env.vector_env import FormulaVectorEnv
 
-for _name in all_tasks():
+for _name in symbol_tasks():
     _gym.register(
         id=f"Formula/{''.join(word.capitalize() for word in _name.split('-'))}-v0",
         entry_point="formula_env.env:FormulaEnv",

@@ -15,17 +15,45 @@ Metrics = dict[str, Tensor]
 
 
 def discriminator_step(
-    discriminator: nn.Module, optimizer: torch.optim.Optimizer, real: Tensor, fake: Tensor
+    discriminator: nn.Module, optimizer: torch.optim.Optimizer, real: Tensor, fake: Tensor, r1: float = 0.0
 ) -> Metrics:
-    """One update on real and fake formulae (ids or relaxed). At log 2 = 0.693 nats it can't tell them apart."""
+    """One update on real and fake formulae (ids or relaxed). At log 2 = 0.693 nats it can't tell them apart.
+
+    With `r1` > 0 its gradient at the real ones (relaxed) is penalised by r1 · `r1_penalty`.
+    """
     formulae, real_share, fake_share = labelled(real, fake)
     logits = discriminator(formulae)
     loss = discriminator_loss(logits, real_share, fake_share)
     optimizer.zero_grad()
-    loss.backward()
+    (loss + r1 * r1_penalty(discriminator, real) if r1 else loss).backward()
     optimizer.step()
-    accuracy = torch.where(logits.detach() > 0, real_share, fake_share).sum()
-    return {"discriminator/loss": loss.detach(), "discriminator/accuracy": accuracy}
+    logits = logits.detach()
+    return {
+        "discriminator/loss": loss.detach(),
+        "discriminator/accuracy": torch.where(logits > 0, real_share, fake_share).sum(),
+        "discriminator/fake": 2 * (torch.sigmoid(logits) * fake_share).sum(),
+    }
+
+
+def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
+    """½·E‖∇ logit‖² at real samples `(n, …)`, floats (Mescheder et al. 2018, eq. 9, γ = 1)."""
+    real = real.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
+    return gradient.square().flatten(1).sum(dim=1).mean() / 2
+
+
+def generator_step(
+    generator: nn.Module, optimizer: torch.optim.Optimizer, discriminator: nn.Module, fake: Tensor
+) -> Metrics:
+    """One update of the generator through the discriminator: minimise -E[log D(fake)] (thesis eq. 2.3), nats.
+
+    `fake` are samples that carry their gradient to the generator.
+    """
+    loss = nn.functional.softplus(-discriminator(fake)).mean()
+    optimizer.zero_grad()
+    loss.backward(inputs=list(generator.parameters()))
+    optimizer.step()
+    return {"train/loss": loss.detach()}
 
 
 def discriminator_loss(logits: Tensor, real_share: Tensor, fake_share: Tensor) -> Tensor:

@@ -1,11 +1,18 @@
 """What an algorithm must offer to be trained, evaluated, tracked, saved and resumed by the one training loop."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from formula_env.vocabulary import Tokens
+from formula_env.tasks.base import AnyTask
+
+Batch = NDArray[Any]
+"""Formulae as tokens `(n, T)` int64, or vectors `(n, d)` float64: what the algorithm's kind of task is made of."""
+
+LogProb = Callable[[Batch], NDArray[np.float64]]
+"""Formulae `(n, T)` to their log-likelihoods `(n,)`, nats."""
 
 
 class Algorithm(Protocol):
@@ -16,6 +23,8 @@ class Algorithm(Protocol):
     saves in `state_dict`; `sample` depends on its seed only, so evaluating never changes the training.
     """
 
+    trains_on: type[AnyTask]
+    """The kind of task that it is for."""
     pretrain_rounds: int
     """How often the loop calls `pretrain` before the first `update`."""
     rounds: int
@@ -27,20 +36,21 @@ class Algorithm(Protocol):
     env_steps: int
     """Symbols written in the environment so far."""
 
-    def pretrain(self, real: Tokens) -> dict[str, float]:
+    def pretrain(self, real: Batch) -> dict[str, float]:
         """One round before the algorithm proper, on real formulae `(real_per_round, T)`; metrics of the round."""
         ...
 
-    def update(self, real: Tokens) -> dict[str, float]:
+    def update(self, real: Batch) -> dict[str, float]:
         """One round of the algorithm proper, likewise."""
         ...
 
-    def sample(self, n: int, seed: int) -> Tokens:
+    def sample(self, n: int, seed: int) -> Batch:
         """n formulae `(n, T)` from the generator that the algorithm stands for."""
         ...
 
-    def log_prob(self, tokens: Tokens) -> NDArray[np.float64]:
-        """Log-likelihood `(n,)` of formulae under that generator, nats."""
+    @property
+    def log_prob(self) -> LogProb | None:
+        """The log-likelihood of formulae under that generator; None where it isn't known."""
         ...
 
     def state_dict(self) -> dict[str, Any]: ...

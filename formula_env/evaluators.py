@@ -1,24 +1,29 @@
-"""The only judge there is: formulae, and their probabilities where these are known, to metrics.
+"""The only judges there are: formulae, and their probabilities where these are known, to metrics.
 
-Metrics of the *distribution* (accuracy, JSD, novelty, NLL) are computed from the generator's own probabilities
-of all correct formulae wherever those are known and can be listed; they then carry no sampling noise. Metrics of
-the *sample* (coverage, uniqueness, entropy) always come from the formulae given.
+Of formulae made of symbols, metrics of the *distribution* (accuracy, JSD, novelty, NLL) are computed from the
+generator's own probabilities of all correct formulae wherever those are known and can be listed; they carry no
+sampling noise then. Metrics of the *sample* (coverage, uniqueness, entropy) always come from the formulae given.
 """
 
 import math
-from collections.abc import Callable
+from collections import Counter
 from functools import cache, cached_property
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from formula_env.tasks.base import Task
+from formula_env.algorithm import Batch, LogProb
+from formula_env.networks.policy import UniformPolicy
+from formula_env.sampling import log_prob, sample
+from formula_env.tasks.base import AnyTask, Task, Vectors, VectorTask
 from formula_env.vocabulary import Tokens, distinct_rows, row_keys
 
-LogProb = Callable[[Tokens], NDArray[np.float64]]
-"""Formulae `(n, T)` to their log-likelihoods `(n,)`, nats."""
-
 Metrics = dict[str, float | int | bool]
+
+DISTRIBUTION_LIMIT = 20_000
+"""With more correct formulae there is no histogram over them."""
 
 CHUNK = 2**14
 """Formulae whose probabilities are asked for at once."""
@@ -27,8 +32,39 @@ NLL_SAMPLE = 10_000
 """Correct formulae, drawn uniformly, that stand for all of them in the NLL where these are too many to list."""
 
 
+class Judge(Protocol):
+    """What the training loop asks."""
+
+    def __call__(self, batch: Any, log_prob: LogProb | None = None) -> Metrics:
+        """The metrics of a sample, and with `log_prob` of the generator it was drawn from."""
+        ...
+
+    def random_sampler(self, n: int, seed: int) -> Metrics:
+        """The metrics of n formulae of what nobody had to learn."""
+        ...
+
+    def describe(self, batch: Any) -> list[dict[str, Any]]:
+        """Each formula of a sample: its text, and what there is to say about it."""
+        ...
+
+    def histogram(self, batch: Any, log_prob: LogProb | None) -> list[dict[str, Any]]:
+        """Each true formula: its text, probability (None where unknown), and how often the sample holds it.
+
+        Empty where they can't be listed.
+        """
+        ...
+
+
+def make_evaluator(task: AnyTask, training: Batch | None = None) -> Judge:
+    """The judge for this kind of task, who knows its training set."""
+    if isinstance(task, VectorTask):
+        return VectorEvaluator(task)
+    assert isinstance(task, Task)
+    return Evaluator(task, training)
+
+
 class Evaluator:
-    """Judges formulae of one task; calling it gives these metrics:
+    """Judges formulae made of symbols; calling it gives these metrics:
 
     accuracy: share of the generator's mass (or of the sample) that is correct.
     jsd: Jensen-Shannon divergence in nats from the uniform distribution over the correct formulae, incorrect
@@ -62,18 +98,42 @@ class Evaluator:
         known = np.isin(row_keys(tokens), self._training) if self._training is not None else False
         return self.task.is_correct(tokens) & ~np.asarray(known)
 
-    def __call__(self, tokens: Tokens, log_prob: LogProb | None = None) -> Metrics:
+    def __call__(self, batch: Tokens, log_prob: LogProb | None = None) -> Metrics:
         """Judge a sample `(n, T)`, and with `log_prob` the generator it was drawn from."""
-        formulae, counts = distinct_formulae(tokens)
+        formulae, counts = distinct_formulae(batch)
         metrics = self._sample_metrics(formulae, counts)
         if log_prob is None:
             return metrics
-        metrics["entropy"] = float(-(counts * in_chunks(log_prob, formulae)).sum() / len(tokens))
+        metrics["entropy"] = float(-(counts * in_chunks(log_prob, formulae)).sum() / len(batch))
         if self.task.enumerable:
             del metrics["jsd_floor"]  # an exact divergence has none
             return metrics | self._exact_metrics(in_chunks(log_prob, self.correct_set))
         correct = self.task.sample(NLL_SAMPLE, np.random.default_rng(0))
         return metrics | {"nll": float(-in_chunks(log_prob, correct).mean())}
+
+    def random_sampler(self, n: int, seed: int) -> Metrics:
+        """Uniform legal symbols."""
+        policy, vocabulary = UniformPolicy(self.task), self.task.vocabulary
+        tokens = sample(policy, vocabulary, self.task.max_length, n, torch.Generator().manual_seed(seed))
+        return self(tokens.numpy(), lambda batch: log_prob(policy, vocabulary, torch.from_numpy(batch)).numpy())
+
+    def describe(self, batch: Tokens) -> list[dict[str, Any]]:
+        """Whether each is correct, and novel."""
+        texts, correct, novel = self.task.decode(batch), self.task.is_correct(batch), self.is_novel(batch)
+        columns = zip(texts, correct.tolist(), novel.tolist(), strict=True)
+        return [{"formula": text, "correct": good, "novel": new} for text, good, new in columns]
+
+    def histogram(self, batch: Tokens, log_prob: LogProb | None) -> list[dict[str, Any]]:
+        if self.task.count() > DISTRIBUTION_LIMIT:
+            return []
+        unknown = [None] * len(self.correct_set)
+        probs = unknown if log_prob is None else np.exp(in_chunks(log_prob, self.correct_set)).tolist()
+        counts = Counter(self.task.decode(batch))
+        texts = self.task.decode(self.correct_set)
+        return [
+            {"formula": text, "probability": p, "sampled": counts[text]}
+            for text, p in zip(texts, probs, strict=True)
+        ]
 
     def _sample_metrics(self, formulae: Tokens, counts: NDArray[np.int64]) -> Metrics:
         """From the distinct formulae of the sample, and how often each occurs."""
@@ -102,6 +162,52 @@ class Evaluator:
             "novelty": float(np.minimum(1.0, probs[self._novel].sum())),
             "nll": float(-log_probs.mean()),
         }
+
+
+class VectorEvaluator:
+    """Judges vectors; calling it gives these metrics, all of the sample:
+
+    mse: mean square of the error by which the equation fails (thesis section 4.2).
+    marginal_distance: Wasserstein-1 distance of each free number's distribution from the true one, the mean of
+        them, in the numbers' own unit.
+    jsd: Jensen-Shannon divergence in nats of the free numbers' *joint* distribution from the true one, over the
+        cells of a grid, what lies outside included; `jsd_floor`: what a perfect generator would score on average.
+    coverage, num_cells: share of the cells that the sample reaches, and how many there are.
+    integer_distance: mean distance to the next integer; 1/4 for numbers that know nothing of integers.
+    """
+
+    def __init__(self, task: VectorTask) -> None:
+        self.task = task
+
+    def __call__(self, batch: Vectors, log_prob: LogProb | None = None) -> Metrics:
+        n, total = len(batch), self.task.num_cells
+        cells = self.task.cells(batch)
+        counts = np.bincount(cells[cells >= 0], minlength=total)
+        true = self.task.quantiles((np.arange(n) + 0.5) / n)
+        free = np.sort(batch[:, : true.shape[1]], axis=0)
+        return {
+            "mse": float(np.square(self.task.error(batch)).mean()),
+            "marginal_distance": float(np.abs(free - true).mean()),
+            "jsd": sampled_jsd(counts[counts > 0], n, total),
+            "jsd_exact": False,
+            "jsd_floor": jsd_floor(n, total),
+            "coverage": float((counts > 0).mean()),
+            "num_cells": total,
+            "integer_distance": float(np.abs(batch - np.round(batch)).mean()),
+            "num_samples": n,
+        }
+
+    def random_sampler(self, n: int, seed: int) -> Metrics:
+        """Uniform over the range of each number."""
+        return self(self.task.sample_box(n, np.random.default_rng(seed)))
+
+    def describe(self, batch: Vectors) -> list[dict[str, Any]]:
+        """The error of each."""
+        texts, errors = self.task.decode(batch), self.task.error(batch).tolist()
+        return [{"formula": text, "error": round(error, 4)} for text, error in zip(texts, errors, strict=True)]
+
+    def histogram(self, batch: Vectors, log_prob: LogProb | None) -> list[dict[str, Any]]:
+        return []
 
 
 def exact_jsd(log_probs: NDArray[np.float64]) -> float:

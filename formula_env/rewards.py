@@ -122,8 +122,8 @@ class SelfTrainingDiscriminator(DiscriminatorReward):
         while len(self._waiting) >= self.update_every:
             fake, self._waiting = self._waiting[: self.update_every], self._waiting[self.update_every :]
             real = self.task.sample(self.update_every, self._rng)
-            batches = (torch.from_numpy(batch).to(self._device) for batch in (real, fake))
-            discriminator_step(self.discriminator, self.optimizer, *batches)
+            real, fake = (torch.from_numpy(batch).to(self._device) for batch in (real, fake))
+            discriminator_step(self.discriminator, self.optimizer, real, fake)
             self.num_updates += 1
 
     def state_dict(self) -> dict[str, Any]:

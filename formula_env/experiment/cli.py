@@ -19,16 +19,16 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from formula_env.algorithm import Algorithm, Batch
 from formula_env.distributed import from_first, is_first, process_group
 from formula_env.errors import FormulaError, check_at_least, check_seed
-from formula_env.evaluators import Evaluator
+from formula_env.evaluators import Evaluator, Judge
 from formula_env.experiment.config import AlgoT, RunConfig, TaskT, load_config
 from formula_env.experiment.interrupt import Interrupted
 from formula_env.experiment.loop import load_algorithm, resume, train
 from formula_env.experiment.registry import algorithm_class, all_algorithms
 from formula_env.experiment.report import print_evaluation, print_summary
-from formula_env.tasks import all_tasks, task_class
-from formula_env.tasks.base import Task
+from formula_env.tasks import AnyTask, all_tasks, task_class
 
 T = TypeVar("T")
 
@@ -211,23 +211,25 @@ def _sample(arguments: list[str]) -> None:
     sys.stdout.flush()
 
 
-def _draw(options: SampleOptions, algorithm: Any, evaluator: Evaluator) -> Any:
-    """`(num, T)` tokens that pass the filters; raises FormulaError if they don't turn up."""
-    kept = np.empty((0, evaluator.task.max_length), dtype=np.int64)
-    rng = np.random.default_rng(options.seed)
-    drawn, limit = 0, options.num * DRAWS_PER_FORMULA
+def _draw(options: SampleOptions, algorithm: Algorithm, judge: Judge) -> Batch:
+    """`(num, …)` formulae that pass the filters; raises FormulaError if they don't turn up."""
     only_correct = options.correct or options.format == "sympy"  # sympy can't read what is not well-formed
-    if options.unique and (only_correct or options.novel) and options.num > evaluator.task.count():
-        raise FormulaError(f"there are only {evaluator.task.count()} correct formulae, not {options.num}")
-    filtered = only_correct or options.novel or options.unique
-    batch = max(1_000, options.num) if filtered else options.num
+    if not (only_correct or options.novel or options.unique):
+        return algorithm.sample(options.num, int(np.random.default_rng(options.seed).integers(2**31)))
+    if not isinstance(judge, Evaluator):
+        raise FormulaError("vectors are neither correct nor wrong, nor twice the same; leave out such filters")
+    if options.unique and (only_correct or options.novel) and options.num > judge.task.count():
+        raise FormulaError(f"there are only {judge.task.count()} correct formulae, not {options.num}")
+    kept = np.empty((0, judge.task.max_length), dtype=np.int64)
+    rng = np.random.default_rng(options.seed)
+    drawn, limit, batch = 0, options.num * DRAWS_PER_FORMULA, max(1_000, options.num)
     while len(kept) < options.num and drawn < limit:
         tokens = algorithm.sample(batch, int(rng.integers(2**31)))
         drawn += batch
         if options.novel:
-            tokens = tokens[evaluator.is_novel(tokens)]
+            tokens = tokens[judge.is_novel(tokens)]
         elif only_correct:
-            tokens = tokens[evaluator.task.is_correct(tokens)]
+            tokens = tokens[judge.task.is_correct(tokens)]
         kept = np.concatenate([kept, tokens])
         if options.unique:
             _, first = np.unique(kept, axis=0, return_index=True)
@@ -237,21 +239,16 @@ def _draw(options: SampleOptions, algorithm: Any, evaluator: Evaluator) -> Any:
     return kept[: options.num]
 
 
-def format_formulae(task: Task, evaluator: Evaluator, tokens: Any, form: Format) -> str:
-    """Formulae `(n, T)` as text, one a line (csv: after a header)."""
-    texts = task.decode(tokens)
+def format_formulae(task: AnyTask, judge: Judge, batch: Batch, form: Format) -> str:
+    """Formulae as text, one a line (csv: after a header)."""
     if form in ("text", "latex", "sympy"):
         write: Callable[[str], str] = {"text": str, "latex": task.to_latex, "sympy": task.to_sympy}[form]
-        return "".join(f"{write(text)}\n" for text in texts)
-    correct, novel = task.is_correct(tokens).tolist(), evaluator.is_novel(tokens).tolist()
-    rows = [
-        {"formula": text, "correct": good, "novel": new}
-        for text, good, new in zip(texts, correct, novel, strict=True)
-    ]
+        return "".join(f"{write(text)}\n" for text in task.decode(batch))
+    rows = judge.describe(batch)
     if form == "jsonl":
         return "".join(f"{json.dumps(row)}\n" for row in rows)
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, ["formula", "correct", "novel"], lineterminator="\n")
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
@@ -318,6 +315,7 @@ def _in_one_line(box: str, command: str) -> str:
     """What tyro says in a box, without the box and the help that follows."""
     lines = [line.strip("│╭╰╮╯ ") for line in box.splitlines()]
     text = " ".join(line for line in lines[1:] if line and not re.fullmatch(r"[─ ]+", line))
+    text = re.sub(r"^Error parsing \w+: ", "", text)
     told = re.split(r"For full helptext|Argument helptext:|Perhaps you meant:", text)[0].strip(" .")
     meant = re.search(r"Perhaps you meant: *(--\S+)", text)
     hint = f"perhaps you meant {meant.group(1)}" if meant else f"see formula-env {command} --help"

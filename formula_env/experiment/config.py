@@ -12,14 +12,13 @@ import torch
 import tyro
 import yaml
 
+from formula_env.algorithm import Batch
 from formula_env.errors import FormulaError, check_at_least, check_seed, check_types
 from formula_env.experiment.files import read_text, write_atomically
-from formula_env.experiment.registry import algorithm_class
-from formula_env.tasks import make_task
-from formula_env.tasks.base import Task
-from formula_env.vocabulary import Tokens
+from formula_env.experiment.registry import algorithm_class, check_fit
+from formula_env.tasks import AnyTask, Task, make_any_task
 
-TaskT = TypeVar("TaskT", bound=Task)
+TaskT = TypeVar("TaskT", bound=AnyTask)
 AlgoT = TypeVar("AlgoT")
 
 CONFIG_FILE = "config.yaml"
@@ -48,13 +47,15 @@ class DataConfig:
                 f"got {self.size}"
             )
 
-    def training_set(self, task: Task, seed: int) -> Tokens:
-        """`(size, T)`; raises FormulaError for a size that can't be had."""
+    def training_set(self, task: AnyTask, seed: int) -> Batch:
+        """`(size, …)`; raises FormulaError for a size that can't be had."""
+        if isinstance(self.size, int) and not self.distinct:
+            return task.sample(self.size, np.random.default_rng(seed))
+        if not isinstance(task, Task):
+            raise FormulaError("data: vectors can't be listed; give data.size as a whole number, no data.distinct")
         if isinstance(self.size, float) and self.size * task.count() > DATA_LIMIT:
             raise FormulaError(f"data.size: a share of {self.size} is more than {DATA_LIMIT:,} formulae")
-        if isinstance(self.size, float) or self.distinct:
-            return task.split(self.size, seed, held_out=0)[0]
-        return task.sample(self.size, np.random.default_rng(seed))
+        return task.split(self.size, seed, held_out=0)[0]
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ class RunConfig(Generic[TaskT, AlgoT]):
     """Where networks run: cpu, cuda, cuda:1, …"""
     threads: int = 1
     """CPU threads of torch; networks this small are fastest with one."""
+    keep_samples: tuple[int, ...] = ()
+    """Rounds whose samples are kept, 1,000 of each, as samples-ROUND.txt."""
     track: bool = False
     """Log to Weights & Biases too (offline if nobody is logged in)."""
     wandb_project: str = "formula-env"
@@ -91,6 +94,7 @@ class RunConfig(Generic[TaskT, AlgoT]):
         check_types(self)
         check_at_least(1, eval_every=self.eval_every, eval_samples=self.eval_samples)
         check_seed(self.seed)
+        check_fit(self.algorithm, self.task_name, self.task)
         if not 1 <= self.threads <= MAX_THREADS:
             raise FormulaError(f"threads must be from 1 to {MAX_THREADS}, got {self.threads}")
         check_device(self.device)
@@ -133,11 +137,12 @@ def load_config(folder: Path, device: str | None = None) -> RunConfig[Any, Any]:
         settings.pop("environment", None)
         task = settings.pop("task")
         task_name = task.pop("name")
+        settings["keep_samples"] = tuple(settings.get("keep_samples", ()))
         if device is not None:
             settings["device"] = device
         return RunConfig(
             task_name=task_name,
-            task=make_task(task_name, **task),
+            task=make_any_task(task_name, **task),
             algo=algorithm_class(settings["algorithm"]).Config(**settings.pop("algo")),
             data=DataConfig(**settings.pop("data")),
             **settings,

@@ -35,9 +35,13 @@ def draw_figures(folder: Path, summary: Row) -> None:
 def draw_training(rows: list[Row], summary: Row) -> Figure:
     """Accuracy and JSD over rounds, as in the thesis' Fig 7.3, with all they should be compared to; and losses."""
     figure, axes = plt.subplots(3, 1, figsize=(8, 9), sharex=True, layout="constrained")
-    _draw_metric(axes[0], rows, summary, "accuracy", "correct (share)")
-    axes[0].set_ylim(0, 1.02)
-    axes[0].legend(loc="lower right", fontsize=8)
+    if "accuracy" in summary:
+        _draw_metric(axes[0], rows, summary, "accuracy", "correct (share)")
+        axes[0].set_ylim(0, 1.02)
+    else:
+        _draw_metric(axes[0], rows, summary, "mse", "MSE of the equation (log scale)")
+        axes[0].set_yscale("log")
+    axes[0].legend(fontsize=8)
     kind = "exact" if summary["jsd_exact"] else "sampled"
     _draw_metric(axes[1], rows, summary, "jsd", f"JSD (nats, {kind}, log scale)")
     axes[1].set_yscale("log")
@@ -51,8 +55,8 @@ def draw_training(rows: list[Row], summary: Row) -> Figure:
         axes[2].axhline(np.log(2), color=RANDOM, ls="--", lw=1, label="log 2: D can't tell")
     axes[2].legend(fontsize=8)
     axes[2].set_xlabel("round")
-    length = summary.get("task_options", {}).get("length", "")
-    figure.suptitle(f"{summary['algorithm']} on {summary['task']} {length}, seed {summary['seed']}")
+    options = ", ".join(f"{name} {value}" for name, value in summary.get("task_options", {}).items())
+    figure.suptitle(f"{summary['algorithm']} on {summary['task']} ({options}), seed {summary['seed']}")
     return figure
 
 
@@ -61,7 +65,7 @@ def _draw_metric(axis: Axes, rows: list[Row], summary: Row, metric: str, label: 
     axis.plot(*zip(*curve, strict=True), color=INK, lw=1.6, label=summary["algorithm"])
     axis.axhline(summary["random"][metric], color=RANDOM, ls=":", lw=1, label="random sampler")
     axis.axhline(summary["start"][metric], color=START, ls="--", lw=1, label=summary["start_name"])
-    thesis = thesis_values(summary)
+    _, thesis = thesis_values(summary)
     if metric in thesis:
         axis.axhline(thesis[metric], color=THESIS, ls="-.", lw=1, label=f"thesis ({thesis[metric]:g})")
     axis.set_ylabel(label)
@@ -71,17 +75,20 @@ def _draw_metric(axis: Axes, rows: list[Row], summary: Row, metric: str, label: 
 def draw_distribution(entries: list[dict[str, str]], summary: Row) -> Figure:
     """Generated against true distribution over the correct formulae, as in the thesis' Fig 7.4."""
     names = [entry["formula"] for entry in entries]
-    probs = np.array([float(entry["probability"]) for entry in entries])
+    probs = np.array([float(entry["probability"] or "nan") for entry in entries])
     sampled = np.array([int(entry["sampled"]) for entry in entries]) / summary["num_samples"]
     figure, axis = plt.subplots(figsize=(11, 4.2), layout="constrained")
     if len(names) <= BARS_LIMIT:
         positions = np.arange(len(names))
         axis.bar(positions, sampled, color=INK, alpha=0.45, label=f"share of {summary['num_samples']} samples")
-        axis.plot(positions, probs, "_", color=INK, ms=7, mew=2, label="probability")
+        if np.isfinite(probs).all():
+            axis.plot(positions, probs, "_", color=INK, ms=7, mew=2, label="probability")
         axis.set_xticks(positions, names, rotation=90, fontsize=6, family="monospace")
         axis.margins(x=0.01)
     else:
-        axis.plot(np.sort(probs)[::-1], color=INK, lw=1.6, label="probability, sorted")
+        known = np.isfinite(probs).all()
+        curve, name = (probs, "probability, sorted") if known else (sampled, "share of the sample, sorted")
+        axis.plot(np.sort(curve)[::-1], color=INK, lw=1.6, label=name)
         axis.set_xlabel("correct formulae, most probable first")
     axis.axhline(1 / len(names), color=THESIS, ls="-.", lw=1.2, label=f"true: 1/{len(names)}")
     axis.set_ylabel("probability")

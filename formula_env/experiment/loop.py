@@ -4,7 +4,6 @@ import json
 import math
 import shutil
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -14,9 +13,9 @@ import numpy as np
 import torch
 
 from formula_env import distributed
-from formula_env.algorithm import Algorithm
+from formula_env.algorithm import Algorithm, Batch
 from formula_env.errors import FormulaError
-from formula_env.evaluators import Evaluator
+from formula_env.evaluators import Judge, make_evaluator
 from formula_env.evaluators import Metrics as Evaluation
 from formula_env.experiment.checkpoint import (
     checkpoints,
@@ -34,16 +33,11 @@ from formula_env.experiment.progress import NoProgress, RunProgress, make_progre
 from formula_env.experiment.registry import algorithm_class
 from formula_env.experiment.rows import Row, append_row, drop_rows_after
 from formula_env.experiment.tracking import NoTracker, Tracker, WandbTracker
-from formula_env.networks.policy import UniformPolicy
-from formula_env.sampling import log_prob, sample
-from formula_env.tasks.base import Task
-from formula_env.vocabulary import Tokens
+from formula_env.tasks import AnyTask
 
 SUMMARY_FILE, SAMPLES_FILE, DISTRIBUTION_FILE = "summary.json", "samples.txt", "distribution.csv"
-SUMMARY_KEYS = {"algorithm", "task", "seed", "rounds", "seconds", "accuracy", "jsd", "start", "random"}
-SAVED_SAMPLES = 100
-DISTRIBUTION_LIMIT = 20_000
-"""A task with more correct formulae gets no `distribution.csv`, and no histogram."""
+SUMMARY_KEYS = {"algorithm", "task", "seed", "rounds", "seconds", "jsd", "start", "random"}
+SAVED_SAMPLES, KEPT_SAMPLES = 100, 1_000
 
 
 def train(config: RunConfig[Any, Any], folder: Path) -> Row:
@@ -89,7 +83,7 @@ def held_by_first(hold: AbstractContextManager[None]) -> Iterator[None]:
         yield
 
 
-def load_algorithm(folder: Path, device: str | None = None) -> tuple[RunConfig[Any, Any], Algorithm, Evaluator]:
+def load_algorithm(folder: Path, device: str | None = None) -> tuple[RunConfig[Any, Any], Algorithm, Judge]:
     """A run's settings, its algorithm with the newest weights, and the judge that knows its training set."""
     config = load_config(folder, device)
     training = Training(config, folder)
@@ -108,9 +102,9 @@ class Training:
         self.config, self.folder = config, folder
         self.writes = distributed.is_first()
         seed_global_random(config.seed)
-        self.task: Task = config.task
+        self.task: AnyTask = config.task
         self.real = RealBatches(config.data.training_set(self.task, config.seed), config.seed)
-        self.evaluator = Evaluator(self.task, self.real.formulae)
+        self.evaluator = make_evaluator(self.task, self.real.formulae)
         cls = algorithm_class(config.algorithm)
         self.algorithm: Algorithm = cls(self.task, config.algo, config.seed, torch.device(config.device))
         self.total_rounds = self.algorithm.pretrain_rounds + self.algorithm.rounds
@@ -146,6 +140,9 @@ class Training:
 
     def _rounds(self, tracker: Tracker, progress: RunProgress, stop: StopRequest) -> None:
         while True:
+            if self.writes and self.round in self.config.keep_samples:
+                tokens = self.algorithm.sample(KEPT_SAMPLES, seed=self.round)
+                self._write_samples(f"samples-{self.round:08d}.txt", tokens)
             if self._evaluation_is_due():
                 row = self._evaluate()
                 if self.writes:
@@ -208,6 +205,7 @@ class Training:
         return {
             "round": self.round,
             "phase": self.phase,
+            "epoch": round(self.round * self.algorithm.real_per_round / len(self.real.formulae), 4),
             "env_steps": self.algorithm.env_steps,
             "seconds": self.seconds,
             **{f"eval/{name}": value for name, value in evaluation.items()},
@@ -235,42 +233,28 @@ class Training:
             **evaluation,
             "start_name": self.algorithm.start_name,
             "start": self.start,
-            "random": self.evaluate_random_sampler(),
+            "random": self.evaluator.random_sampler(self.config.eval_samples, self.config.seed),
         }
-        correct, novel = self.task.is_correct(tokens), self.evaluator.is_novel(tokens)
-        formulae = list(zip(self.task.decode(tokens), correct.tolist(), novel.tolist(), strict=True))
-        shown = formulae[:SAVED_SAMPLES]
-        lines = [f"{text}\t{'correct' if good else 'wrong'}\n" for text, good, _ in shown]
-        write_atomically(self.folder / SAMPLES_FILE, "".join(lines))
+        self._write_samples(SAMPLES_FILE, tokens[:SAVED_SAMPLES])
         self._write_distribution(tokens)
         draw_figures(self.folder, summary)
-        tracker.finish(summary, shown, self.folder)
+        tracker.finish(summary, self.evaluator.describe(tokens[:SAVED_SAMPLES]), self.folder)
         document = json.dumps(summary, indent=2, allow_nan=False)
         write_atomically(self.folder / SUMMARY_FILE, f"{document}\n")
         return summary
 
-    def evaluate_random_sampler(self) -> Evaluation:
-        """The judge's verdict on uniform legal symbols: what nobody had to learn."""
-        policy, vocabulary = UniformPolicy(self.task), self.task.vocabulary
-        rng = torch.Generator().manual_seed(self.config.seed)
-        tokens = sample(policy, vocabulary, self.task.max_length, self.config.eval_samples, rng)
-        return self.evaluator(
-            tokens.numpy(), lambda batch: log_prob(policy, vocabulary, torch.from_numpy(batch)).numpy()
-        )
+    def _write_samples(self, name: str, batch: Batch) -> None:
+        """One formula a line, then a tab and the verdict."""
+        lines = [f"{row['formula']}\t{_verdict(row)}\n" for row in self.evaluator.describe(batch)]
+        write_atomically(self.folder / name, "".join(lines))
 
-    def _write_distribution(self, tokens: Tokens) -> None:
+    def _write_distribution(self, batch: Batch) -> None:
         """`distribution.csv`: each correct formula, its probability, and how often the sample holds it."""
-        if self.task.count() > DISTRIBUTION_LIMIT:
-            return
-        correct_set = self.evaluator.correct_set
-        texts = self.task.decode(correct_set)
-        probs = np.exp(self.algorithm.log_prob(correct_set))
-        counts: dict[str, int] = defaultdict(int)
-        for text in self.task.decode(tokens):
-            counts[text] += 1
-        rows = (f"{text},{p:.9g},{counts[text]}\n" for text, p in zip(texts, probs, strict=True))
-        header = "formula,probability,sampled\n"
-        write_atomically(self.folder / DISTRIBUTION_FILE, header + "".join(rows))
+        bars = self.evaluator.histogram(batch, self.algorithm.log_prob)
+        if bars:
+            probs = ["" if bar["probability"] is None else f"{bar['probability']:.9g}" for bar in bars]
+            rows = [f"{bar['formula']},{p},{bar['sampled']}\n" for bar, p in zip(bars, probs, strict=True)]
+            write_atomically(self.folder / DISTRIBUTION_FILE, "formula,probability,sampled\n" + "".join(rows))
 
     def save(self) -> None:
         self._check_weights()
@@ -320,15 +304,21 @@ def read_summary(folder: Path) -> Row | None:
     return summary if isinstance(summary, dict) and set(summary) >= SUMMARY_KEYS else None
 
 
+def _verdict(row: Row) -> str:
+    if "error" in row:
+        return f"error {row['error']:.4f}"
+    return "correct" if row["correct"] else "wrong"
+
+
 class RealBatches:
     """The training set in shuffled passes. Which formulae round r gets depends on r and the seed alone."""
 
-    def __init__(self, formulae: Tokens, seed: int) -> None:
+    def __init__(self, formulae: Batch, seed: int) -> None:
         self.formulae, self._seed = formulae, seed
         self._order: dict[int, np.ndarray[Any, Any]] = {}
 
-    def batch(self, round_: int, size: int) -> Tokens:
-        """The `(size, T)` formulae of a round."""
+    def batch(self, round_: int, size: int) -> Batch:
+        """The formulae of a round, `(size, …)`."""
         positions = np.arange(round_ * size, (round_ + 1) * size)
         epochs, offsets = np.divmod(positions, len(self.formulae))
         needed = range(int(epochs[0]), int(epochs[-1]) + 1)

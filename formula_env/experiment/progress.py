@@ -98,8 +98,8 @@ class Lines:
 
 
 def _quality(row: Row) -> str:
-    jsd = f"JSD {row['eval/jsd']:.4f}{'' if row['eval/jsd_exact'] else ' (sampled)'}"
-    return f"accuracy {row['eval/accuracy']:.4f}  {jsd}"
+    first = f"accuracy {row['eval/accuracy']:.4f}" if "eval/accuracy" in row else f"MSE {row['eval/mse']:.2e}"
+    return f"{first}  JSD {row['eval/jsd']:.4f}{'' if row['eval/jsd_exact'] else ' (sampled)'}"
 
 
 def _loss(metrics: dict[str, float]) -> str:

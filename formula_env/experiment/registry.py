@@ -6,11 +6,15 @@ Classes are loaded when asked for, so a run never imports what another algorithm
 
 from typing import Any
 
-from formula_env.tasks import load_class, with_entry_points
+from formula_env.errors import FormulaError
+from formula_env.tasks import AnyTask, all_tasks, load_class, task_class, with_entry_points
 
 ALGORITHMS = {
+    "gumbel-softmax-gan": "gan.gumbel_softmax:GumbelSoftmaxGAN",
     "mle": "agents.mle:MLE",
     "seqgan": "agents.seqgan:SeqGAN",
+    "softmax-gan": "gan.softmax:SoftmaxGAN",
+    "vanilla-gan": "gan.vanilla:VanillaGAN",
 }
 
 
@@ -22,3 +26,11 @@ def all_algorithms() -> dict[str, str]:
 def algorithm_class(name: str) -> Any:
     """The class of this name (see `formula_env.algorithm.Algorithm`); raises FormulaError for an unknown one."""
     return load_class(all_algorithms(), "algorithm", name)
+
+
+def check_fit(algorithm: str, task_name: str, task: AnyTask) -> None:
+    """Raise FormulaError for an algorithm that is for another kind of task."""
+    wanted = algorithm_class(algorithm).trains_on
+    if not isinstance(task, wanted):
+        fitting = [name for name in sorted(all_tasks()) if issubclass(task_class(name), wanted)]
+        raise FormulaError(f"{algorithm} can't learn {task_name}; it is for: {', '.join(fitting)}")

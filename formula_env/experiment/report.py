@@ -7,13 +7,19 @@ from rich.table import Table
 
 from formula_env.experiment.rows import Row
 
-THESIS = {("binary-sum", 8): {"accuracy": 0.97, "jsd": 0.03}}
-"""What the thesis reports for SeqGAN (its Fig 7.3 and eq. 7.4), by task and length."""
+THESIS = {
+    "thesis (SeqGAN)": ("binary-sum", {"length": 8}, {"accuracy": 0.97, "jsd": 0.03}),
+    "thesis (vanilla GAN)": ("integer-sum", {"largest": 10}, {"mse": 3.94e-4}),
+}
+"""What the thesis reports (its Fig 7.3 and eq. 7.4; section 4.2), by task and options."""
 
 
-def thesis_values(summary: Row) -> dict[str, float]:
-    """The thesis' figures for a run's task; empty where it has none."""
-    return THESIS.get((summary["task"], summary.get("task_options", {}).get("length")), {})
+def thesis_values(summary: Row) -> tuple[str, dict[str, float]]:
+    """Whose result it is, and the thesis' figures for a run's task; empty where it has none."""
+    for name, (task, options, values) in THESIS.items():
+        if summary["task"] == task and options.items() <= summary.get("task_options", {}).items():
+            return name, values
+    return "", {}
 
 
 def print_summary(summary: Row) -> None:
@@ -22,20 +28,17 @@ def print_summary(summary: Row) -> None:
     columns: dict[str, Row] = {"random sampler": summary["random"]}
     columns[summary["start_name"]] = summary["start"]
     columns[f"after {algorithm}"] = summary
-    if thesis_values(summary):
-        columns["thesis (SeqGAN)"] = thesis_values(summary)
+    name, values = thesis_values(summary)
+    if values:
+        columns[name] = values
     table = Table(title=f"{algorithm} on {summary['task']}, seed {summary['seed']}", title_justify="left")
     table.add_column("")
     for name in columns:
         table.add_column(name, justify="right")
-    for label, metric in (
-        ("accuracy", _share("accuracy")),
-        ("JSD (nats)", _jsd),
-        ("coverage", _coverage),
-        ("uniqueness", _share("uniqueness")),
-        ("novelty", _share("novelty")),
-    ):
-        table.add_row(label, *(metric(column) for column in columns.values()))
+    for label, metric in METRICS:
+        entries = [metric(column) for column in columns.values()]
+        if any(entries):
+            table.add_row(label, *entries)
     console = Console()
     console.print(table)
     if not summary["jsd_exact"]:
@@ -63,4 +66,22 @@ def _jsd(column: Row) -> str:
 def _coverage(column: Row) -> str:
     if "coverage" not in column:
         return ""
-    return f"{column['num_correct']}/{column['num_formulae']}"
+    total = column["num_formulae"] if "num_formulae" in column else column["num_cells"]
+    return f"{round(column['coverage'] * total)}/{total}"
+
+
+def _number(name: str) -> Any:
+    return lambda column: f"{column[name]:.3g}" if name in column else ""
+
+
+METRICS: list[tuple[str, Any]] = [
+    ("accuracy", _share("accuracy")),
+    ("MSE of a + b - c", _number("mse")),
+    ("distance of a, b", _number("marginal_distance")),
+    ("JSD (nats)", _jsd),
+    ("coverage", _coverage),
+    ("uniqueness", _share("uniqueness")),
+    ("novelty", _share("novelty")),
+    ("to next integer", _number("integer_distance")),
+]
+"""Rows of the summary, as label and how a column is written there."""

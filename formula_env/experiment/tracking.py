@@ -19,8 +19,8 @@ class Tracker(Protocol):
 
     def log(self, row: Row) -> None: ...
 
-    def finish(self, summary: Row, formulae: list[tuple[str, bool, bool]], folder: Path) -> None:
-        """The end: the summary, formulae as (text, correct, novel), and the folder with figures and weights."""
+    def finish(self, summary: Row, formulae: list[Row], folder: Path) -> None:
+        """The end: the summary, formulae as the judge describes them, and the folder with figures and weights."""
         ...
 
     def close(self, completed: bool) -> None:
@@ -34,7 +34,7 @@ class NoTracker:
     def log(self, row: Row) -> None:
         pass
 
-    def finish(self, summary: Row, formulae: list[tuple[str, bool, bool]], folder: Path) -> None:
+    def finish(self, summary: Row, formulae: list[Row], folder: Path) -> None:
         pass
 
     def close(self, completed: bool) -> None:
@@ -76,8 +76,8 @@ class WandbTracker:
     def log(self, row: Row) -> None:
         self._run.log(row, step=row["round"])
 
-    def finish(self, summary: Row, formulae: list[tuple[str, bool, bool]], folder: Path) -> None:
-        table = self._wandb.Table(columns=["formula", "correct", "novel"], data=[list(f) for f in formulae])
+    def finish(self, summary: Row, formulae: list[Row], folder: Path) -> None:
+        table = self._wandb.Table(columns=list(formulae[0]), data=[list(row.values()) for row in formulae])
         figures = {
             f"figures/{path.stem}": self._wandb.Image(str(path))
             for path in sorted((folder / "figures").glob("*.png"))

@@ -22,11 +22,18 @@ class LSTMGenerator(nn.Module):
         return zeros, zeros
 
     def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
-        """One LSTM cell. The input's share of the gates is a row of a table with V+2 rows."""
+        """One LSTM cell on ids."""
+        return self.cell(self.table().index_select(0, symbols), state)
+
+    def table(self) -> Tensor:
+        """What each id adds to the gates, `(V+2, 4H)`; a relaxed one-hot adds the mean that it stands for."""
+        w_input, _, b_input, b_hidden = self.lstm.all_weights[0]
+        return torch.addmm(b_input + b_hidden, self.embedding.weight, w_input.T)
+
+    def cell(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """One LSTM cell, given what its input adds to the gates, `(n, 4H)`."""
         hidden, cell = state
-        w_input, w_hidden, b_input, b_hidden = self.lstm.all_weights[0]
-        table = torch.addmm(b_input + b_hidden, self.embedding.weight, w_input.T)
-        gates = torch.addmm(table.index_select(0, symbols), hidden, w_hidden.T)
+        gates = torch.addmm(inputs, hidden, self.lstm.all_weights[0][1].T)
         in_gate, forget_gate, _, out_gate = torch.sigmoid(gates).chunk(4, dim=1)
         cell = torch.addcmul(forget_gate * cell, in_gate, fast_tanh(gates.chunk(4, dim=1)[2]))
         hidden = out_gate * fast_tanh(cell)

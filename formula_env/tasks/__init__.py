@@ -1,4 +1,4 @@
-"""Formula families. A new one is a file in this folder and a line in `TASKS`.
+"""Formula families. A new one is a file in this folder and a line in `TASKS` (in `VECTOR_TASKS`, if of numbers).
 
 Another package adds its own through the entry-point group `formula_env.tasks` (name = "module:Class").
 """
@@ -9,12 +9,18 @@ from inspect import signature
 from typing import Any
 
 from formula_env.errors import FormulaError
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import AnyTask, Task, VectorTask
 
 TASKS = {
     "binary-sum": "formula_env.tasks.binary_sum:BinarySum",
     "signed-equation": "formula_env.tasks.signed_equation:SignedEquation",
 }
+"""Of symbols; each is also a Gymnasium environment."""
+
+VECTOR_TASKS = {
+    "integer-sum": "formula_env.tasks.integer_sum:IntegerSum",
+}
+"""Of numbers: only a generator that is trained through the discriminator's gradient can write these."""
 
 
 def with_entry_points(table: dict[str, str], group: str) -> dict[str, str]:
@@ -30,17 +36,22 @@ def load_class(table: dict[str, str], kind: str, name: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def all_tasks() -> dict[str, str]:
-    """Every task that can be asked for by name, as name -> "module:Class"."""
+def symbol_tasks() -> dict[str, str]:
+    """Every task of symbols that can be asked for by name, as name -> "module:Class"."""
     return with_entry_points(TASKS, "formula_env.tasks")
 
 
-def task_class(name: str) -> type[Task]:
+def all_tasks() -> dict[str, str]:
+    """Every task that can be asked for by name, as name -> "module:Class"."""
+    return symbol_tasks() | VECTOR_TASKS
+
+
+def task_class(name: str) -> type[AnyTask]:
     """The class of the task of this name; raises FormulaError for an unknown one."""
     return load_class(all_tasks(), "task", name)
 
 
-def make_task(name: str, **options: Any) -> Task:
+def make_any_task(name: str, **options: Any) -> AnyTask:
     """The task of this name; raises FormulaError for an unknown name, option or value."""
     cls = task_class(name)
     known = list(signature(cls).parameters)
@@ -50,4 +61,24 @@ def make_task(name: str, **options: Any) -> Task:
     return cls(**options)
 
 
-__all__ = ["TASKS", "Task", "all_tasks", "make_task", "task_class"]
+def make_task(name: str, **options: Any) -> Task:
+    """The task of symbols of this name; raises FormulaError for an unknown name, option or value."""
+    task = make_any_task(name, **options)
+    if not isinstance(task, Task):
+        known = ", ".join(sorted(symbol_tasks()))
+        raise FormulaError(f"{name} is made of numbers, not of symbols; there are: {known}")
+    return task
+
+
+__all__ = [
+    "TASKS",
+    "VECTOR_TASKS",
+    "AnyTask",
+    "Task",
+    "VectorTask",
+    "all_tasks",
+    "make_any_task",
+    "make_task",
+    "symbol_tasks",
+    "task_class",
+]

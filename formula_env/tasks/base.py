@@ -11,14 +11,43 @@ from numpy.typing import NDArray
 from formula_env.errors import FormulaError
 from formula_env.vocabulary import Tokens, Vocabulary
 
+Vectors = NDArray[np.float64]
+
 ENUMERATION_LIMIT = 2**20
 """How many correct formulae `Task.enumerate` will list at most."""
 
 
-class Task(ABC):
-    """A family of formulae with an exact verdict on each.
+class AnyTask(ABC):
+    """What every task has, of symbols or of numbers: a frozen dataclass whose fields are its options.
 
-    A task is a frozen dataclass whose fields are its options (`--task.length 8` on the command line).
+    On the command line an option is `--task.length 8`.
+    """
+
+    @abstractmethod
+    def sample(self, n: int, rng: np.random.Generator) -> NDArray[Any]:
+        """n true formulae `(n, …)`, independent, from the distribution that is to be learnt."""
+
+    @abstractmethod
+    def decode(self, batch: NDArray[Any]) -> list[str]:
+        """Formulae as text."""
+
+    def to_latex(self, formula: str) -> str:
+        """The formula for a LaTeX document (without dollar signs)."""
+        return formula
+
+    def to_sympy(self, formula: str) -> str:
+        """The formula as an expression that `sympy.sympify(..., evaluate=False)` reads."""
+        raise FormulaError(f"{type(self).__name__} has no sympy form; use --format text, jsonl, csv or latex")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What recreates this task: the keyword arguments of its class."""
+        return asdict(self) if is_dataclass(self) else {}
+
+
+class Task(AnyTask):
+    """A family of formulae made of symbols, with an exact verdict on each.
+
     Tokens are `(n, T)` int64 with T = `max_length`; a formula of variable length ends with EOS, then PAD.
     """
 
@@ -58,19 +87,6 @@ class Task(ABC):
         Raises FormulaError if there are more than `ENUMERATION_LIMIT`.
         """
 
-    def to_latex(self, formula: str) -> str:
-        """The formula for a LaTeX document (without dollar signs)."""
-        return formula
-
-    def to_sympy(self, formula: str) -> str:
-        """The formula as an expression that `sympy.sympify(..., evaluate=False)` reads."""
-        raise FormulaError(f"{type(self).__name__} has no sympy form; use --format text, jsonl, csv or latex")
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What recreates this task: the keyword arguments of its class."""
-        return asdict(self) if is_dataclass(self) else {}
-
     @property
     def enumerable(self) -> bool:
         return self.count() <= ENUMERATION_LIMIT
@@ -80,9 +96,9 @@ class Task(ABC):
         rows = [self.vocabulary.encode(formula, self.max_length) for formula in formulae]
         return np.stack(rows) if rows else np.zeros((0, self.max_length), dtype=np.int64)
 
-    def decode(self, tokens: Tokens) -> list[str]:
+    def decode(self, batch: Tokens) -> list[str]:
         """Tokens `(n, T)` to strings."""
-        return self.vocabulary.decode(tokens)
+        return self.vocabulary.decode(batch)
 
     def split(self, size: int | float, seed: int, held_out: int | None = None) -> tuple[Tokens, Tokens]:
         """Distinct correct formulae, in two disjoint sets: training and held-out.
@@ -120,3 +136,41 @@ class Task(ABC):
             if len(first) >= n:
                 return formulae[np.sort(first)[:n]]
             formulae = np.concatenate([formulae[np.sort(first)], self.sample(n, rng)])
+
+
+class VectorTask(AnyTask):
+    """A family of formulae whose terms are numbers: vectors `(n, d)` float64, true where an equation holds.
+
+    Its formulae are points of a continuous space, so they can't be listed, and being true is a matter of degree.
+    """
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """d: numbers in a vector."""
+
+    @abstractmethod
+    def error(self, vectors: Vectors) -> NDArray[np.float64]:
+        """By how much the equation fails, `(n,)`; 0 for a true formula."""
+
+    @abstractmethod
+    def quantiles(self, shares: NDArray[np.float64]) -> Vectors:
+        """For each of the k numbers that can be chosen freely, its true quantiles `(m, k)` at shares `(m,)`.
+
+        They are the first k of a vector and independent; the equation gives the others.
+        """
+
+    @abstractmethod
+    def cells(self, vectors: Vectors) -> NDArray[np.int64]:
+        """The cell `(n,)` of each in a grid over the free numbers, 0 to `num_cells` - 1; -1 outside.
+
+        True formulae fall into each cell with the same probability.
+        """
+
+    @property
+    @abstractmethod
+    def num_cells(self) -> int: ...
+
+    @abstractmethod
+    def sample_box(self, n: int, rng: np.random.Generator) -> Vectors:
+        """n vectors, uniform over the range of each number, whether true or not: what nobody had to learn."""

@@ -1,0 +1,80 @@
+"""Gumbel-softmax GAN (thesis chapter 6; Kusner and Hernández-Lobato 2016): symbols are sampled by a relaxation.
+
+One file for its variants: logits bound to ±c by a tanh (section 6.2.1, c = 1) or linear (6.2.2); the relaxed
+sample, or straight-through (Jang et al. 2017) the hard symbol forward and the relaxed one's gradient backward.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from formula_env.algorithm import LogProb
+from formula_env.errors import check_above_zero
+from formula_env.sampling import log_prob
+from formula_env.vocabulary import Tokens
+from gan.unrolled import UnrolledGAN, UnrolledGANConfig
+
+
+@dataclass(frozen=True)
+class GumbelSoftmaxGANConfig(UnrolledGANConfig):
+    rounds: int = 6000
+    generator_learning_rate: float = 1e-3
+    discriminator_learning_rate: float = 1e-3
+    r1: float = 0.05
+    latent_dim: int = 0
+    hard: bool = True
+    """Straight-through: the symbol goes forward, the relaxed sample's gradient back. The thesis' are relaxed."""
+    temperature: float = 1.0
+    """τ in the first round."""
+    final_temperature: float = 1.0
+    """τ in the last round; in between it falls exponentially. The thesis' goes from 3 to 0.1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_above_zero(temperature=self.temperature, final_temperature=self.final_temperature)
+
+
+class GumbelSoftmaxGAN(UnrolledGAN):
+    """Symbols from the Gumbel-softmax distribution; straight-through and with R1 unless told otherwise."""
+
+    Config = GumbelSoftmaxGANConfig
+    config: GumbelSoftmaxGANConfig
+
+    def relax(self, logits: Tensor, rng: torch.Generator) -> Tensor:
+        relaxed = gumbel_softmax(logits, self.temperature, rng)
+        return straight_through(relaxed) if self.config.hard else relaxed
+
+    @property
+    def temperature(self) -> float:
+        """τ of this round."""
+        first, last = self.config.temperature, self.config.final_temperature
+        return first * (last / first) ** (self.round / self.rounds)
+
+    @property
+    def log_prob(self) -> LogProb | None:
+        """Known where all that the generator reads is BOS and symbols."""
+        return self._log_prob if self.config.hard and not self.config.latent_dim else None
+
+    def _log_prob(self, tokens: Tokens) -> NDArray[np.float64]:
+        batch = torch.from_numpy(tokens).to(self.device)
+        return log_prob(self.averaged_generator, self.task.vocabulary, batch).cpu().numpy()
+
+
+def gumbel_softmax(logits: Tensor, temperature: float, rng: torch.Generator) -> Tensor:
+    """softmax((logits + g)/τ) of logits `(…, V)`, g ~ Gumbel(0, 1) (thesis eq. 6.5).
+
+    Its largest entry has the distribution softmax(logits), whatever τ (Lemma 3). τ → 0 makes the sample one-hot,
+    τ → ∞ the constant 1/V (the thesis' eqs. 6.6 and 6.7 have the limits swapped).
+    """
+    uniform = torch.rand(logits.shape, generator=rng).clamp_(min=torch.finfo(torch.float32).tiny)
+    noise = -torch.log(-torch.log(uniform))
+    return torch.softmax((logits + noise.to(logits)) / temperature, dim=-1)
+
+
+def straight_through(relaxed: Tensor) -> Tensor:
+    """The one-hot of the largest entry of `(…, V)` forward, the relaxed sample's gradient backward."""
+    hard = torch.zeros_like(relaxed).scatter_(-1, relaxed.argmax(dim=-1, keepdim=True), 1.0)
+    return hard + relaxed - relaxed.detach()
