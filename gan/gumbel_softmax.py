@@ -21,9 +21,11 @@ from gan.unrolled import UnrolledGAN, UnrolledGANConfig
 @dataclass(frozen=True)
 class GumbelSoftmaxGANConfig(UnrolledGANConfig):
     rounds: int = 6000
-    generator_learning_rate: float = 1e-3
-    discriminator_learning_rate: float = 1e-3
-    r1: float = 0.05
+    generator_learning_rate: float = 2e-3
+    discriminator_learning_rate: float = 2e-3
+    final_share: float = 0.02
+    weight_averaging: float = 0.998
+    r1: float = 0.1
     latent_dim: int = 0
     hard: bool = True
     """Straight-through: the symbol goes forward, the relaxed sample's gradient back. The thesis' are relaxed."""

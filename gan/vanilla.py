@@ -23,11 +23,12 @@ class VanillaGANConfig:
     """Of Adam."""
     discriminator_learning_rate: float = 5e-4
     """Of Adam."""
-    final_share: float = 1.0
+    final_share: float = 0.0
     """What is left of both learning rates in the last round; they fall linearly. 1 in the thesis."""
-    weight_averaging: float = 0.0
-    """The reported generator is the moving average of the trained one, with this decay per round; 0: the last."""
-    r1: float = 0.0
+    weight_averaging: float = 0.999
+    """The reported generator is the moving average of the trained one, with this decay per round; 0 in the thesis:
+    the last."""
+    r1: float = 0.003
     """γ of the discriminator's R1 penalty, γ/2·E‖∇D(real)‖²; 0 in the thesis."""
     latent_dim: int = 16
     """Of the noise z ~ U(0, 1)."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from inspect import getdoc
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import tyro
@@ -25,10 +25,13 @@ from formula_env.errors import FormulaError, check_at_least, check_seed
 from formula_env.evaluators import Evaluator, Judge
 from formula_env.experiment.config import AlgoT, RunConfig, TaskT, load_config
 from formula_env.experiment.interrupt import Interrupted
-from formula_env.experiment.loop import load_algorithm, resume, train
+from formula_env.experiment.loop import load_algorithm, read_summary, resume, train
 from formula_env.experiment.registry import algorithm_class, all_algorithms
 from formula_env.experiment.report import print_evaluation, print_summary
 from formula_env.tasks import AnyTask, all_tasks, task_class
+
+if TYPE_CHECKING:
+    from formula_env.experiment.study import Study
 
 T = TypeVar("T")
 
@@ -254,6 +257,97 @@ def format_formulae(task: AnyTask, judge: Judge, batch: Batch, form: Format) -> 
     return buffer.getvalue()
 
 
+# --- studies --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders with a study.toml."""
+    out: Path | None = None
+    """Run them anew in this folder, and leave the records alone; default: complete the records."""
+    jobs: int = os.cpu_count() or 1
+    """Runs side by side."""
+
+
+def _study(arguments: list[str]) -> None:
+    """Run what a study still lacks, seeds side by side: formula-env study runs/studies/NAME"""
+    from formula_env.experiment import study as studies
+
+    options = _parse(StudyOptions, "study", arguments)
+    check_at_least(1, jobs=options.jobs)
+    folders = _some(options.folders, "study")
+    if options.out is not None:
+        for folder in folders:
+            studies.load_study(folder)
+        folders = [studies.copy_study(folder, options.out) for folder in folders]
+    loaded = [studies.load_study(folder) for folder in folders]
+    studies.run_studies(loaded, options.jobs)
+    for study in loaded:
+        _draw_study(study)
+
+
+@dataclass(frozen=True)
+class FiguresOptions:
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders with a study.toml."""
+
+
+def _figures(arguments: list[str]) -> None:
+    """Draw a study's figures, and write its README, from its rows."""
+    from formula_env.experiment.study import load_study
+
+    for folder in _some(_parse(FiguresOptions, "figures", arguments).folders, "figures"):
+        _draw_study(load_study(folder))
+
+
+def _draw_study(study: "Study") -> None:
+    from formula_env.experiment.findings import shaken, write_study_readme
+    from formula_env.experiment.gallery import draw_study
+
+    drawn = draw_study(study)
+    write_study_readme(study)
+    print(f"{study.folder}: {len(drawn)} figures and README.md")
+    for claim in shaken(study):
+        _say(f"{study.name}: these rows don't support {claim.verdict!r} of: {claim.thesis}")
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of runs or of studies."""
+    markdown: bool = False
+    """Print the studies' claims as one Markdown table."""
+
+
+def _report(arguments: list[str]) -> None:
+    """Print what runs or studies found."""
+    from formula_env.experiment.findings import print_study, studies_table
+    from formula_env.experiment.study import STUDY_FILE, check_complete, load_study
+
+    options = _parse(ReportOptions, "report", arguments)
+    folders = _some(options.folders, "report")
+    if options.markdown:
+        studies = [load_study(folder) for folder in folders]
+        for study in studies:
+            check_complete(study)
+        print(studies_table(studies))
+        return
+    for folder in folders:
+        if (folder / STUDY_FILE).exists():
+            print_study(load_study(folder), Console())
+        elif (summary := read_summary(folder)) is not None:
+            print_summary(summary)
+        else:
+            raise FormulaError(f"{folder} holds no finished run and no {STUDY_FILE}")
+
+
+def _some(folders: tuple[Path, ...], command: str) -> list[Path]:
+    if not folders:
+        raise FormulaError(f"{command} needs a folder, such as: formula-env {command} runs/studies/seqgan")
+    return list(folders)
+
+
 # --- list -----------------------------------------------------------------------------------------------------
 
 
@@ -287,6 +381,9 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "resume": _resume,
     "evaluate": _evaluate,
     "sample": _sample,
+    "study": _study,
+    "figures": _figures,
+    "report": _report,
     "list": _list,
 }
 

@@ -82,7 +82,7 @@ class RunConfig(Generic[TaskT, AlgoT]):
     threads: int = 1
     """CPU threads of torch; networks this small are fastest with one."""
     keep_samples: tuple[int, ...] = ()
-    """Rounds whose samples are kept, 1,000 of each, as samples-ROUND.txt."""
+    """Rounds whose samples are kept, 500 of each, as samples-ROUND.txt."""
     track: bool = False
     """Log to Weights & Biases too (offline if nobody is logged in)."""
     wandb_project: str = "formula-env"
@@ -135,23 +135,31 @@ def load_config(folder: Path, device: str | None = None) -> RunConfig[Any, Any]:
     try:
         settings = yaml.safe_load(read_text(path))
         settings.pop("environment", None)
-        task = settings.pop("task")
-        task_name = task.pop("name")
-        settings["keep_samples"] = tuple(settings.get("keep_samples", ()))
         if device is not None:
             settings["device"] = device
-        return RunConfig(
-            task_name=task_name,
-            task=make_any_task(task_name, **task),
-            algo=algorithm_class(settings["algorithm"]).Config(**settings.pop("algo")),
-            data=DataConfig(**settings.pop("data")),
-            **settings,
-        )
+        return config_from(settings)
     except FormulaError:
         raise
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise FormulaError(f"{path} is not a run's configuration any more: {reason}") from None
+
+
+def config_from(settings: dict[str, Any]) -> RunConfig[Any, Any]:
+    """A run's settings from plain values, as `config.yaml` and a study's cells hold them.
+
+    Raises FormulaError for wrong values; AttributeError, KeyError, TypeError or ValueError for wrong names.
+    """
+    task = dict(settings["task"])
+    task_name = task.pop("name")
+    parts = {
+        "task_name": task_name,
+        "task": make_any_task(task_name, **task),
+        "algo": algorithm_class(settings["algorithm"]).Config(**settings.get("algo", {})),
+        "data": DataConfig(**settings.get("data", {})),
+        "keep_samples": tuple(settings.get("keep_samples", ())),
+    }
+    return RunConfig(**{**settings, **parts})
 
 
 def _environment() -> dict[str, str]:

@@ -25,11 +25,11 @@ def draw_figures(folder: Path, summary: Row) -> None:
     """Write `figures/training.png` and, where there is a `distribution.csv`, `figures/distribution.png`."""
     rows = read_rows(folder)
     (folder / "figures").mkdir(exist_ok=True)
-    _save(draw_training(rows, summary), folder / "figures" / "training.png")
+    _draw(draw_training(rows, summary), folder / "figures" / "training.png")
     distribution = folder / "distribution.csv"
     if distribution.exists():
         entries = list(csv.DictReader(io.StringIO(read_text(distribution))))
-        _save(draw_distribution(entries, summary), folder / "figures" / "distribution.png")
+        _draw(draw_distribution(entries, summary), folder / "figures" / "distribution.png")
 
 
 def draw_training(rows: list[Row], summary: Row) -> Figure:
@@ -98,8 +98,15 @@ def draw_distribution(entries: list[dict[str, str]], summary: Row) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
+def _draw(figure: Figure, path: Path) -> None:
+    save_figure(figure, path)
     plt.close(figure)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write PNG or SVG, by the path's suffix: the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    form = path.suffix.removeprefix(".")
+    with plt.rc_context({"svg.hashsalt": "formula-env"}):
+        figure.savefig(buffer, format=form, dpi=120, metadata={"Date": None} if form == "svg" else None)
     write_atomically(path, buffer.getvalue())

@@ -37,7 +37,7 @@ from formula_env.tasks import AnyTask
 
 SUMMARY_FILE, SAMPLES_FILE, DISTRIBUTION_FILE = "summary.json", "samples.txt", "distribution.csv"
 SUMMARY_KEYS = {"algorithm", "task", "seed", "rounds", "seconds", "jsd", "start", "random"}
-SAVED_SAMPLES, KEPT_SAMPLES = 100, 1_000
+SAVED_SAMPLES, KEPT_SAMPLES = 100, 500
 
 
 def train(config: RunConfig[Any, Any], folder: Path) -> Row:

@@ -17,6 +17,16 @@ ALGORITHMS = {
     "vanilla-gan": "gan.vanilla:VanillaGAN",
 }
 
+ANALYSES = {
+    "bounds": "gan.analyses:bound_rows",
+    "conditionals": "gan.analyses:conditional_rows",
+    "gumbel-softmax": "gan.analyses:gumbel_softmax_rows",
+    "perfect-generator": "gan.analyses:perfect_generator_rows",
+    "sampling": "gan.analyses:sampling_rows",
+    "switch-probability": "gan.analyses:switch_probability_rows",
+}
+"""What a study can compute without training anything, as name -> function from a seed to rows."""
+
 
 def all_algorithms() -> dict[str, str]:
     """Every algorithm that can be asked for by name, as name -> "module:Class"."""
@@ -34,3 +44,8 @@ def check_fit(algorithm: str, task_name: str, task: AnyTask) -> None:
     if not isinstance(task, wanted):
         fitting = [name for name in sorted(all_tasks()) if issubclass(task_class(name), wanted)]
         raise FormulaError(f"{algorithm} can't learn {task_name}; it is for: {', '.join(fitting)}")
+
+
+def analysis(name: str) -> Any:
+    """The analysis of this name; raises FormulaError for an unknown one."""
+    return load_class(ANALYSES, "analysis", name)

@@ -1,0 +1,190 @@
+"""What a study found, from its rows: the claims beside our numbers, as its README, a table, or on the terminal."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from formula_env.errors import FormulaError
+from formula_env.experiment.files import write_atomically
+from formula_env.experiment.gallery import read_samples
+from formula_env.experiment.loop import SAMPLES_FILE, read_summary
+from formula_env.experiment.rows import Row, read_rows
+from formula_env.experiment.study import STUDY_FILE, Cell, Claim, Study, check_complete, read_analysis
+
+COLUMNS = ("accuracy", "jsd", "coverage", "uniqueness", "mse", "marginal_distance", "integer_distance")
+"""Of the table of cells, where a cell has them."""
+
+NAMES = {
+    "accuracy": "accuracy",
+    "jsd": "JSD (nats)",
+    "coverage": "coverage",
+    "uniqueness": "distinct in the sample",
+    "mse": "MSE",
+    "marginal_distance": "distance of a, b",
+    "integer_distance": "to next integer",
+    "train/logit_gap": "logit gap",
+    "discriminator/loss": "D loss",
+    "discriminator/fake": "mean D(fake)",
+}
+
+README_FILE = "README.md"
+
+
+def values(study: Study, claim: Claim, metric: str) -> list[float]:
+    """A metric of a claim's cell, by seed: from the summary, the last row, or the row of an analysis."""
+    cell = study.cells[claim.cell]
+    return [_value(study, folder, cell, metric, claim.row) for folder in study.folders(cell)]
+
+
+def _value(study: Study, folder: Any, cell: Cell, metric: str, wanted: Row) -> float:
+    if cell.analysis is not None:
+        rows = [row for row in read_analysis(folder) or [] if wanted.items() <= row.items() and metric in row]
+        if len(rows) != 1:
+            raise FormulaError(
+                f"{study.folder / STUDY_FILE}: {len(rows)} rows of {cell.name} have {metric} where {wanted}; "
+                "a claim needs one"
+            )
+        return float(rows[0][metric])
+    summary = read_summary(folder) or {}
+    last = read_rows(folder)[-1]
+    for source in (summary, last):
+        if metric in source:
+            return float(source[metric])
+    raise FormulaError(f"{study.folder / STUDY_FILE}: {cell.name} has no metric {metric!r}")
+
+
+def stands(study: Study, claim: Claim) -> bool:
+    """Whether each seed's first number is where the verdict needs it."""
+    if not claim.range:
+        return True
+    low, high = claim.range
+    return all(low <= value <= high for value in values(study, claim, claim.metrics[0]))
+
+
+def shaken(study: Study) -> list[Claim]:
+    """Claims whose verdict the rows no longer support."""
+    return [claim for claim in study.claims if not stands(study, claim)]
+
+
+# --- text -----------------------------------------------------------------------------------------------------
+
+
+def spread(numbers: Sequence[float], metric: str) -> str:
+    """Mean, and least to most over the seeds."""
+    mean, low, high = (_number(value, metric) for value in (fmean(numbers), min(numbers), max(numbers)))
+    return mean if len(numbers) == 1 or low == high else f"{mean} ({low} – {high})"
+
+
+def _number(value: float, metric: str) -> str:
+    if metric in ("accuracy", "coverage"):
+        return f"{value:.1%}" if value < 0.995 or value == 1 else f"{value:.2%}"
+    if metric in ("jsd", "uniqueness", "matching_jsd"):
+        return f"{value:.4f}"
+    return f"{value:.2e}" if 0 < abs(value) < 0.01 else f"{value:.4g}"
+
+
+def our_numbers(study: Study, claim: Claim) -> str:
+    """The numbers that a claim is about, as one phrase."""
+    parts = []
+    for metric in claim.metrics:
+        text = spread(values(study, claim, metric), metric)
+        is_plain = study.cells[claim.cell].analysis is not None and len(claim.metrics) == 1
+        parts.append(text if is_plain else f"{NAMES.get(metric, metric.replace('_', ' '))} {text}")
+    return "; ".join(parts)
+
+
+def verdict(study: Study, claim: Claim) -> str:
+    return claim.verdict if stands(study, claim) else f"not what these rows say any more (was: {claim.verdict})"
+
+
+def study_readme(study: Study) -> str:
+    """The README of a study, made from `study.toml` and the rows."""
+    lines = [
+        f"# {study.title}",
+        "",
+        f"*{study.thesis}. This page is made from `{STUDY_FILE}` and the recorded rows by "
+        f"`formula-env figures runs/studies/{study.name}`; `formula-env study runs/studies/{study.name} "
+        f"--out runs/again` runs it anew.*",
+        "",
+        study.about,
+        "",
+        "| the thesis says | here | verdict | why |",
+        "|---|---|---|---|",
+        *(
+            f"| {claim.thesis} | {our_numbers(study, claim)} | **{verdict(study, claim)}** | {claim.reason} |"
+            for claim in study.claims
+        ),
+        "",
+    ]
+    table = cell_table(study)
+    if table:
+        lines += ["At the end of each run; mean over the seeds, and least – most:", "", *table, ""]
+    for spec in study.figures:
+        lines += [f"![{spec.title or spec.name}](figures/{spec.name}.png)", ""]
+    return "\n".join(lines)
+
+
+def cell_table(study: Study) -> list[str]:
+    """The runs' final metrics as a Markdown table, a line for each cell; empty where there are no runs."""
+    cells = [cell for cell in study.cells.values() if cell.analysis is None]
+    if not cells:
+        return []
+    summaries = {cell.name: [read_summary(folder) or {} for folder in study.folders(cell)] for cell in cells}
+    columns = [c for c in COLUMNS if any(c in summary for each in summaries.values() for summary in each)]
+    lines = [
+        f"| | seeds | rounds | {' | '.join(NAMES[c] for c in columns)} |",
+        "|---|---|---|" + "---|" * len(columns),
+    ]
+    for cell in cells:
+        each = summaries[cell.name]
+        entries = [spread([s[c] for s in each], c) if c in each[0] else "" for c in columns]
+        lines.append(f"| {cell.label} | {len(each)} | {each[0]['rounds']:,} | {' | '.join(entries)} |")
+    return lines
+
+
+def write_study_readme(study: Study) -> None:
+    write_atomically(study.folder / README_FILE, study_readme(study))
+
+
+def studies_table(studies: Sequence[Study]) -> str:
+    """All claims of several studies as one Markdown table: the one in the project's README."""
+    lines = ["| study | the thesis says | here | verdict |", "|---|---|---|---|"]
+    for study in studies:
+        link = f"[{study.name}](runs/studies/{study.name}/README.md)"
+        for claim in study.claims:
+            lines.append(
+                f"| {link} | {claim.thesis} | {our_numbers(study, claim)} | **{verdict(study, claim)}** |"
+            )
+            link = ""
+    return "\n".join(lines)
+
+
+# --- terminal -------------------------------------------------------------------------------------------------
+
+
+def print_study(study: Study, console: Console) -> None:
+    """Claims, cells and sample sequences, wrong ones in red."""
+    check_complete(study)
+    table = Table("the thesis says", "here", "verdict", title=f"{study.name}: {study.title}", title_justify="left")
+    colours = {"reproduced": "green", "refuted": "red", "does not follow": "red"}
+    for claim in study.claims:
+        colour = colours.get(verdict(study, claim), "yellow")
+        table.add_row(claim.thesis, our_numbers(study, claim), Text(verdict(study, claim), style=colour))
+    console.print(table)
+    for spec in study.figures:
+        if spec.kind == "sequences":
+            _print_sequences(study, [study.cells[name] for name in spec.cells], console)
+
+
+def _print_sequences(study: Study, cells: Sequence[Cell], console: Console) -> None:
+    table = Table(
+        *(f"{cell.label}, seed {cell.seeds[0]}" for cell in cells), title="samples", title_justify="left"
+    )
+    columns = [read_samples(study.run_folder(cell, cell.seeds[0]) / SAMPLES_FILE)[:15] for cell in cells]
+    for line in zip(*columns, strict=True):
+        table.add_row(*(Text(text, style="" if told == "correct" else "bold red") for text, told in line))
+    console.print(table)

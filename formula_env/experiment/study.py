@@ -1,0 +1,440 @@
+"""Studies: runs over seeds and cells, described by a `study.toml`, whose rows stay in the study's folder.
+
+runs/studies/NAME/
+  study.toml             what is run, drawn and claimed
+  CELL/seed-S/           a run's folder; its checkpoints are no part of the record
+  CELL/seed-S/rows.json  instead, where the cell is an analysis
+  figures/  README.md    made from the rows (`experiment.gallery`, `experiment.findings`)
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from formula_env.errors import FormulaError, check_at_least, check_seed, check_types
+from formula_env.experiment.checkpoint import checkpoints
+from formula_env.experiment.config import CONFIG_FILE, RunConfig, config_from, load_config, save_config
+from formula_env.experiment.files import read_text, write_atomically
+from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
+from formula_env.experiment.loop import SUMMARY_FILE, read_summary
+from formula_env.experiment.progress import StudyProgress
+from formula_env.experiment.registry import analysis
+from formula_env.experiment.rows import METRICS_FILE, Row, read_rows
+
+STUDY_FILE, ANALYSIS_FILE, LOG_FILE = "study.toml", "rows.json", "log.txt"
+
+COMPARED = ("algorithm", "task", "algo", "data", "seed", "eval_every", "eval_samples", "keep_samples")
+"""Settings that decide a run's rows."""
+
+ORDINARY = ("not begun", "not finished")
+"""Why a run's record may be incomplete without anything being wrong."""
+
+POLL_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Runs that differ in their seed alone: an algorithm with its settings, or an analysis."""
+
+    name: str
+    label: str
+    """What figures and tables call it."""
+    seeds: tuple[int, ...]
+    analysis: str | None
+    settings: dict[str, Any]
+    """Of a run, as in `config.yaml`."""
+
+    def config(self, seed: int) -> RunConfig[Any, Any]:
+        return config_from(self.settings | {"seed": seed})
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """A figure to be drawn from rows; `experiment.gallery` knows the kinds."""
+
+    name: str
+    kind: str
+    title: str = ""
+    cells: list[str] = field(default_factory=list)
+    """Empty: all."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Of the kind."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the thesis says, and what our rows say of it."""
+
+    thesis: str
+    verdict: str
+    """reproduced, refuted or does not follow; or beyond, where the thesis claims nothing."""
+    reason: str
+    cell: str
+    metrics: list[str]
+    """Our numbers; of an analysis, the name of a column."""
+    row: dict[str, Any] = field(default_factory=dict)
+    """Of an analysis: which row, by the values of its other columns."""
+    range: list[float] = field(default_factory=list)
+    """The verdict stands as long as our first number is within this, for every seed."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if self.verdict not in VERDICTS:
+            raise FormulaError(f"verdict must be one of {', '.join(VERDICTS)}, got {self.verdict!r}")
+
+
+VERDICTS = ("reproduced", "partly reproduced", "refuted", "does not follow", "beyond the thesis")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell with one seed."""
+
+    cell: Cell
+    seed: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.folder.parents[1].name}/{self.cell.name}/seed-{self.seed}"
+
+    def problem(self) -> str | None:
+        """Why its record is not complete; None if it is.
+
+        Raises FormulaError if it was recorded with other settings than the study's.
+        """
+        if self.cell.analysis is not None:
+            if read_analysis(self.folder) is not None:
+                return None
+            return "not begun" if not self.folder.exists() else f"{ANALYSIS_FILE} is missing or damaged"
+        if not (self.folder / CONFIG_FILE).exists():
+            return "not begun"
+        self._check_settings()
+        summary = read_summary(self.folder)
+        if summary is None:
+            return "not finished" if not (self.folder / SUMMARY_FILE).exists() else f"{SUMMARY_FILE} is damaged"
+        try:
+            rows = read_rows(self.folder)
+        except FormulaError as error:
+            return str(error)
+        if not rows or rows[-1]["round"] != summary["rounds"]:
+            return f"{METRICS_FILE} ends before the run"
+        return None
+
+    def _check_settings(self) -> None:
+        recorded, wanted = load_config(self.folder), self.cell.config(self.seed)
+        for name in COMPARED:
+            then, now = getattr(recorded, name), getattr(wanted, name)
+            if then != now:
+                raise FormulaError(
+                    f"{self.folder} was run with other settings than {STUDY_FILE} has now ({name}: "
+                    f"{_difference(then, now)}); delete it to run it anew"
+                )
+
+    def prepare(self) -> None:
+        """A folder that `resume` goes on with, from its last checkpoint if it has one."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FormulaError(f"cannot make the folder {self.folder}: {error.strerror}") from None
+        (self.folder / SUMMARY_FILE).unlink(missing_ok=True)
+        if not checkpoints(self.folder):
+            (self.folder / METRICS_FILE).unlink(missing_ok=True)
+            save_config(self.cell.config(self.seed), self.folder)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """The run as a process of its own, which no signal meant for this one reaches."""
+        with open(self.folder / LOG_FILE, "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "formula_env", "resume", str(self.folder)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env={**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Study:
+    """A `study.toml` and the folder it lies in."""
+
+    folder: Path
+    title: str
+    about: str
+    thesis: str
+    """Where in the thesis this is."""
+    cells: dict[str, Cell]
+    figures: list[FigureSpec]
+    claims: list[Claim]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def runs(self) -> list[Run]:
+        return [
+            Run(cell, seed, self.run_folder(cell, seed)) for cell in self.cells.values() for seed in cell.seeds
+        ]
+
+    def run_folder(self, cell: Cell, seed: int) -> Path:
+        return self.folder / cell.name / f"seed-{seed}"
+
+    def folders(self, cell: Cell) -> list[Path]:
+        """Of the cell's runs, by seed."""
+        return [self.run_folder(cell, seed) for seed in cell.seeds]
+
+
+def load_study(folder: Path) -> Study:
+    """Read a study. Raises FormulaError, naming what is wrong and where, before anything is run."""
+    path = folder / STUDY_FILE
+    if not path.is_file():
+        raise FormulaError(f"{folder} is not a study: it holds no {STUDY_FILE}")
+    try:
+        document = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise FormulaError(f"{path} is not TOML: {error}") from None
+    _check_keys(
+        path, "", document, ("title", "about", "thesis", "seeds", "defaults", "cells", "figures", "claims")
+    )
+    for name in ("title", "about", "thesis"):
+        if not isinstance(document.get(name), str):
+            raise FormulaError(f"{path}: {name} must be there, and text")
+    seeds = _seeds(path, "seeds", document.get("seeds", [0, 1, 2, 3, 4]))
+    tables = document.get("cells")
+    if not isinstance(tables, dict) or not tables:
+        raise FormulaError(f"{path}: there must be at least one table [cells.NAME]")
+    defaults = document.get("defaults", {})
+    cells = {name: _cell(path, name, table, defaults, seeds) for name, table in tables.items()}
+    study = Study(
+        folder,
+        document["title"],
+        document["about"].strip(),
+        document["thesis"],
+        cells,
+        [_build(path, f"figures {i}", FigureSpec, table) for i, table in enumerate(document.get("figures", []))],
+        [_build(path, f"claims {i}", Claim, table) for i, table in enumerate(document.get("claims", []))],
+    )
+    for what in (*study.figures, *study.claims):
+        for name in what.cells if isinstance(what, FigureSpec) else [what.cell]:
+            if name not in cells:
+                raise FormulaError(f"{path}: unknown cell {name!r}; there are: {', '.join(cells)}")
+    return study
+
+
+def _cell(path: Path, name: str, table: Any, defaults: Any, seeds: tuple[int, ...]) -> Cell:
+    where = f"cells.{name}"
+    if not isinstance(table, dict) or not isinstance(defaults, dict):
+        raise FormulaError(f"{path}: {where} and defaults must be tables")
+    label = table.get("label", name)
+    own = _seeds(path, f"{where}.seeds", table["seeds"]) if "seeds" in table else seeds
+    if "analysis" in table:
+        _check_keys(path, where, table, ("label", "seeds", "analysis"))
+        analysis(table["analysis"])  # it exists
+        return Cell(name, label, own, table["analysis"], {})
+    known = tuple(f.name for f in fields(RunConfig) if f.name not in ("task_name", "seed", "out"))
+    _check_keys(path, where, table, ("label", "seeds", "analysis", *known))
+    _check_keys(path, "defaults", defaults, known)
+    settings = {key: value for key, value in table.items() if key not in ("label", "seeds")}
+    for key, value in defaults.items():
+        is_table = isinstance(value, dict) and isinstance(settings.get(key, {}), dict)
+        settings[key] = {**value, **settings.get(key, {})} if is_table else settings.get(key, value)
+    cell = Cell(name, label, own, None, settings)
+    try:
+        for seed in own:
+            cell.config(seed)
+    except FormulaError as error:
+        raise FormulaError(f"{path}: {where}: {error}") from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FormulaError(f"{path}: {where}: {' '.join(str(error).split())}") from None
+    return cell
+
+
+def _build(path: Path, where: str, cls: Any, table: Any) -> Any:
+    if not isinstance(table, dict):
+        raise FormulaError(f"{path}: {where} must be a table")
+    _check_keys(path, where, table, tuple(f.name for f in fields(cls)))
+    try:
+        return cls(**table)
+    except (FormulaError, TypeError) as error:
+        raise FormulaError(f"{path}: {where}: {str(error).removeprefix(f'{cls.__name__}.__init__() ')}") from None
+
+
+def _check_keys(path: Path, where: str, table: dict[str, Any], known: Sequence[str]) -> None:
+    for key in table:
+        if key not in known:
+            place = f" in {where}" if where else ""
+            raise FormulaError(f"{path}: unknown key {key!r}{place}; there are: {', '.join(known)}")
+
+
+def _seeds(path: Path, where: str, seeds: Any) -> tuple[int, ...]:
+    whole = isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)
+    if not whole or len(set(seeds)) < len(seeds):
+        raise FormulaError(f"{path}: {where} must be a list of different whole numbers, got {seeds!r}")
+    for seed in seeds:
+        check_seed(seed)
+    return tuple(seeds)
+
+
+def _difference(then: Any, now: Any) -> str:
+    if hasattr(then, "__dataclass_fields__") and type(then) is type(now):
+        name = next(f.name for f in fields(then) if getattr(then, f.name) != getattr(now, f.name))
+        return f"{name} {getattr(then, name)!r}, not {getattr(now, name)!r}"
+    return f"{then!r}, not {now!r}"
+
+
+# --- records --------------------------------------------------------------------------------------------------
+
+
+def read_analysis(folder: Path) -> list[Row] | None:
+    """The rows of an analysis; None where there are none, or they are damaged."""
+    try:
+        rows = json.loads((folder / ANALYSIS_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else None
+
+
+def incomplete(study: Study) -> list[tuple[Run, str]]:
+    """The runs whose record is not complete, and why."""
+    problems = ((run, run.problem()) for run in study.runs())
+    return [(run, problem) for run, problem in problems if problem is not None]
+
+
+def check_complete(study: Study) -> None:
+    """Raise FormulaError naming a run whose record is not complete."""
+    missing = incomplete(study)
+    if missing:
+        run, problem = missing[0]
+        others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise FormulaError(f"{run.name}: {problem}{others}; run: formula-env study {study.folder}")
+
+
+# --- running --------------------------------------------------------------------------------------------------
+
+
+def copy_study(folder: Path, out: Path) -> Path:
+    """The folder in `out` where the study of `folder` is run anew."""
+    source, target = folder / STUDY_FILE, out / folder.name / STUDY_FILE
+    load_study(folder)
+    if target.exists() and read_text(target) != read_text(source):
+        raise FormulaError(
+            f"{target.parent} holds another version of this study; give another --out, or delete it"
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FormulaError(f"cannot make the folder {target.parent}: {error.strerror}") from None
+    write_atomically(target, read_text(source))
+    return target.parent
+
+
+def run_studies(studies: Sequence[Study], jobs: int) -> None:
+    """Run what is missing of studies, so many runs side by side; what is done stays.
+
+    Raises FormulaError at the end if runs failed, Interrupted after all have saved themselves.
+    """
+    check_at_least(1, jobs=jobs)
+    total = sum(len(study.runs()) for study in studies)
+    missing = [entry for study in studies for entry in incomplete(study)]
+    _tell_damaged(missing)
+    waiting = [run for run, _ in missing]
+    with stop_requests() as stop, StudyProgress(total, total - len(waiting)) as progress:
+        failed = _Pool(waiting, jobs, progress, stop).work()
+        done = total - sum(len(incomplete(study)) for study in studies)
+        if stop.signum is not None:
+            folders = " ".join(str(study.folder) for study in studies)
+            raise Interrupted(
+                stop.signum,
+                f"stopped with {done} of {total} runs done; the others are saved; "
+                f"go on with: formula-env study {folders}",
+            )
+    if failed:
+        run, line = failed[0]
+        raise FormulaError(
+            f"{len(failed)} of {total} runs failed, first {run.name}: {line}; see {run.folder / LOG_FILE}"
+        )
+
+
+def _tell_damaged(missing: list[tuple[Run, str]]) -> None:
+    """Say which records are damaged: those runs are done again."""
+    for run, problem in missing:
+        if problem not in ORDINARY:
+            print(f"{run.name} is run again: {problem}", file=sys.stderr)
+
+
+class _Pool:
+    """Runs as processes, so many at a time."""
+
+    def __init__(self, waiting: list[Run], jobs: int, progress: StudyProgress, stop: StopRequest) -> None:
+        self.waiting, self.jobs, self.progress, self.stop = list(waiting), jobs, progress, stop
+        self.active: dict[Run, subprocess.Popen[bytes]] = {}
+        self.failed: list[tuple[Run, str]] = []
+
+    def work(self) -> list[tuple[Run, str]]:
+        """All of them, or until asked to stop; those that failed, with what they said last."""
+        try:
+            while self.active or (self.waiting and self.stop.signum is None):
+                self._fill()
+                self._collect()
+        finally:
+            self._pass_on(self.stop.signum or signal.SIGTERM)
+            for process in self.active.values():
+                process.wait()
+        return self.failed
+
+    def _fill(self) -> None:
+        while self.waiting and len(self.active) < self.jobs and self.stop.signum is None:
+            run = self.waiting.pop(0)
+            if run.cell.analysis is not None:
+                compute(run)
+                self.progress.done(run.name, {})
+                continue
+            run.prepare()
+            self.active[run] = run.start()
+            self.progress.begin(run.name, run.folder)
+
+    def _collect(self) -> None:
+        if self.stop.signum is not None:
+            self._pass_on(self.stop.signum)
+        time.sleep(POLL_SECONDS)
+        self.progress.refresh()
+        for run, process in list(self.active.items()):
+            code = process.poll()
+            if code is None:
+                continue
+            del self.active[run]
+            problem = run.problem()
+            self.progress.done(run.name, read_summary(run.folder) if problem is None else None)
+            if problem is not None and self.stop.signum is None:
+                self.failed.append((run, _last_line(run.folder / LOG_FILE) or f"exit code {code}"))
+
+    def _pass_on(self, signum: int) -> None:
+        """Once to each process: a second signal would not let it save."""
+        for process in self.active.values():
+            if process.poll() is None and not getattr(process, "was_asked", False):
+                process.send_signal(signum)
+                process.was_asked = True  # type: ignore[attr-defined]
+
+
+def compute(run: Run) -> None:
+    """Do an analysis and record its rows."""
+    rows = analysis(str(run.cell.analysis))(run.seed)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(run.folder / ANALYSIS_FILE, json.dumps(rows, indent=1, allow_nan=False) + "\n")
+
+
+def _last_line(path: Path) -> str:
+    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].removeprefix("formula-env: ") if lines else ""
+
+
+__all__ = ["Cell", "Claim", "FigureSpec", "Run", "Study", "load_study", "run_studies"]
