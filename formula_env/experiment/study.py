@@ -371,12 +371,27 @@ def _tell_damaged(missing: list[tuple[Run, str]]) -> None:
             print(f"{run.name} is run again: {problem}", file=sys.stderr)
 
 
+@dataclass
+class _Job:
+    """A run at work."""
+
+    run: Run
+    process: subprocess.Popen[bytes]
+    was_asked_to_stop: bool = False
+
+    def ask_to_stop(self, signum: int) -> None:
+        """Once: a second signal would not let it save."""
+        if self.process.poll() is None and not self.was_asked_to_stop:
+            self.process.send_signal(signum)
+            self.was_asked_to_stop = True
+
+
 class _Pool:
     """Runs as processes, so many at a time."""
 
     def __init__(self, waiting: list[Run], jobs: int, progress: StudyProgress, stop: StopRequest) -> None:
         self.waiting, self.jobs, self.progress, self.stop = list(waiting), jobs, progress, stop
-        self.active: dict[Run, subprocess.Popen[bytes]] = {}
+        self.active: list[_Job] = []
         self.failed: list[tuple[Run, str]] = []
 
     def work(self) -> list[tuple[Run, str]]:
@@ -386,9 +401,7 @@ class _Pool:
                 self._fill()
                 self._collect()
         finally:
-            self._pass_on(self.stop.signum or signal.SIGTERM)
-            for process in self.active.values():
-                process.wait()
+            self._stop_all(self.stop.signum or signal.SIGTERM)
         return self.failed
 
     def _fill(self) -> None:
@@ -397,32 +410,30 @@ class _Pool:
             if run.cell.analysis is not None:
                 compute(run)
                 self.progress.done(run.name, {})
-                continue
-            run.prepare()
-            self.active[run] = run.start()
-            self.progress.begin(run.name, run.folder)
+            elif run.problem() is not None:  # another process may have done it meanwhile
+                run.prepare()
+                self.active.append(_Job(run, run.start()))
+                self.progress.begin(run.name, run.folder)
 
     def _collect(self) -> None:
-        if self.stop.signum is not None:
-            self._pass_on(self.stop.signum)
         time.sleep(POLL_SECONDS)
         self.progress.refresh()
-        for run, process in list(self.active.items()):
-            code = process.poll()
-            if code is None:
-                continue
-            del self.active[run]
-            problem = run.problem()
-            self.progress.done(run.name, read_summary(run.folder) if problem is None else None)
+        if self.stop.signum is not None:
+            self._stop_all(self.stop.signum)
+        ended = [job for job in self.active if job.process.poll() is not None]
+        self.active = [job for job in self.active if job not in ended]
+        for job in ended:
+            problem = job.run.problem()
+            self.progress.done(job.run.name, read_summary(job.run.folder) if problem is None else None)
             if problem is not None and self.stop.signum is None:
-                self.failed.append((run, _last_line(run.folder / LOG_FILE) or f"exit code {code}"))
+                self.failed.append((job.run, _last_line(job.run.folder / LOG_FILE) or problem))
 
-    def _pass_on(self, signum: int) -> None:
-        """Once to each process: a second signal would not let it save."""
-        for process in self.active.values():
-            if process.poll() is None and not getattr(process, "was_asked", False):
-                process.send_signal(signum)
-                process.was_asked = True  # type: ignore[attr-defined]
+    def _stop_all(self, signum: int) -> None:
+        """Ask each to save itself, and wait until it has."""
+        for job in self.active:
+            job.ask_to_stop(signum)
+        for job in self.active:
+            job.process.wait()
 
 
 def compute(run: Run) -> None:
