@@ -79,4 +79,4 @@ def gumbel_softmax(logits: Tensor, temperature: float, rng: torch.Generator) -> 
 def straight_through(relaxed: Tensor) -> Tensor:
     """The one-hot of the largest entry of `(…, V)` forward, the relaxed sample's gradient backward."""
     hard = torch.zeros_like(relaxed).scatter_(-1, relaxed.argmax(dim=-1, keepdim=True), 1.0)
-    return hard + relaxed - relaxed.detach()
+    return hard + (relaxed - relaxed.detach())  # the bracket is 0 to the last bit
