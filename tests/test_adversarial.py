@@ -2,14 +2,17 @@ from math import log
 
 import pytest
 import torch
+from torch import nn
 
 from formula_env.adversarial import (
     adam,
     discriminator_loss,
     discriminator_step,
+    generator_step,
     labelled,
     mle_step,
     move_weights,
+    r1_penalty,
 )
 from formula_env.networks import DISCRIMINATORS, LSTMGenerator, make_discriminator
 from formula_env.networks.discriminators import one_hot
@@ -59,6 +62,81 @@ def test_its_gradient_against_finite_differences() -> None:
     logits = torch.randn(4, dtype=torch.float64, requires_grad=True)
     real, fake = torch.tensor([0.2, 0.3, 0.0, 0.0]).double(), torch.tensor([0.1, 0.0, 0.15, 0.25]).double()
     assert torch.autograd.gradcheck(lambda x: discriminator_loss(x, real, fake), (logits,))
+
+
+def test_a_discriminator_step_tells_its_mean_verdict_on_fakes() -> None:
+    discriminator = make_discriminator("mlp", TASK)
+    real, fake = ids("01100101"), ids("01100101", "00000001", "00000001")
+    with torch.no_grad():
+        by_hand = torch.sigmoid(discriminator(fake)).mean()
+    for halves in ((real, fake), (one_hot(real, 2), one_hot(fake, 2))):
+        metrics = discriminator_step(discriminator, adam(discriminator.parameters(), 1e-12), *halves)
+        torch.testing.assert_close(metrics["discriminator/fake"], by_hand)
+
+
+def test_r1_by_hand() -> None:
+    """For D(x) = w·x the gradient is w everywhere; for D(x) = |x|²/2 it is x."""
+    linear = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))
+    real = torch.randn(5, 3)
+    weight = next(linear.parameters()).detach()
+    torch.testing.assert_close(r1_penalty(linear, real), weight.square().sum() / 2)
+
+    class Bowl(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.square().flatten(1).sum(dim=1) / 2
+
+    torch.testing.assert_close(r1_penalty(Bowl(), real), real.square().sum(dim=1).mean() / 2)
+
+
+def test_r1_and_its_gradient_against_finite_differences() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1), nn.Flatten(0)).double()
+    real, step = torch.randn(3, 4, dtype=torch.float64), 1e-6
+    slopes = torch.zeros_like(real)
+    for i in range(4):
+        shift = torch.zeros(4, dtype=torch.float64)
+        shift[i] = step
+        slopes[:, i] = (network(real + shift) - network(real - shift)).detach() / (2 * step)
+    penalty = r1_penalty(network, real)
+    torch.testing.assert_close(penalty, slopes.square().sum(dim=1).mean() / 2, atol=1e-7, rtol=1e-5)
+    weight = network[0].weight
+    assert isinstance(weight, torch.Tensor)
+    (gradient,) = torch.autograd.grad(penalty, weight)
+    weight.data[2, 1] += step
+    above = r1_penalty(network, real).item()
+    weight.data[2, 1] -= 2 * step
+    below = r1_penalty(network, real).item()
+    assert float(gradient[2, 1]) == pytest.approx((above - below) / (2 * step), rel=1e-4, abs=1e-7)
+
+
+def test_r1_flattens_the_discriminator_where_data_are() -> None:
+    steepness = {}
+    real, fake = one_hot(ids("01100101", "11110000"), 2), one_hot(ids("00000001", "11111110"), 2)
+    for r1 in (0.0, 1.0):
+        torch.manual_seed(0)
+        discriminator = make_discriminator("mlp", TASK)
+        optimizer = adam(discriminator.parameters(), 1e-3)
+        for _ in range(200):
+            discriminator_step(discriminator, optimizer, real, fake, r1)
+        steepness[r1] = r1_penalty(discriminator, real).item()
+    assert steepness[1.0] < steepness[0.0] / 10
+
+
+def test_a_generator_step_descends_the_non_saturating_loss_and_moves_nobody_else() -> None:
+    torch.manual_seed(0)
+    generator, discriminator = nn.Linear(2, 3), nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))
+    noise = torch.randn(64, 2)
+    before = [parameter.detach().clone() for parameter in discriminator.parameters()]
+    by_hand = -torch.log(torch.sigmoid(discriminator(generator(noise)))).mean()
+    optimizer = torch.optim.SGD(generator.parameters(), lr=0.1)
+    losses = [
+        generator_step(generator, optimizer, discriminator, generator(noise))["train/loss"] for _ in range(20)
+    ]
+    torch.testing.assert_close(losses[0], by_hand.detach())
+    assert all(later < earlier for earlier, later in zip(losses, losses[1:], strict=False))
+    for parameter, old in zip(discriminator.parameters(), before, strict=True):
+        assert torch.equal(parameter, old)
+        assert parameter.grad is None
 
 
 @pytest.mark.parametrize("name", DISCRIMINATORS)

@@ -3,8 +3,17 @@ from math import log
 import numpy as np
 import pytest
 
-from formula_env.evaluators import Evaluator, distinct_formulae, exact_jsd, jsd_floor, sampled_jsd
+from formula_env.evaluators import (
+    Evaluator,
+    VectorEvaluator,
+    distinct_formulae,
+    exact_jsd,
+    jsd_floor,
+    make_evaluator,
+    sampled_jsd,
+)
 from formula_env.tasks import make_task
+from formula_env.tasks.integer_sum import IntegerSum
 
 BINARY = make_task("binary-sum")
 TINY = make_task("binary-sum", length=2)  # correct: 00 and 11
@@ -103,3 +112,49 @@ def test_equal_rows_are_recognised_whatever_their_last_symbols() -> None:
     assert Evaluator(TINY)(rows)["uniqueness"] == 4 / 5
     formulae, counts = distinct_formulae(np.array([[0], [256], [1], [256]]))
     assert dict(zip(formulae[:, 0].tolist(), counts.tolist(), strict=True)) == {0: 1, 1: 1, 256: 2}
+
+
+def test_hand_arithmetic_on_vectors() -> None:
+    """a, b in {0, 1}: four cells. Errors 0, .5, 0, -1; the last vector lies outside all cells."""
+    judge = make_evaluator(IntegerSum(largest=1))
+    vectors = np.array([[0.0, 0.0, 0.0], [1.25, 0.0, 0.75], [0.0, 1.0, 1.0], [2.0, 0.0, 3.0]])
+    metrics = judge(vectors)
+    assert metrics["mse"] == pytest.approx((0.25 + 1) / 4)
+    # sorted a: 0 0 1.25 2 against 0 0 1 1; sorted b: 0 0 0 1 against 0 0 1 1
+    assert metrics["marginal_distance"] == pytest.approx((1.25 + 1) / 8)
+    assert metrics["coverage"] == 3 / 4
+    assert metrics["num_cells"] == 4
+    assert metrics["integer_distance"] == pytest.approx((0.25 + 0.25) / 12)
+    assert metrics["jsd"] == pytest.approx(log(2) / 4)  # one quarter of either side is met by nothing
+    assert metrics["jsd_exact"] is False
+
+
+@pytest.mark.parametrize("task", [IntegerSum(), IntegerSum(real=True)], ids=str)
+def test_true_vectors_and_random_ones(task: IntegerSum) -> None:
+    judge = VectorEvaluator(task)
+    true = judge(task.sample(10_000, np.random.default_rng(0)))
+    assert true["mse"] == 0
+    assert true["coverage"] == 1
+    assert true["jsd"] == pytest.approx(true["jsd_floor"], rel=0.6)
+    assert true["marginal_distance"] < 0.1
+    assert true["integer_distance"] == pytest.approx(0.25 if task.real else 0, abs=0.01)
+    random = judge.random_sampler(10_000, seed=0)
+    assert random["mse"] == pytest.approx(50, rel=0.1)  # Var(a) + Var(b) + Var(c) = (100 + 100 + 400)/12
+    collapsed = judge(np.tile([[3.0, 4.0, 7.0]], (1_000, 1)))
+    assert collapsed["mse"] == 0
+    assert collapsed["jsd"] > 0.6
+    assert collapsed["coverage"] == 1 / task.num_cells
+
+
+def test_what_judges_say_of_single_formulae() -> None:
+    judge = Evaluator(TINY, TINY.encode(["00"]))
+    told = judge.describe(TINY.encode(["00", "11", "01"]))
+    assert [tuple(row.values()) for row in told] == [("00", True, False), ("11", True, True), ("01", False, False)]
+    bars = judge.histogram(TINY.encode(["00", "00", "01"]), None)
+    assert bars == [
+        {"formula": "00", "probability": None, "sampled": 2},
+        {"formula": "11", "probability": None, "sampled": 0},
+    ]
+    vectors = VectorEvaluator(IntegerSum())
+    assert vectors.describe(np.array([[1.0, 2.0, 2.5]])) == [{"formula": "1.000 2.000 2.500", "error": 0.5}]
+    assert vectors.histogram(np.zeros((1, 3)), None) == []

@@ -1,0 +1,105 @@
+"""What every algorithm promises, checked on each registered one and each task there is."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from formula_env.algorithm import Algorithm
+from formula_env.errors import FormulaError
+from formula_env.experiment.registry import ALGORITHMS, algorithm_class, check_fit
+from formula_env.tasks import AnyTask, Task, VectorTask
+from formula_env.tasks.integer_sum import IntegerSum
+from tests.even_ones import EvenOnes
+from tests.helpers import name_of, saved_and_loaded, small_tasks
+
+NETWORKS = {"embedding_dim": 4, "hidden_dim": 8}
+TINY: dict[str, dict[str, Any]] = {
+    "gumbel-softmax-gan": {"rounds": 6, "batch_size": 8, **NETWORKS},
+    "mle": {"rounds": 6, "batch_size": 8, **NETWORKS},
+    "seqgan": {"rounds": 6, "mle_rounds": 1, "discriminator_rounds": 1, "d_steps": 2, "num_rollouts": 2,
+               "batch_size": 8, **NETWORKS},
+    "softmax-gan": {"rounds": 6, "batch_size": 8, **NETWORKS},
+    "vanilla-gan": {"rounds": 6, "batch_size": 8, "hidden_dim": 8},
+}  # fmt: skip
+TASKS: list[AnyTask] = [*small_tasks(), IntegerSum(), IntegerSum(real=True)]
+
+
+def build(name: str, task: AnyTask) -> Algorithm:
+    cls = algorithm_class(name)
+    return cls(task, cls.Config(**TINY[name]), 0, torch.device("cpu"))
+
+
+def supported(name: str, task: AnyTask) -> bool:
+    one_length_only = issubclass(algorithm_class(name), UNROLLED)
+    return isinstance(task, algorithm_class(name).trains_on) and not (
+        one_length_only and isinstance(task, EvenOnes)
+    )
+
+
+UNROLLED = tuple(algorithm_class(name) for name in ("softmax-gan", "gumbel-softmax-gan"))
+every = pytest.mark.parametrize("name", ALGORITHMS)
+every_pair = pytest.mark.parametrize(
+    ("name", "task"),
+    [pytest.param(n, t, id=f"{n}-{name_of(t)}") for n in ALGORITHMS for t in TASKS if supported(n, t)],
+)
+
+
+def rounds(algorithm: Algorithm, task: AnyTask, first: int, last: int) -> list[dict[str, float]]:
+    """Rounds first … last - 1; what round r is handed depends on r alone."""
+    told = []
+    for r in range(first, last):
+        real = task.sample(algorithm.real_per_round, np.random.default_rng(r))
+        is_pretraining = r < algorithm.pretrain_rounds
+        told.append(algorithm.pretrain(real) if is_pretraining else algorithm.update(real))
+    return told
+
+
+@every_pair
+def test_it_trains_and_samples(name: str, task: AnyTask) -> None:
+    algorithm = build(name, task)
+    total = algorithm.pretrain_rounds + algorithm.rounds
+    assert algorithm.rounds == 6
+    for metrics in rounds(algorithm, task, 0, total):
+        assert metrics
+        assert all(isinstance(value, float) and np.isfinite(value) for value in metrics.values())
+    sample = algorithm.sample(50, seed=1)
+    assert np.array_equal(sample, algorithm.sample(50, seed=1))
+    assert not np.array_equal(sample, algorithm.sample(50, seed=2)) or len(np.unique(sample, axis=0)) == 1
+    if isinstance(task, Task):
+        assert sample.shape == (50, task.max_length)
+        task.is_correct(sample)  # raises for ids that can't be
+        assert len(task.decode(sample)) == 50
+    else:
+        assert isinstance(task, VectorTask)
+        assert sample.shape == (50, task.size)
+        assert sample.dtype == np.float64
+    if algorithm.log_prob is not None:
+        assert (algorithm.log_prob(sample) <= 1e-9).all()
+
+
+@every_pair
+def test_it_goes_on_bit_for_bit(name: str, task: AnyTask) -> None:
+    """Stopped in the middle, saved to a file, taken up by a new object; evaluating in between changes nothing."""
+    whole, begun, resumed = (build(name, task) for _ in range(3))
+    total, middle = whole.pretrain_rounds + whole.rounds, whole.pretrain_rounds + 3
+    expected = rounds(whole, task, 0, total)
+    torch.manual_seed(99)  # nobody else's random numbers matter
+    first = rounds(begun, task, 0, middle)
+    begun.sample(20, seed=5)
+    resumed.load_state_dict(saved_and_loaded(begun.state_dict()))
+    assert [*first, *rounds(resumed, task, middle, total)] == expected
+    assert np.array_equal(whole.sample(30, seed=3), resumed.sample(30, seed=3))
+
+
+@every
+@pytest.mark.parametrize("task", TASKS, ids=name_of)
+def test_it_refuses_other_tasks_in_one_line(name: str, task: AnyTask) -> None:
+    if supported(name, task):
+        check_fit(name, "some-task", task)
+        return
+    with pytest.raises(FormulaError, match=r"can't learn some-task; it is for: \w|one length only") as told:
+        check_fit(name, "some-task", task)
+        build(name, task)
+    assert "\n" not in str(told.value)
