@@ -9,7 +9,7 @@ from torch import nn
 from formula_env.networks import LSTMGenerator, make_discriminator
 from formula_env.rewards import DiscriminatorReward
 from formula_env.tasks import TASKS, make_task
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import AnyTask, Task
 from tests.even_ones import EvenOnes
 
 
@@ -19,7 +19,7 @@ def small_tasks() -> list[Task]:
     return [*(make_task(name, length=sizes[name]) for name in TASKS), EvenOnes(5)]
 
 
-def name_of(task: Task) -> str:
+def name_of(task: AnyTask) -> str:
     return type(task).__name__
 
 

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from math import log
 
 import pytest
@@ -133,7 +134,7 @@ def test_a_generator_step_descends_the_non_saturating_loss_and_moves_nobody_else
         generator_step(generator, optimizer, discriminator, generator(noise))["train/loss"] for _ in range(20)
     ]
     torch.testing.assert_close(losses[0], by_hand.detach())
-    assert all(later < earlier for earlier, later in zip(losses, losses[1:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(losses))
     for parameter, old in zip(discriminator.parameters(), before, strict=True):
         assert torch.equal(parameter, old)
         assert parameter.grad is None
