@@ -19,14 +19,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from formula_env.errors import FormulaError, check_at_least, check_seed, check_types
+from formula_env.errors import FormulaError, check_at_least, check_choice, check_seed, check_types
 from formula_env.experiment.checkpoint import checkpoints
 from formula_env.experiment.config import CONFIG_FILE, RunConfig, config_from, load_config, save_config
 from formula_env.experiment.files import read_text, write_atomically
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
 from formula_env.experiment.loop import SUMMARY_FILE, read_summary
 from formula_env.experiment.progress import StudyProgress
-from formula_env.experiment.registry import analysis
+from formula_env.experiment.registry import ANALYSES, analysis
 from formula_env.experiment.rows import METRICS_FILE, Row, read_rows
 
 STUDY_FILE, ANALYSIS_FILE, LOG_FILE = "study.toml", "rows.json", "log.txt"
@@ -199,50 +199,43 @@ def load_study(folder: Path) -> Study:
     if not path.is_file():
         raise FormulaError(f"{folder} is not a study: it holds no {STUDY_FILE}")
     try:
-        document = tomllib.loads(read_text(path))
+        return _study(folder, tomllib.loads(read_text(path)))
     except tomllib.TOMLDecodeError as error:
         raise FormulaError(f"{path} is not TOML: {error}") from None
-    _check_keys(
-        path, "", document, ("title", "about", "thesis", "seeds", "defaults", "cells", "figures", "claims")
-    )
+    except FormulaError as error:
+        raise FormulaError(f"{path}: {error}") from None
+
+
+def _study(folder: Path, document: dict[str, Any]) -> Study:
+    _check_keys("", document, ("title", "about", "thesis", "seeds", "defaults", "cells", "figures", "claims"))
     for name in ("title", "about", "thesis"):
         if not isinstance(document.get(name), str):
-            raise FormulaError(f"{path}: {name} must be there, and text")
-    seeds = _seeds(path, "seeds", document.get("seeds", [0, 1, 2, 3, 4]))
+            raise FormulaError(f"{name} must be there, and text")
+    seeds = _seeds("seeds", document.get("seeds", [0, 1, 2, 3, 4]))
     tables = document.get("cells")
     if not isinstance(tables, dict) or not tables:
-        raise FormulaError(f"{path}: there must be at least one table [cells.NAME]")
-    defaults = document.get("defaults", {})
-    cells = {name: _cell(path, name, table, defaults, seeds) for name, table in tables.items()}
-    study = Study(
-        folder,
-        document["title"],
-        document["about"].strip(),
-        document["thesis"],
-        cells,
-        [_build(path, f"figures {i}", FigureSpec, table) for i, table in enumerate(document.get("figures", []))],
-        [_build(path, f"claims {i}", Claim, table) for i, table in enumerate(document.get("claims", []))],
-    )
-    for what in (*study.figures, *study.claims):
-        for name in what.cells if isinstance(what, FigureSpec) else [what.cell]:
-            if name not in cells:
-                raise FormulaError(f"{path}: unknown cell {name!r}; there are: {', '.join(cells)}")
-    return study
+        raise FormulaError("there must be at least one table [cells.NAME]")
+    cells = {name: _cell(name, table, document.get("defaults", {}), seeds) for name, table in tables.items()}
+    figures = [_build(f"figures {i}", FigureSpec, table) for i, table in enumerate(document.get("figures", []))]
+    claims = [_build(f"claims {i}", Claim, table) for i, table in enumerate(document.get("claims", []))]
+    for name in [name for figure in figures for name in figure.cells] + [claim.cell for claim in claims]:
+        check_choice(tuple(cells), cell=name)
+    return Study(folder, document["title"], document["about"].strip(), document["thesis"], cells, figures, claims)
 
 
-def _cell(path: Path, name: str, table: Any, defaults: Any, seeds: tuple[int, ...]) -> Cell:
+def _cell(name: str, table: Any, defaults: Any, seeds: tuple[int, ...]) -> Cell:
     where = f"cells.{name}"
     if not isinstance(table, dict) or not isinstance(defaults, dict):
-        raise FormulaError(f"{path}: {where} and defaults must be tables")
+        raise FormulaError(f"{where} and defaults must be tables")
     label = table.get("label", name)
-    own = _seeds(path, f"{where}.seeds", table["seeds"]) if "seeds" in table else seeds
+    own = _seeds(f"{where}.seeds", table["seeds"]) if "seeds" in table else seeds
     if "analysis" in table:
-        _check_keys(path, where, table, ("label", "seeds", "analysis"))
-        analysis(table["analysis"])  # it exists
+        _check_keys(where, table, ("label", "seeds", "analysis"))
+        check_choice(tuple(ANALYSES), analysis=table["analysis"])
         return Cell(name, label, own, table["analysis"], {})
     known = tuple(f.name for f in fields(RunConfig) if f.name not in ("task_name", "seed", "out"))
-    _check_keys(path, where, table, ("label", "seeds", "analysis", *known))
-    _check_keys(path, "defaults", defaults, known)
+    _check_keys(where, table, ("label", "seeds", "analysis", *known))
+    _check_keys("defaults", defaults, known)
     settings = {key: value for key, value in table.items() if key not in ("label", "seeds")}
     for key, value in defaults.items():
         is_table = isinstance(value, dict) and isinstance(settings.get(key, {}), dict)
@@ -251,34 +244,32 @@ def _cell(path: Path, name: str, table: Any, defaults: Any, seeds: tuple[int, ..
     try:
         for seed in own:
             cell.config(seed)
-    except FormulaError as error:
-        raise FormulaError(f"{path}: {where}: {error}") from None
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise FormulaError(f"{path}: {where}: {' '.join(str(error).split())}") from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # of which FormulaError is one
+        raise FormulaError(f"{where}: {' '.join(str(error).split())}") from None
     return cell
 
 
-def _build(path: Path, where: str, cls: Any, table: Any) -> Any:
+def _build(where: str, cls: Any, table: Any) -> Any:
     if not isinstance(table, dict):
-        raise FormulaError(f"{path}: {where} must be a table")
-    _check_keys(path, where, table, tuple(f.name for f in fields(cls)))
+        raise FormulaError(f"{where} must be a table")
+    _check_keys(where, table, tuple(f.name for f in fields(cls)))
     try:
         return cls(**table)
     except (FormulaError, TypeError) as error:
-        raise FormulaError(f"{path}: {where}: {str(error).removeprefix(f'{cls.__name__}.__init__() ')}") from None
+        raise FormulaError(f"{where}: {str(error).removeprefix(f'{cls.__name__}.__init__() ')}") from None
 
 
-def _check_keys(path: Path, where: str, table: dict[str, Any], known: Sequence[str]) -> None:
+def _check_keys(where: str, table: dict[str, Any], known: Sequence[str]) -> None:
     for key in table:
         if key not in known:
             place = f" in {where}" if where else ""
-            raise FormulaError(f"{path}: unknown key {key!r}{place}; there are: {', '.join(known)}")
+            raise FormulaError(f"unknown key {key!r}{place}; there are: {', '.join(known)}")
 
 
-def _seeds(path: Path, where: str, seeds: Any) -> tuple[int, ...]:
+def _seeds(where: str, seeds: Any) -> tuple[int, ...]:
     whole = isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)
     if not whole or len(set(seeds)) < len(seeds):
-        raise FormulaError(f"{path}: {where} must be a list of different whole numbers, got {seeds!r}")
+        raise FormulaError(f"{where} must be a list of different whole numbers, got {seeds!r}")
     for seed in seeds:
         check_seed(seed)
     return tuple(seeds)

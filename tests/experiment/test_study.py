@@ -1,0 +1,307 @@
+"""Studies: run, complete, redraw from rows alone, and what is said of a wrong `study.toml`."""
+
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from formula_env.experiment.checkpoint import checkpoints
+from formula_env.experiment.cli import main
+from formula_env.experiment.findings import our_numbers, shaken, study_readme
+from formula_env.experiment.study import incomplete, load_study
+from tests.experiment.commands import rows_without_time, run, start
+
+STUDY = """
+title = "A small study"
+thesis = "nowhere"
+about = "Two algorithms and an analysis."
+seeds = [0, 1]
+
+[defaults]
+eval_every = 5
+eval_samples = 200
+[defaults.task]
+name = "binary-sum"
+length = 4
+[defaults.data]
+size = 100
+
+[cells.mle]
+label = "likelihood"
+algorithm = "mle"
+[cells.mle.algo]
+rounds = 20
+hidden_dim = 8
+
+[cells.gan]
+algorithm = "gumbel-softmax-gan"
+[cells.gan.algo]
+rounds = 20
+batch_size = 8
+hidden_dim = 8
+hard = false
+
+[cells.limits]
+analysis = "switch-probability"
+seeds = [0]
+
+[[figures]]
+name = "curves"
+kind = "curves"
+title = "Curves"
+cells = ["mle", "gan"]
+[figures.options]
+[[figures.options.panels]]
+metric = "eval/accuracy"
+label = "correct"
+lines = [{ value = 0.6, label = "thesis" }]
+
+[[figures]]
+name = "bars"
+kind = "distribution"
+cells = ["gan"]
+[figures.options]
+with_data = true
+spikes = 1
+
+[[figures]]
+name = "table"
+kind = "sequences"
+cells = ["mle", "gan"]
+
+[[claims]]
+thesis = "some are correct"
+cell = "gan"
+metrics = ["accuracy", "coverage", "train/logit_gap"]
+verdict = "reproduced"
+reason = "It says so."
+range = [0.0, 1.0]
+
+[[claims]]
+thesis = "0.1192"
+cell = "limits"
+row = { vocab_size = 2, bound = 1.0 }
+metrics = ["exact"]
+verdict = "refuted"
+reason = "It can't be."
+range = [0.5, 0.6]
+"""
+
+
+def write_study(folder: Path, text: str = STUDY) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "study.toml").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study, run."""
+    folder = write_study(tmp_path_factory.mktemp("studies") / "small")
+    code, out, err = run("study", folder, "--jobs", 2)
+    assert code == 0, err
+    assert "3 figures and README.md" in out
+    assert "5/5" in err
+    assert "these rows don't support 'refuted' of: 0.1192" in err
+    return folder
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_run_is_recorded(done: Path) -> None:
+    for cell in ("mle", "gan"):
+        for seed in (0, 1):
+            folder = done / cell / f"seed-{seed}"
+            summary = json.loads((folder / "summary.json").read_text())
+            assert (summary["seed"], summary["rounds"]) == (seed, 20)
+            assert [row["round"] for row in rows_without_time(folder)] == [0, 5, 10, 15, 20]
+            assert [row["epoch"] for row in rows_without_time(folder)][-1] == 20 * (
+                128 if cell == "mle" else 8
+            ) / 100
+    assert len(json.loads((done / "limits" / "seed-0" / "rows.json").read_text())) == 3
+    assert incomplete(load_study(done)) == []
+    for name in ("curves", "bars", "table"):
+        assert (done / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert b"<svg" in (done / "figures" / f"{name}.svg").read_bytes()
+
+
+def test_what_is_done_is_not_done_again(done: Path) -> None:
+    before = contents(done)
+    assert run("study", done)[0] == 0
+    assert contents(done) == before
+
+
+def test_numbers_come_from_the_rows(done: Path) -> None:
+    study = load_study(done)
+    scores = [json.loads((done / "gan" / f"seed-{s}" / "summary.json").read_text())["accuracy"] for s in (0, 1)]
+    gaps = [rows_without_time(done / "gan" / f"seed-{s}")[-1]["train/logit_gap"] for s in (0, 1)]
+    told = our_numbers(study, study.claims[0])
+    assert f"accuracy {sum(scores) / 2:.1%} ({min(scores):.1%} – {max(scores):.1%})" in told
+    assert f"{sum(gaps) / 2:.4g}" in told
+    assert our_numbers(study, study.claims[1]) == "0.1192"
+    assert shaken(study) == [study.claims[1]]
+    readme = (done / "README.md").read_text()
+    assert readme == study_readme(study)
+    assert told in readme
+    assert "not what these rows say any more (was: refuted)" in readme
+
+
+def test_figures_are_made_from_rows_only(done: Path, tmp_path: Path) -> None:
+    """Without checkpoints, run figures or logs, in another place: the same bytes."""
+    copy = tmp_path / done.name
+    shutil.copytree(done, copy, ignore=shutil.ignore_patterns("checkpoint-*", "figures", "log.txt", "README.md"))
+    (copy / "figures").mkdir()
+    (copy / "figures" / "of-old.png").touch()
+    assert main(["figures", str(copy)]) == 0
+    for path in (done / "figures").iterdir():
+        assert (copy / "figures" / path.name).read_bytes() == path.read_bytes()
+    assert not (copy / "figures" / "of-old.png").exists()
+    assert (copy / "README.md").read_text() == (done / "README.md").read_text()
+
+
+@pytest.mark.parametrize("damage", ["cut", "lost rows", "lost summary", "scrambled"])
+def test_damaged_rows_are_named_and_run_again_and_the_rest_is_kept(
+    done: Path, tmp_path: Path, damage: str
+) -> None:
+    copy = tmp_path / done.name
+    shutil.copytree(done, copy, ignore=shutil.ignore_patterns("checkpoint-*"))
+    broken = copy / "mle" / "seed-1"
+    rows = broken / "metrics.jsonl"
+    if damage == "cut":
+        rows.write_text(rows.read_text()[:-60])
+    elif damage == "lost rows":
+        rows.unlink()
+    elif damage == "lost summary":
+        (broken / "summary.json").unlink()
+    else:
+        (broken / "summary.json").write_text("{")
+    before = contents(copy)
+    assert main(["figures", str(copy)]) == 2
+    code, _, err = run("study", copy)
+    assert code == 0, err
+    assert ("small/mle/seed-1 is run again" in err) == (damage != "lost summary")
+    assert rows_without_time(broken) == rows_without_time(done / "mle" / "seed-1")
+    after = contents(copy)
+    for path in before:
+        if "seed-1" not in path.parts or "mle" not in path.parts:
+            assert after[path] == before[path] or path.name == "log.txt"
+
+
+def test_a_stopped_study_goes_on(done: Path, tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "small", STUDY.replace("rounds = 20\nhidden", "rounds = 3000\nhidden"))
+    process = start("study", folder, "--jobs", 2)
+    while not checkpoints(folder / "mle" / "seed-1"):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"go on with: formula-env study {folder}" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert not (folder / "mle" / "seed-1" / "summary.json").exists()
+    reached = checkpoints(folder / "mle" / "seed-1")[-1].name
+    assert run("study", folder)[0] == 0
+    assert reached < checkpoints(folder / "mle" / "seed-1")[-1].name
+    assert rows_without_time(folder / "gan" / "seed-0") == rows_without_time(done / "gan" / "seed-0")
+
+
+def test_a_run_that_fails_is_named_and_the_others_are_done(tmp_path: Path) -> None:
+    text = STUDY.replace("hard = false", "hard = false\ngenerator_learning_rate = 1e30")
+    folder = write_study(tmp_path / "small", text)
+    code, _, err = run("study", folder)
+    assert code == 2
+    last = err.splitlines()[-1]
+    assert "2 of 5 runs failed, first small/gan/seed-0:" in last
+    assert "smaller learning rate" in last
+    assert {run.name for run, _ in incomplete(load_study(folder))} == {"small/gan/seed-0", "small/gan/seed-1"}
+
+
+def test_run_anew_elsewhere(done: Path, tmp_path: Path) -> None:
+    before = contents(done)
+    assert run("study", done, "--out", tmp_path / "again", "--jobs", 2)[0] == 0
+    assert contents(done) == before
+    for cell in ("mle", "gan"):
+        assert rows_without_time(tmp_path / "again" / "small" / cell / "seed-0") == rows_without_time(
+            done / cell / "seed-0"
+        )
+    (tmp_path / "again" / "small" / "study.toml").write_text(STUDY + "\n")
+    assert main(["study", str(done), "--out", str(tmp_path / "again")]) == 2
+
+
+def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(done), str(done / "mle" / "seed-0")]) == 0
+    out = capsys.readouterr().out
+    assert "A small study" in out
+    assert "likelihood, seed 0" in out
+    assert "random sampler" in out
+    assert main(["report", "--markdown", str(done)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("| [small](runs/studies/small/README.md) | some are correct | accuracy ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seeds = [0, 1]", "sedes = [0, 1]", "unknown key 'sedes'; there are: title, about, thesis, seeds"),
+        ("seeds = [0, 1]", "seeds = [0, 0]", "seeds must be a list of different whole numbers, got [0, 0]"),
+        ("seeds = [0, 1]", "seeds = 3", "seeds must be a list"),
+        ("seeds = [0, 1]", "seeds = [-1]", "seed must be from 0"),
+        ("seeds = [0, 1]", "seeds = [true]", "seeds must be a list"),
+        ('algorithm = "mle"', 'algorithm = "leakgan"', "cells.mle: unknown algorithm 'leakgan'; there are:"),
+        ('algorithm = "mle"', 'algorythm = "mle"', "unknown key 'algorythm' in cells.mle"),
+        ('algorithm = "mle"', 'algorithm = "vanilla-gan"', "cells.mle: "),
+        ("rounds = 20\nhidden", "roundz = 20\nhidden", "roundz"),
+        ("rounds = 20\nhidden", "rounds = -20\nhidden", "cells.mle: rounds must be at least 1, got -20"),
+        ("length = 4", "length = 5", "length must be an even number"),
+        (
+            'analysis = "switch-probability"',
+            'analysis = "tea-leaves"',
+            "unknown analysis 'tea-leaves'; there are: b",
+        ),
+        ('cells = ["gan"]', 'cells = ["gun"]', "unknown cell 'gun'; there are: mle, gan, limits"),
+        ('verdict = "refuted"', 'verdict = "nonsense"', "verdict must be one of reproduced"),
+        ('kind = "curves"', 'knd = "curves"', "unknown key 'knd' in figures 0"),
+        ('title = "A small study"', "", "title must be there"),
+        ("[cells.mle]", "[cells.mle", "is not TOML"),
+        ("eval_every = 5", "eval_every = 0", "eval_every must be at least 1"),
+    ],
+)
+def test_a_wrong_study_is_refused_in_one_line_before_anything_runs(
+    old: str, new: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_study(tmp_path / "wrong", STUDY.replace(old, new, 1))
+    assert main(["study", str(folder)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(folder / "study.toml") in line
+    assert message in line
+    assert [path.name for path in folder.iterdir()] == ["study.toml"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('kind = "curves"', 'kind = "pie"', "unknown kind 'pie'; there are: bounds"),
+        ('metric = "eval/accuracy"', 'metric = "eval/charm"', "figure curves of kind curves lacks or can't use"),
+        (
+            "rounds = 20\nhidden",
+            "rounds = 30\nhidden",
+            "was run with other settings than study.toml has now (algo: ",
+        ),
+        ("seeds = [0, 1]", "seeds = [0, 1, 2]", "mle/seed-2: not begun (and 1 more); run: formula-env study"),
+        ('metrics = ["exact"]', 'metrics = ["vague"]', "0 rows of limits have vague"),
+        ("bound = 1.0 }", "bound = 2.0 }", "0 rows of limits have exact where"),
+    ],
+)
+def test_a_study_that_does_not_fit_its_rows_is_refused(
+    done: Path, old: str, new: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "small"
+    shutil.copytree(done, copy)
+    (copy / "study.toml").write_text(STUDY.replace(old, new, 1))
+    assert main(["figures", str(copy)]) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
