@@ -54,6 +54,12 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def check_alone(what: str) -> None:
+    """Raise FormulaError where several processes train something that can't share its batches."""
+    if world_size() > 1:
+        raise FormulaError(f"{what} trains in one process; start it without torchrun")
+
+
 def parallel(network: nn.Module) -> nn.Module:
     """The network for forward passes with gradients, which DistributedDataParallel averages over the processes."""
     return nn.parallel.DistributedDataParallel(network) if dist.is_initialized() else network

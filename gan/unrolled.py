@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from formula_env.adversarial import adam, discriminator_step, floats, generator_step, move_weights, set_lr
 from formula_env.algorithm import LogProb
+from formula_env.distributed import check_alone
 from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_share, check_types
 from formula_env.networks import DiscriminatorName, LSTMGenerator, make_discriminator
 from formula_env.networks.discriminators import one_hot
@@ -73,6 +74,7 @@ class UnrolledGAN(ABC):
     def __init__(self, task: Task, config: Any, seed: int, device: torch.device) -> None:
         if task.vocabulary.eos is not None:
             raise FormulaError("formulae that end with EOS are not for this GAN, which writes one length only")
+        check_alone("a GAN that is trained through the discriminator's gradient")
         torch.manual_seed(seed)
         self.task, self.config, self.device = task, config, device
         self.generator = UnrolledGenerator(

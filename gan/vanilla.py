@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from formula_env.adversarial import adam, discriminator_step, floats, generator_step, move_weights, set_lr
 from formula_env.algorithm import LogProb
+from formula_env.distributed import check_alone
 from formula_env.errors import check_above_zero, check_at_least, check_share, check_types
 from formula_env.tasks.base import Vectors, VectorTask
 
@@ -57,6 +58,7 @@ class VanillaGAN:
     env_steps = 0
 
     def __init__(self, task: VectorTask, config: VanillaGANConfig, seed: int, device: torch.device) -> None:
+        check_alone("a GAN that is trained through the discriminator's gradient")
         torch.manual_seed(seed)
         self.config, self.device = config, device
         self.generator = mlp(config.latent_dim, config.hidden_dim, task.size).to(device)
