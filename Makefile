@@ -1,16 +1,25 @@
-# make train | test | lint | benchmark | scaling | clean. The first call of any builds .venv; nothing else is needed.
+# make train | test | reproduce | figures | lint | benchmark | scaling | clean. The first call of any builds .venv; nothing else is needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+STUDIES := $(patsubst %/study.toml,%,$(sort $(wildcard runs/studies/*/study.toml)))
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: train test lint benchmark scaling clean
+.PHONY: train test reproduce figures lint benchmark scaling clean
 
 train: $(VENV)/ready
 	$(BIN)/formula-env train seqgan --task binary-sum --task.length 8 --seed 0
 
 test: $(VENV)/ready
 	$(BIN)/pytest -n auto
+
+# Every study of the thesis anew, beside the records: over an hour on two cores. The same call goes on with it.
+reproduce: $(VENV)/ready
+	$(BIN)/formula-env study $(STUDIES) --out runs/reproduction
+	$(BIN)/formula-env report $(STUDIES:runs/studies/%=runs/reproduction/%)
+
+figures: $(VENV)/ready
+	$(BIN)/formula-env figures $(STUDIES)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ Each analysis at the end, `…_rows`, returns rows for a study; `experiment.regi
 
 import math
 from itertools import product
+from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
@@ -254,7 +255,14 @@ def conditional_rows(seed: int) -> list[Row]:
         "signed-equation 15": make_task("signed-equation", length=15),
     }
     rows: list[Row] = [
-        {"kind": "entropy", "task": name, "bits": conditional_entropies(task), "forced": forced_shares(task)}
+        {
+            "kind": "entropy",
+            "task": name,
+            "bits": conditional_entropies(task),
+            "forced": forced_shares(task),
+            "mean_bits": fmean(conditional_entropies(task)),
+            "mean_forced": fmean(forced_shares(task)),
+        }
         for name, task in tasks.items()
     ]
     for name, prefix in (("binary-sum 8", "0110 01"), ("signed-equation 15", "1+0+1+1=0+1+1+")):

@@ -35,7 +35,7 @@ def draw_figures(folder: Path, summary: Row) -> None:
 def draw_training(rows: list[Row], summary: Row) -> Figure:
     """Accuracy and JSD over rounds, as in the thesis' Fig 7.3, with all they should be compared to; and losses."""
     figure, axes = plt.subplots(3, 1, figsize=(8, 9), sharex=True, layout="constrained")
-    if "accuracy" in summary:
+    if any("eval/accuracy" in row for row in rows):
         _draw_metric(axes[0], rows, summary, "accuracy", "correct (share)")
         axes[0].set_ylim(0, 1.02)
     else:

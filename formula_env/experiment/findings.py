@@ -92,7 +92,7 @@ def our_numbers(study: Study, claim: Claim) -> str:
     parts = []
     for metric in claim.metrics:
         text = spread(values(study, claim, metric), metric)
-        is_plain = study.cells[claim.cell].analysis is not None and len(claim.metrics) == 1
+        is_plain = claim.metrics == ["exact"]
         parts.append(text if is_plain else f"{NAMES.get(metric, metric.replace('_', ' '))} {text}")
     return "; ".join(parts)
 

@@ -1,0 +1,57 @@
+"""The studies in `runs/studies`: complete, supporting their verdicts, and shown in README as they are."""
+
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+from formula_env.experiment.findings import shaken, studies_table, study_readme
+from formula_env.experiment.gallery import draw
+from formula_env.experiment.study import incomplete, load_study
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = sorted(path.parent for path in (ROOT / "runs" / "studies").glob("*/study.toml"))
+every = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+
+
+def test_each_experiment_of_the_thesis_has_one() -> None:
+    assert {folder.name for folder in FOLDERS} >= {
+        "conditionals", "gumbel-constrained", "gumbel-softmax-distribution", "gumbel-unconstrained", "perfect-generator",
+        "seqgan", "softmax-gan", "straight-through", "switch-probability", "vanilla-gan",
+    }  # fmt: skip
+
+
+@every
+def test_records_are_complete_and_support_the_verdicts(folder: Path) -> None:
+    study = load_study(folder)
+    assert incomplete(study) == []
+    assert study.claims
+    assert shaken(study) == []
+    assert all(claim.range for claim in study.claims)
+    for cell in study.cells.values():
+        assert len(cell.seeds) >= 5 or cell.analysis is not None or cell.name == "thesis-1000-epochs"
+
+
+@every
+def test_its_page_is_the_one_the_rows_make(folder: Path) -> None:
+    study = load_study(folder)
+    assert (folder / "README.md").read_text() == study_readme(study)
+    for spec in study.figures:
+        for suffix in (".png", ".svg"):
+            assert (folder / "figures" / f"{spec.name}{suffix}").exists()
+        plt.close(draw(study, spec))
+
+
+def test_readme_shows_what_was_found() -> None:
+    text = (ROOT / "README.md").read_text()
+    (shown,) = re.findall(r"<!-- studies -->\n(.*)\n<!-- /studies -->", text, flags=re.DOTALL)
+    assert shown == studies_table([load_study(folder) for folder in FOLDERS])
+    for path in re.findall(r"\]\((runs/[^)]+)\)", text):
+        assert (ROOT / path).exists(), path
+
+
+def test_records_are_small() -> None:
+    files = [path for folder in FOLDERS for path in folder.glob("*/seed-*/*")]
+    kept = [path for path in files if path.is_file() and path.suffix != ".pt" and path.name != "log.txt"]
+    assert sum(path.stat().st_size for path in kept) < 5_000_000
