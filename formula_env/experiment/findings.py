@@ -91,7 +91,8 @@ def our_numbers(study: Study, claim: Claim) -> str:
     """The numbers that a claim is about, as one phrase."""
     parts = []
     for metric in claim.metrics:
-        text = spread(values(study, claim, metric), metric)
+        summary = read_summary(study.folders(study.cells[claim.cell])[0]) or {}
+        text = spread(values(study, claim, metric), metric) + _floor(summary, metric)
         is_plain = claim.metrics == ["exact"]
         parts.append(text if is_plain else f"{NAMES.get(metric, metric.replace('_', ' '))} {text}")
     return "; ".join(parts)
@@ -141,9 +142,15 @@ def cell_table(study: Study) -> list[str]:
     ]
     for cell in cells:
         each = summaries[cell.name]
-        entries = [spread([s[c] for s in each], c) if c in each[0] else "" for c in columns]
+        entries = [spread([s[c] for s in each], c) + _floor(each[0], c) if c in each[0] else "" for c in columns]
         lines.append(f"| {cell.label} | {len(each)} | {each[0]['rounds']:,} | {' | '.join(entries)} |")
     return lines
+
+
+def _floor(summary: Row, metric: str) -> str:
+    """A sampled JSD is never told without what a perfect generator would score."""
+    is_sampled = metric == "jsd" and not summary.get("jsd_exact", True)
+    return f" sampled, floor {summary['jsd_floor']:.4f}" if is_sampled else ""
 
 
 def write_study_readme(study: Study) -> None:

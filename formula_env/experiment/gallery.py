@@ -101,9 +101,9 @@ def curves(study: Study, spec: FigureSpec) -> Figure:
         if "xlim" in spec.options:
             column[-1].set_xlim(*spec.options["xlim"])
         column[-1].set_xlabel({"epoch": "epoch", "round": "round"}[x])
-    for axis, panel in zip(axes[:, 0], panels, strict=True):
+    for i, (axis, panel) in enumerate(zip(axes[:, 0], panels, strict=True)):
         axis.set_ylabel(panel["label"])
-        if len(columns) == 1 or panel.get("lines"):
+        if (i == 0 and len(columns) == 1) or panel.get("lines"):
             axis.legend(fontsize=7)
     return figure
 
