@@ -15,7 +15,7 @@ from formula_env.algorithm import LogProb
 from formula_env.errors import check_above_zero
 from formula_env.sampling import log_prob
 from formula_env.vocabulary import Tokens
-from gan.unrolled import UnrolledGAN, UnrolledGANConfig
+from gan.unrolled import UnrolledGAN, UnrolledGANConfig, UnrolledGenerator
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class GumbelSoftmaxGAN(UnrolledGAN):
         return self._log_prob if self.config.hard and not self.config.latent_dim else None
 
     def _log_prob(self, tokens: Tokens) -> NDArray[np.float64]:
+        assert isinstance(self.averaged_generator, UnrolledGenerator)
         batch = torch.from_numpy(tokens).to(self.device)
         return log_prob(self.averaged_generator, self.task.vocabulary, batch).cpu().numpy()
 
