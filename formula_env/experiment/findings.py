@@ -81,7 +81,7 @@ def spread(numbers: Sequence[float], metric: str) -> str:
 
 def _number(value: float, metric: str) -> str:
     if metric in ("accuracy", "coverage"):
-        return f"{value:.1%}" if value < 0.995 or value == 1 else f"{value:.2%}"
+        return f"{value:.2%}" if 0.9 <= value < 1 else f"{value:.1%}"
     if metric in ("jsd", "uniqueness", "matching_jsd"):
         return f"{value:.4f}"
     return f"{value:.2e}" if 0 < abs(value) < 0.01 else f"{value:.4g}"

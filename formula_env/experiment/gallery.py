@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -75,7 +76,8 @@ def curves(study: Study, spec: FigureSpec) -> Figure:
     """Panels of metrics over `x`, seeds as thin lines, their median thick, from least to most as a band.
 
     Options: `panels`, each with `metric`, `label` and perhaps `ylim`, `log`, `lines` (what to compare with, each
-    `value`, `label`); `x`: "epoch" (default) or "round"; `xlim`; `side_by_side`: a column for each cell.
+    `value`, `label`), `start_of` (a cell whose start, such as its MLE, is drawn as a line); `x`: "epoch" (default)
+    or "round"; `xlim`; `side_by_side`: a column for each cell.
     """
     panels, x = spec.options["panels"], spec.options.get("x", "epoch")
     cells = cells_of(study, spec)
@@ -93,6 +95,8 @@ def curves(study: Study, spec: FigureSpec) -> Figure:
                 _draw_seeds(axis, study, cell, x, panel["metric"], colour, thin=len(group) == 1)
             for line in panel.get("lines", []):
                 axis.axhline(line["value"], color=THESIS, ls="-.", lw=1.1, label=line["label"])
+            if "start_of" in panel:
+                _draw_start(axis, study, study.cells[panel["start_of"]], panel["metric"])
             if panel.get("log"):
                 axis.set_yscale("log")
             if "ylim" in panel:
@@ -116,6 +120,12 @@ def _draw_seeds(axis: Axes, study: Study, cell: Cell, x: str, metric: str, colou
         axis.fill_between(places, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, lw=0)
     seeds = f" (median, range of {len(values)} seeds)" if len(values) > 1 else ""
     axis.plot(places, np.median(values, axis=0), color=colour, lw=1.6, label=f"{cell.label}{seeds}")
+
+
+def _draw_start(axis: Axes, study: Study, cell: Cell, metric: str) -> None:
+    summaries = [_summary(folder) for folder in study.folders(cell)]
+    mean = fmean(summary["start"][metric.removeprefix("eval/")] for summary in summaries)
+    axis.axhline(mean, color=RANDOM, ls="--", lw=1.1, label=f"{summaries[0]['start_name']} of {cell.label}, mean")
 
 
 def series(study: Study, cell: Cell, x: str, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
