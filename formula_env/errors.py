@@ -69,4 +69,6 @@ def _is_a(value: Any, hint: Any) -> bool:
         return True
     if hint in (int, float):
         return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+    if origin is tuple:  # of one type and any length
+        return isinstance(value, tuple) and all(_is_a(each, get_args(hint)[0]) for each in value)
     return isinstance(value, origin or hint)

@@ -33,7 +33,7 @@ class GANConfig:
     discriminator_learning_rate: float = 5e-4
     """Of Adam."""
     final_share: float = 1.0
-    """What is left of both learning rates in the last round; they fall linearly. 1 in the thesis."""
+    """The share of both learning rates that they fall to, linearly, over the rounds. 1 in the thesis."""
     weight_averaging: float = 0.0
     """The reported generator is the moving average of the trained one, with this decay per round. 0 in the
     thesis: it is the trained one."""

@@ -32,7 +32,7 @@ class GumbelSoftmaxGANConfig(UnrolledGANConfig):
     temperature: float = 1.0
     """τ in the first round."""
     final_temperature: float = 1.0
-    """τ in the last round; in between it falls exponentially. The thesis' goes from 3 to 0.1."""
+    """What τ falls to, exponentially, over the rounds. The thesis' goes from 3 to 0.1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

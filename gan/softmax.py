@@ -4,14 +4,30 @@ Real formulae are one-hot, generated ones lie inside the simplex, so a discrimin
 alone (the thesis' section 5.2 cites its eq. 2.7 for this and means 2.11; the divergence saturates at log 2 nats).
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from gan.unrolled import UnrolledGAN
+from formula_env.errors import check_at_least
+from gan.unrolled import UnrolledGAN, UnrolledGANConfig
+
+
+@dataclass(frozen=True)
+class SoftmaxGANConfig(UnrolledGANConfig):
+    rounds: int = 3140
+    latent_dim: int = 16
+    """Of the noise z ~ U(0, 1) that the generator reads first: all the chance there is in this GAN."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(1, latent_dim=self.latent_dim)
 
 
 class SoftmaxGAN(UnrolledGAN):
     """The softmax of the logits goes to the discriminator and back into the generator; nothing is sampled."""
+
+    Config = SoftmaxGANConfig
 
     def relax(self, logits: Tensor, rng: torch.Generator) -> Tensor:
         return torch.softmax(logits, dim=1)

@@ -23,7 +23,6 @@ Relax = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class UnrolledGANConfig(GANConfig):
-    rounds: int = 7850
     latent_dim: int = 16
     """Of the noise z ~ U(0, 1) that the generator reads first; 0: it reads BOS."""
     logit_bound: float = 0.0

@@ -273,15 +273,15 @@ class StudyOptions:
 def _study(arguments: list[str]) -> None:
     """Run what a study still lacks, seeds side by side: formula-env study runs/studies/NAME"""
     from formula_env.experiment import study as studies
+    from formula_env.experiment.gallery import check_figures
 
     options = _parse(StudyOptions, "study", arguments)
     check_at_least(1, jobs=options.jobs)
-    folders = _some(options.folders, "study")
+    loaded = [studies.load_study(folder) for folder in _some(options.folders, "study")]
     if options.out is not None:
-        for folder in folders:
-            studies.load_study(folder)
-        folders = [studies.copy_study(folder, options.out) for folder in folders]
-    loaded = [studies.load_study(folder) for folder in folders]
+        loaded = [studies.load_study(studies.copy_study(study.folder, options.out)) for study in loaded]
+    for study in loaded:
+        check_figures(study)
     studies.run_studies(loaded, options.jobs)
     for study in loaded:
         _draw_study(study)
@@ -345,7 +345,7 @@ def _report(arguments: list[str]) -> None:
 def _some(folders: tuple[Path, ...], command: str) -> list[Path]:
     if not folders:
         raise FormulaError(f"{command} needs a folder, such as: formula-env {command} runs/studies/seqgan")
-    return list(folders)
+    return list({folder.resolve(): folder for folder in folders}.values())
 
 
 # --- list -----------------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ class RunConfig(Generic[TaskT, AlgoT]):
         check_fit(self.algorithm, self.task_name, self.task)
         if not 1 <= self.threads <= MAX_THREADS:
             raise FormulaError(f"threads must be from 1 to {MAX_THREADS}, got {self.threads}")
-        check_device(self.device)
+        check_at_least(0, keep_samples=min(self.keep_samples, default=0))
 
 
 def check_device(device: str) -> None:
@@ -148,18 +148,34 @@ def load_config(folder: Path, device: str | None = None) -> RunConfig[Any, Any]:
 def config_from(settings: dict[str, Any]) -> RunConfig[Any, Any]:
     """A run's settings from plain values, as `config.yaml` and a study's cells hold them.
 
-    Raises FormulaError for wrong values; AttributeError, KeyError, TypeError or ValueError for wrong names.
+    Raises FormulaError for names and values that are wrong.
     """
-    task = dict(settings["task"])
+    for name in ("algorithm", "task"):
+        if name not in settings:
+            raise FormulaError(f"{name} is missing")
+    for name in ("task", "algo", "data"):
+        if not isinstance(settings.get(name, {}), dict):
+            raise FormulaError(f"{name} must be a table of settings, got {settings[name]!r}")
+    if not isinstance(settings.get("keep_samples", []), list):
+        raise FormulaError(f"keep_samples must be a list of rounds, got {settings['keep_samples']!r}")
+    task = {"name": "", **settings["task"]}
     task_name = task.pop("name")
     parts = {
         "task_name": task_name,
         "task": make_any_task(task_name, **task),
-        "algo": algorithm_class(settings["algorithm"]).Config(**settings.get("algo", {})),
-        "data": DataConfig(**settings.get("data", {})),
-        "keep_samples": tuple(settings.get("keep_samples", ())),
+        "algo": _build(algorithm_class(settings["algorithm"]).Config, settings.get("algo", {}), "algo"),
+        "data": _build(DataConfig, settings.get("data", {}), "data"),
+        "keep_samples": tuple(settings.get("keep_samples", [])),
     }
-    return RunConfig(**{**settings, **parts})
+    return _build(RunConfig, {**settings, **parts}, "run")
+
+
+def _build(cls: Any, values: dict[str, Any], what: str) -> Any:
+    known = [f.name for f in fields(cls)]
+    for name in values:
+        if name not in known:
+            raise FormulaError(f"unknown {what} setting {name!r}; there are: {', '.join(known)}")
+    return cls(**values)
 
 
 def _environment() -> dict[str, str]:

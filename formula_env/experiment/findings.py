@@ -1,6 +1,7 @@
 """What a study found, from its rows: the claims beside our numbers, as its README, a table, or on the terminal."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from statistics import fmean
 from typing import Any
 
@@ -10,7 +11,7 @@ from rich.text import Text
 
 from formula_env.errors import FormulaError
 from formula_env.experiment.files import write_atomically
-from formula_env.experiment.gallery import read_samples
+from formula_env.experiment.gallery import cells_of, read_samples
 from formula_env.experiment.loop import SAMPLES_FILE, read_summary
 from formula_env.experiment.rows import Row, read_rows
 from formula_env.experiment.study import STUDY_FILE, Cell, Claim, Study, check_complete, read_analysis
@@ -42,19 +43,29 @@ def values(study: Study, claim: Claim, metric: str) -> list[float]:
 
 def _value(study: Study, folder: Any, cell: Cell, metric: str, wanted: Row) -> float:
     if cell.analysis is not None:
-        rows = [row for row in read_analysis(folder) or [] if wanted.items() <= row.items() and metric in row]
+        rows = [
+            row
+            for row in read_analysis(folder, cell.analysis) or []
+            if wanted.items() <= row.items() and metric in row
+        ]
         if len(rows) != 1:
             raise FormulaError(
                 f"{study.folder / STUDY_FILE}: {len(rows)} rows of {cell.name} have {metric} where {wanted}; "
                 "a claim needs one"
             )
-        return float(rows[0][metric])
+        return _as_number(rows[0][metric], metric, study)
     summary = read_summary(folder) or {}
     last = read_rows(folder)[-1]
     for source in (summary, last):
         if metric in source:
-            return float(source[metric])
+            return _as_number(source[metric], metric, study)
     raise FormulaError(f"{study.folder / STUDY_FILE}: {cell.name} has no metric {metric!r}")
+
+
+def _as_number(value: Any, metric: str, study: Study) -> float:
+    if not isinstance(value, int | float):
+        raise FormulaError(f"{study.folder / STUDY_FILE}: {metric} is {value!r}, not a number")
+    return float(value)
 
 
 def stands(study: Study, claim: Claim) -> bool:
@@ -184,7 +195,7 @@ def print_study(study: Study, console: Console) -> None:
     console.print(table)
     for spec in study.figures:
         if spec.kind == "sequences":
-            _print_sequences(study, [study.cells[name] for name in spec.cells], console)
+            _print_sequences(study, cells_of(study, spec), console)
 
 
 def _print_sequences(study: Study, cells: Sequence[Cell], console: Console) -> None:
@@ -192,6 +203,6 @@ def _print_sequences(study: Study, cells: Sequence[Cell], console: Console) -> N
         *(f"{cell.label}, seed {cell.seeds[0]}" for cell in cells), title="samples", title_justify="left"
     )
     columns = [read_samples(study.run_folder(cell, cell.seeds[0]) / SAMPLES_FILE)[:15] for cell in cells]
-    for line in zip(*columns, strict=True):
-        table.add_row(*(Text(text, style="" if told == "correct" else "bold red") for text, told in line))
+    for line in zip_longest(*columns, fillvalue=("", "")):
+        table.add_row(*(Text(text, style="bold red" if told == "wrong" else "") for text, told in line))
     console.print(table)

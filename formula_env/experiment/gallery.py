@@ -3,6 +3,8 @@
 import csv
 import io
 from collections.abc import Callable
+from inspect import signature
+from itertools import cycle
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,7 +26,8 @@ from formula_env.tasks import Task
 
 COLOURS = (INK, "#d98324", START, "#7b4ea3", "#c23b6b", "#4a8fa8", "#6b6b2f")
 
-Kind = Callable[[Study, FigureSpec], Figure]
+Kind = Callable[..., Figure]
+"""Draws cells of a study; its keyword arguments are the options that `study.toml` can give."""
 
 
 def draw_study(study: Study) -> list[Path]:
@@ -32,6 +35,7 @@ def draw_study(study: Study) -> list[Path]:
 
     Raises FormulaError if rows are missing, or a figure can't be drawn as `study.toml` asks.
     """
+    check_figures(study)
     check_complete(study)
     folder = study.folder / "figures"
     folder.mkdir(exist_ok=True)
@@ -48,15 +52,30 @@ def draw_study(study: Study) -> list[Path]:
     return [path for path in written if path.suffix == ".png"]
 
 
+def check_figures(study: Study) -> None:
+    """Raise FormulaError for a figure of an unknown kind, or with options that its kind hasn't, or lacks."""
+    for spec in study.figures:
+        where = f"{study.folder / STUDY_FILE}: figure {spec.name}"
+        if spec.kind not in KINDS:
+            raise FormulaError(f"{where}: unknown kind {spec.kind!r}; there are: {', '.join(KINDS)}")
+        known = dict(list(signature(KINDS[spec.kind]).parameters.items())[2:])
+        for name in spec.options:
+            if name not in known:
+                raise FormulaError(
+                    f"{where}: unknown option {name!r}; {spec.kind} has: {', '.join(known) or 'none'}"
+                )
+        for name, parameter in known.items():
+            if parameter.default is parameter.empty and name not in spec.options:
+                raise FormulaError(f"{where}: {spec.kind} needs the option {name!r}")
+
+
 def draw(study: Study, spec: FigureSpec) -> Figure:
-    """One figure."""
-    if spec.kind not in KINDS:
-        raise FormulaError(
-            f"{study.folder / STUDY_FILE}: unknown kind {spec.kind!r}; there are: {', '.join(KINDS)}"
-        )
+    """One figure. Raises FormulaError if it can't be drawn as `study.toml` asks."""
     try:
-        figure = KINDS[spec.kind](study, spec)
-    except (KeyError, TypeError, StopIteration) as error:
+        figure = KINDS[spec.kind](study, cells_of(study, spec), **spec.options)
+    except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
+        if isinstance(error, FormulaError):
+            raise
         raise FormulaError(
             f"{study.folder / STUDY_FILE}: figure {spec.name} of kind {spec.kind} lacks or can't use {error}"
         ) from None
@@ -66,22 +85,33 @@ def draw(study: Study, spec: FigureSpec) -> Figure:
 
 
 def cells_of(study: Study, spec: FigureSpec) -> list[Cell]:
-    return [study.cells[name] for name in spec.cells] or list(study.cells.values())
+    """The cells that a figure names, or all that are made of runs."""
+    of_runs = [cell for cell in study.cells.values() if cell.analysis is None]
+    return [study.cells[name] for name in spec.cells] or of_runs or list(study.cells.values())
 
 
 # --- metrics over time ----------------------------------------------------------------------------------------
 
 
-def curves(study: Study, spec: FigureSpec) -> Figure:
+def curves(
+    study: Study,
+    cells: list[Cell],
+    *,
+    panels: list[dict[str, Any]],
+    x: str = "epoch",
+    side_by_side: bool = False,
+) -> Figure:
     """Panels of metrics over `x`, seeds as thin lines, their median thick, from least to most as a band.
 
-    Options: `panels`, each with `metric`, `label` and perhaps `ylim`, `log`, `lines` (what to compare with, each
-    `value`, `label`), `start_of` (a cell whose start, such as its MLE, is drawn as a line); `x`: "epoch" (default)
-    or "round"; `xlim`; `side_by_side`: a column for each cell.
+    Args:
+        study: whose rows are drawn.
+        cells: in different colours.
+        panels: each with `metric`, `label` and perhaps `ylim`, `log`, `lines` (what to compare with, each `value`,
+            `label`), `start_of` (a cell whose start, such as its MLE, is drawn as a line).
+        x: "epoch" or "round".
+        side_by_side: a column for each cell.
     """
-    panels, x = spec.options["panels"], spec.options.get("x", "epoch")
-    cells = cells_of(study, spec)
-    columns = [[cell] for cell in cells] if spec.options.get("side_by_side") else [cells]
+    columns = [[cell] for cell in cells] if side_by_side else [cells]
     width = 3.4 * len(columns) + 1 if len(columns) > 1 else 8
     figure, axes = plt.subplots(
         len(panels), len(columns), squeeze=False, sharex="col", sharey="row",
@@ -91,7 +121,7 @@ def curves(study: Study, spec: FigureSpec) -> Figure:
         if len(columns) > 1:
             column[0].set_title(group[0].label, fontsize=9)
         for axis, panel in zip(column, panels, strict=True):
-            for cell, colour in zip(group, COLOURS, strict=False):
+            for cell, colour in zip(group, cycle(COLOURS), strict=False):
                 _draw_seeds(axis, study, cell, x, panel["metric"], colour, thin=len(group) == 1)
             for line in panel.get("lines", []):
                 axis.axhline(line["value"], color=THESIS, ls="-.", lw=1.1, label=line["label"])
@@ -102,8 +132,6 @@ def curves(study: Study, spec: FigureSpec) -> Figure:
             if "ylim" in panel:
                 axis.set_ylim(*panel["ylim"])
             axis.grid(alpha=0.25)
-        if "xlim" in spec.options:
-            column[-1].set_xlim(*spec.options["xlim"])
         column[-1].set_xlabel({"epoch": "epoch", "round": "round"}[x])
     for i, (axis, panel) in enumerate(zip(axes[:, 0], panels, strict=True)):
         axis.set_ylabel(panel["label"])
@@ -141,14 +169,20 @@ def series(study: Study, cell: Cell, x: str, metric: str) -> tuple[NDArray[np.fl
 # --- distributions and samples --------------------------------------------------------------------------------
 
 
-def distribution(study: Study, spec: FigureSpec) -> Figure:
+def distribution(
+    study: Study,
+    cells: list[Cell],
+    *,
+    with_data: bool = False,
+    spikes: int = 0,
+    ylim: tuple[float, float] | None = None,
+) -> Figure:
     """Generated share of each correct formula, as in the thesis' Figs 6.4 and 7.4: mean and range over seeds.
 
-    Options: `with_data`: the training set beside it; `ylim`; `spikes`: how many of the highest bars are named.
+    With the training set beside it, if asked for; so many `spikes`, the highest bars, are named.
     """
-    cells = cells_of(study, spec)
     panels = [(cell.label, *_shares(study, cell)) for cell in cells]
-    if spec.options.get("with_data"):
+    if with_data:
         panels.append(("training data", *_training_shares(study, cells[0])))
     figure, axes = plt.subplots(
         1, len(panels), squeeze=False, sharey=True, figsize=(4 + 3.2 * len(panels), 3.6), layout="constrained"
@@ -159,15 +193,15 @@ def distribution(study: Study, spec: FigureSpec) -> Figure:
         if len(shares) > 1:
             axis.vlines(places, shares.min(axis=0), shares.max(axis=0), color="black", lw=0.6, alpha=0.6)
         axis.axhline(1 / len(names), color=THESIS, ls="-.", lw=1, label=f"true: 1/{len(names)}")
-        for place in np.argsort(mean)[::-1][: spec.options.get("spikes", 0)]:
+        for place in np.argsort(mean)[::-1][:spikes]:
             axis.annotate(
                 names[place], (place, mean[place]), fontsize=7, ha="center", va="bottom", family="monospace"
             )
         axis.set_title(f"{label} ({len(shares)} seeds)" if len(shares) > 1 else label, fontsize=9)
         axis.set_xlabel(f"the {len(names)} correct sequences")
         axis.set_xticks([])
-        if "ylim" in spec.options:
-            axis.set_ylim(*spec.options["ylim"])
+        if ylim is not None:
+            axis.set_ylim(*ylim)
     axes[0][0].set_ylabel("share of the sample")
     axes[0][0].legend(fontsize=8)
     return figure
@@ -195,33 +229,33 @@ def _training_shares(study: Study, cell: Cell) -> tuple[list[str], NDArray[np.fl
     return names, counts[None] / len(training)
 
 
-def sequences(study: Study, spec: FigureSpec) -> Figure:
-    """Generated sequences in two columns, as in the thesis' tables, the wrong ones marked.
-
-    Options: `seed` (default the first), `num` (30).
-    """
-    cells = cells_of(study, spec)
-    num = spec.options.get("num", 30)
+def sequences(study: Study, cells: list[Cell], *, num: int = 30) -> Figure:
+    """Generated sequences of each cell's first seed, as in the thesis' tables, the wrong ones marked."""
     figure, axes = plt.subplots(
         1, len(cells), squeeze=False, figsize=(3.3 * len(cells), 0.19 * num / 2 + 1.2), layout="constrained"
     )
     for axis, cell in zip(axes[0], cells, strict=True):
-        seed = spec.options.get("seed", cell.seeds[0])
+        seed = cell.seeds[0]
         shown = read_samples(study.run_folder(cell, seed) / SAMPLES_FILE)[:num]
         per_column = (len(shown) + 1) // 2
         for i, (text, verdict) in enumerate(shown):
-            colour, weight = (INK, "normal") if verdict == "correct" else (THESIS, "bold")
+            colour, weight = (THESIS, "bold") if verdict == "wrong" else (INK, "normal")
             column, line = divmod(i, per_column)
             axis.text(
                 0.27 + 0.46 * column, 1 - (line + 0.5) / per_column, text,
                 color=colour, weight=weight, family="monospace", ha="center", va="center", fontsize=9,
             )  # fmt: skip
-        right = sum(verdict == "correct" for _, verdict in shown)
-        axis.set_title(
-            f"{cell.label}, seed {seed}\n{right} of {len(shown)} correct, {len(set(shown))} distinct", fontsize=8
-        )
+        axis.set_title(f"{cell.label}, seed {seed}\n{_tally(shown)}", fontsize=8)
         axis.set_axis_off()
     return figure
+
+
+def _tally(shown: list[tuple[str, str]]) -> str:
+    errors = [float(verdict.removeprefix("error ")) for _, verdict in shown if verdict.startswith("error ")]
+    if errors:
+        return f"MSE {np.square(errors).mean():.2e}"
+    right = sum(verdict == "correct" for _, verdict in shown)
+    return f"{right} of {len(shown)} correct, {len(set(shown))} distinct"
 
 
 def read_samples(path: Path) -> list[tuple[str, str]]:
@@ -232,17 +266,13 @@ def read_samples(path: Path) -> list[tuple[str, str]]:
     return [(text, verdict) for text, verdict in pairs]
 
 
-def scatter(study: Study, spec: FigureSpec) -> Figure:
-    """Generated vectors over rounds against the true plane a + b = c (thesis Fig 4.1), a row for each cell.
-
-    Options: `rounds`; `seed` (default the first).
-    """
-    cells, rounds = cells_of(study, spec), spec.options["rounds"]
+def scatter(study: Study, cells: list[Cell], *, rounds: list[int]) -> Figure:
+    """Vectors of each cell's first seed over rounds, against the true plane a + b = c (thesis Fig 4.1)."""
     figure = plt.figure(figsize=(3.6 * len(rounds), 3.5 * len(cells)), layout="constrained")
     terms = np.linspace(0, 10, 11)
     a, b = np.meshgrid(terms, terms)
     for i, cell in enumerate(cells):
-        folder = study.run_folder(cell, spec.options.get("seed", cell.seeds[0]))
+        folder = study.run_folder(cell, cell.seeds[0])
         for j, round_ in enumerate(rounds):
             texts = [text for text, _ in read_samples(folder / f"samples-{round_:08d}.txt")]
             points = np.array([[float(number) for number in text.split()] for text in texts])
@@ -258,9 +288,9 @@ def scatter(study: Study, spec: FigureSpec) -> Figure:
 # --- analyses -------------------------------------------------------------------------------------------------
 
 
-def gumbel_softmax(study: Study, spec: FigureSpec) -> Figure:
+def gumbel_softmax(study: Study, cells: list[Cell]) -> Figure:
     """Mean (top) and samples (below) of the Gumbel-softmax distribution over temperature (thesis Fig 6.1)."""
-    rows = analysis_rows(study, spec)
+    rows = _rows_of(study, cells[0])
     exact = next(row["mean"] for row in rows if row["kind"] == "categorical")
     relaxed = [row for row in rows if row["kind"] == "gumbel-softmax"]
     figure, axes = plt.subplots(
@@ -288,9 +318,9 @@ def gumbel_softmax(study: Study, spec: FigureSpec) -> Figure:
     return figure
 
 
-def perfect_generator(study: Study, spec: FigureSpec) -> Figure:
+def perfect_generator(study: Study, cells: list[Cell], *, thesis: list[float]) -> Figure:
     """Algorithm 2 by dynamic programming in both readings, and what the thesis reports."""
-    rows = analysis_rows(study, spec)
+    rows = _rows_of(study, cells[0])
     cases = [(row["length"], row["switch"], row["vocab_size"]) for row in rows[::2]]
     figure, axis = plt.subplots(figsize=(8.5, 4), layout="constrained")
     places = np.arange(len(cases))
@@ -298,7 +328,7 @@ def perfect_generator(study: Study, spec: FigureSpec) -> Figure:
         values = [row["exact"] for row in rows if row["tie"] == tie]
         bars = axis.bar(places + shift, values, 0.38, color=colour, label=f"equal sums: {tie}")
         axis.bar_label(bars, fmt="%.4f", fontsize=7)
-    for place, value in zip(places, spec.options["thesis"], strict=True):
+    for place, value in zip(places, thesis, strict=True):
         if value >= 0:
             axis.hlines(value, place - 0.42, place + 0.42, color=THESIS, ls="-.", lw=1.4)
     axis.plot([], [], color=THESIS, ls="-.", label="thesis")
@@ -310,12 +340,9 @@ def perfect_generator(study: Study, spec: FigureSpec) -> Figure:
     return figure
 
 
-def bounds(study: Study, spec: FigureSpec) -> Figure:
-    """What logits bound to ±c allow at best, and what runs with these bounds reach.
-
-    Options: `analysis`: the cell of limits; `measured`: cells whose `logit_bound` is c.
-    """
-    rows = read_analysis(study.run_folder(study.cells[spec.options["analysis"]], 0)) or []
+def bounds(study: Study, cells: list[Cell], *, analysis: str) -> Figure:
+    """What logits bound to ±c allow at best, by an `analysis` (a cell), and what cells with these bounds reach."""
+    rows = _rows_of(study, study.cells[analysis])
     c = [row["bound"] for row in rows]
     figure, axes = plt.subplots(2, 1, sharex=True, figsize=(8, 6.5), layout="constrained")
     lines = (
@@ -327,8 +354,7 @@ def bounds(study: Study, spec: FigureSpec) -> Figure:
     for column, label, colour, style in lines:
         axes[0].plot(c, [row[column] for row in rows], color=colour, ls=style, marker=".", label=f"limit: {label}")
     axes[1].plot(c, [row["matching_jsd"] for row in rows], color=START, marker=".", label="limit: nearest")
-    for name in spec.options.get("measured", []):
-        cell = study.cells[name]
+    for cell in cells:
         bound = cell.settings["algo"]["logit_bound"]
         for axis, metric in zip(axes, ("accuracy", "jsd"), strict=True):
             values = [_summary(folder)[metric] for folder in study.folders(cell)]
@@ -345,9 +371,9 @@ def bounds(study: Study, spec: FigureSpec) -> Figure:
     return figure
 
 
-def conditionals(study: Study, spec: FigureSpec) -> Figure:
+def conditionals(study: Study, cells: list[Cell]) -> Figure:
     """How spiky the next symbol is: true distributions after a prefix, and entropies over positions (Fig 3.3)."""
-    rows = analysis_rows(study, spec)
+    rows = _rows_of(study, cells[0])
     examples = [row for row in rows if row["kind"] == "next"]
     entropies = [row for row in rows if row["kind"] == "entropy"]
     figure, axes = plt.subplots(2, len(examples), figsize=(3.6 * len(examples), 6), layout="constrained")
@@ -371,10 +397,10 @@ def conditionals(study: Study, spec: FigureSpec) -> Figure:
     return figure
 
 
-def sampling(study: Study, spec: FigureSpec) -> Figure:
+def sampling(study: Study, cells: list[Cell]) -> Figure:
     """The sampler on a smooth and on a spiky distribution: how often it leaves the most probable symbol, and what
     that costs (thesis Fig 8.1)."""
-    rows = analysis_rows(study, spec)
+    rows = _rows_of(study, cells[0])
     figure, axes = plt.subplots(1, len(rows), figsize=(4 * len(rows), 3.6), layout="constrained")
     for axis, row in zip(axes, rows, strict=True):
         places = np.arange(len(row["logits"]))
@@ -393,9 +419,10 @@ def sampling(study: Study, spec: FigureSpec) -> Figure:
     return figure
 
 
-def analysis_rows(study: Study, spec: FigureSpec) -> list[Row]:
-    cell = cells_of(study, spec)[0]
-    return read_analysis(study.run_folder(cell, cell.seeds[0])) or []
+def _rows_of(study: Study, cell: Cell) -> list[Row]:
+    if cell.analysis is None:
+        raise FormulaError(f"{study.folder / STUDY_FILE}: {cell.name} is made of runs, this figure of an analysis")
+    return read_analysis(study.run_folder(cell, cell.seeds[0]), cell.analysis) or []
 
 
 def _summary(folder: Path) -> Row:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the round is finished, the run saved, and the user told how to go on."""
+"""Ctrl-C, SIGTERM and SIGHUP: the round is finished, the run saved, and the user told how to go on."""
 
 import os
 import signal
@@ -23,9 +23,9 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Note SIGINT and SIGTERM instead of dying; a second one works as usual, except under torchrun."""
+    """Note SIGINT, SIGTERM and SIGHUP instead of dying; a second one works as usual, except under torchrun."""
     request = StopRequest()
-    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
     def note(signum: int, _: FrameType | None) -> None:
         request.signum = signum

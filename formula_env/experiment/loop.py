@@ -26,7 +26,7 @@ from formula_env.experiment.checkpoint import (
     seed_global_random,
     set_global_random_state,
 )
-from formula_env.experiment.config import CONFIG_FILE, RunConfig, load_config, save_config
+from formula_env.experiment.config import CONFIG_FILE, RunConfig, check_device, load_config, save_config
 from formula_env.experiment.files import exclusive, new_run_folder, remove_leftovers, write_atomically
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
 from formula_env.experiment.progress import NoProgress, RunProgress, make_progress
@@ -98,6 +98,7 @@ class Training:
     """
 
     def __init__(self, config: RunConfig[Any, Any], folder: Path) -> None:
+        check_device(config.device)
         torch.set_num_threads(config.threads)
         self.config, self.folder = config, folder
         self.writes = distributed.is_first()
@@ -142,7 +143,7 @@ class Training:
         while True:
             if self.writes and self.round in self.config.keep_samples:
                 tokens = self.algorithm.sample(KEPT_SAMPLES, seed=self.round)
-                self._write_samples(f"samples-{self.round:08d}.txt", tokens)
+                self._write_samples(samples_file(self.round), tokens)
             if self._evaluation_is_due():
                 row = self._evaluate()
                 if self.writes:
@@ -195,6 +196,7 @@ class Training:
     def _evaluate(self) -> Row:
         """The row of this round: the judge's metrics, and the mean of the algorithm's own since the last row."""
         self._check_weights()  # before anything is said about them
+        # By the round alone: runs that are compared are sampled with the same random numbers.
         tokens = self.algorithm.sample(self.config.eval_samples, seed=self.round)
         evaluation = self.evaluator(tokens, self.algorithm.log_prob)
         self.evaluated_round = self.round
@@ -302,6 +304,11 @@ def read_summary(folder: Path) -> Row | None:
     except (OSError, ValueError):
         return None
     return summary if isinstance(summary, dict) and set(summary) >= SUMMARY_KEYS else None
+
+
+def samples_file(round_: int) -> str:
+    """Where the samples of a round are kept."""
+    return f"samples-{round_:08d}.txt"
 
 
 def _verdict(row: Row) -> str:

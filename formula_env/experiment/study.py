@@ -20,21 +20,35 @@ from pathlib import Path
 from typing import Any
 
 from formula_env.errors import FormulaError, check_at_least, check_choice, check_seed, check_types
-from formula_env.experiment.checkpoint import checkpoints
-from formula_env.experiment.config import CONFIG_FILE, RunConfig, config_from, load_config, save_config
-from formula_env.experiment.files import read_text, write_atomically
+from formula_env.evaluators import DISTRIBUTION_LIMIT
+from formula_env.experiment.checkpoint import checkpoints, load_checkpoint
+from formula_env.experiment.config import (
+    CONFIG_FILE,
+    RunConfig,
+    check_device,
+    config_from,
+    load_config,
+    save_config,
+)
+from formula_env.experiment.files import exclusive, read_text, write_atomically
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
-from formula_env.experiment.loop import SUMMARY_FILE, read_summary
+from formula_env.experiment.loop import (
+    DISTRIBUTION_FILE,
+    SAMPLES_FILE,
+    SUMMARY_FILE,
+    read_summary,
+    samples_file,
+)
 from formula_env.experiment.progress import StudyProgress
 from formula_env.experiment.registry import ANALYSES, analysis
-from formula_env.experiment.rows import METRICS_FILE, Row, read_rows
+from formula_env.experiment.rows import METRICS_FILE, Row, drop_rows_after, read_rows
 
 STUDY_FILE, ANALYSIS_FILE, LOG_FILE = "study.toml", "rows.json", "log.txt"
 
 COMPARED = ("algorithm", "task", "algo", "data", "seed", "eval_every", "eval_samples", "keep_samples")
 """Settings that decide a run's rows."""
 
-ORDINARY = ("not begun", "not finished")
+NOT_BEGUN, NOT_FINISHED = "not begun", "not finished"
 """Why a run's record may be incomplete without anything being wrong."""
 
 POLL_SECONDS = 0.3
@@ -86,12 +100,16 @@ class Claim:
     row: dict[str, Any] = field(default_factory=dict)
     """Of an analysis: which row, by the values of its other columns."""
     range: list[float] = field(default_factory=list)
-    """The verdict stands as long as our first number is within this, for every seed."""
+    """The verdict stands as long as the first metric is within this, for every seed."""
 
     def __post_init__(self) -> None:
         check_types(self)
-        if self.verdict not in VERDICTS:
-            raise FormulaError(f"verdict must be one of {', '.join(VERDICTS)}, got {self.verdict!r}")
+        check_choice(VERDICTS, verdict=self.verdict)
+        numbers = all(isinstance(bound, int | float) for bound in self.range)
+        if self.range and (len(self.range) != 2 or not numbers):
+            raise FormulaError(f"range must be two numbers, got {self.range}")
+        if not self.metrics or not all(isinstance(metric, str) for metric in self.metrics):
+            raise FormulaError(f"metrics must name at least one, got {self.metrics}")
 
 
 VERDICTS = ("reproduced", "partly reproduced", "refuted", "does not follow", "beyond the thesis")
@@ -115,22 +133,38 @@ class Run:
         Raises FormulaError if it was recorded with other settings than the study's.
         """
         if self.cell.analysis is not None:
-            if read_analysis(self.folder) is not None:
+            if read_analysis(self.folder, self.cell.analysis) is not None:
                 return None
-            return "not begun" if not self.folder.exists() else f"{ANALYSIS_FILE} is missing or damaged"
+            return f"{ANALYSIS_FILE} is missing or damaged" if self.folder.exists() else NOT_BEGUN
         if not (self.folder / CONFIG_FILE).exists():
-            return "not begun"
+            return NOT_BEGUN
         self._check_settings()
+        if not (self.folder / SUMMARY_FILE).exists():
+            return NOT_FINISHED
         summary = read_summary(self.folder)
         if summary is None:
-            return "not finished" if not (self.folder / SUMMARY_FILE).exists() else f"{SUMMARY_FILE} is damaged"
+            return f"{SUMMARY_FILE} is damaged"
         try:
             rows = read_rows(self.folder)
         except FormulaError as error:
             return str(error)
-        if not rows or rows[-1]["round"] != summary["rounds"]:
-            return f"{METRICS_FILE} ends before the run"
-        return None
+        if not self._are_whole(rows, summary["rounds"]):
+            return f"{METRICS_FILE} lacks rows"
+        missing = [name for name in self._files(summary) if not (self.folder / name).exists()]
+        return f"{missing[0]} is missing" if missing else None
+
+    def _are_whole(self, rows: list[Row], last: int) -> bool:
+        """Whether there is a row of the start, one each `eval_every` rounds, and one of the last round."""
+        if not rows or rows[0].get("phase") != "start":
+            return False
+        every = self.cell.config(self.seed).eval_every
+        return [row["round"] for row in rows] == sorted({*range(rows[0]["round"], last, every), last})
+
+    def _files(self, summary: Row) -> list[str]:
+        """What figures and tables may need."""
+        kept = [samples_file(r) for r in self.cell.config(self.seed).keep_samples if r <= summary["rounds"]]
+        has_bars = 0 < summary.get("num_formulae", 0) <= DISTRIBUTION_LIMIT
+        return [SAMPLES_FILE, *kept, *([DISTRIBUTION_FILE] if has_bars else [])]
 
     def _check_settings(self) -> None:
         recorded, wanted = load_config(self.folder), self.cell.config(self.seed)
@@ -142,20 +176,33 @@ class Run:
                     f"{_difference(then, now)}); delete it to run it anew"
                 )
 
-    def prepare(self) -> None:
-        """A folder that `resume` goes on with, from its last checkpoint if it has one."""
+    def prepare(self, problem: str) -> None:
+        """A folder that `resume` goes on with: from the last checkpoint, unless the record is damaged.
+
+        Raises FormulaError if it can't be made, or another process is at work in it.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FormulaError(f"cannot make the folder {self.folder}: {error.strerror}") from None
-        (self.folder / SUMMARY_FILE).unlink(missing_ok=True)
-        if not checkpoints(self.folder):
-            (self.folder / METRICS_FILE).unlink(missing_ok=True)
+        with exclusive(self.folder):
+            if problem == NOT_FINISHED and self._can_go_on():
+                return
+            for path in (*checkpoints(self.folder), self.folder / METRICS_FILE, self.folder / SUMMARY_FILE):
+                path.unlink(missing_ok=True)
             save_config(self.cell.config(self.seed), self.folder)
+
+    def _can_go_on(self) -> bool:
+        """Whether there is a checkpoint, and no row before it is lost; rows behind it are dropped."""
+        if not checkpoints(self.folder) or not (self.folder / METRICS_FILE).exists():
+            return False
+        evaluated = load_checkpoint(self.folder)["evaluated_round"]
+        drop_rows_after(self.folder, evaluated)
+        return self._are_whole(read_rows(self.folder), evaluated)
 
     def start(self) -> subprocess.Popen[bytes]:
         """The run as a process of its own, which no signal meant for this one reaches."""
-        with open(self.folder / LOG_FILE, "ab") as log:
+        with open(self.folder / LOG_FILE, "wb") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "formula_env", "resume", str(self.folder)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
@@ -178,7 +225,7 @@ class Study:
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self.folder.resolve().name
 
     def runs(self) -> list[Run]:
         return [
@@ -216,26 +263,39 @@ def _study(folder: Path, document: dict[str, Any]) -> Study:
     if not isinstance(tables, dict) or not tables:
         raise FormulaError("there must be at least one table [cells.NAME]")
     cells = {name: _cell(name, table, document.get("defaults", {}), seeds) for name, table in tables.items()}
-    figures = [_build(f"figures {i}", FigureSpec, table) for i, table in enumerate(document.get("figures", []))]
-    claims = [_build(f"claims {i}", Claim, table) for i, table in enumerate(document.get("claims", []))]
+    figures = [_build(f"figures {i}", FigureSpec, table) for i, table in enumerate(_list(document, "figures"))]
+    claims = [_build(f"claims {i}", Claim, table) for i, table in enumerate(_list(document, "claims"))]
     for name in [name for figure in figures for name in figure.cells] + [claim.cell for claim in claims]:
         check_choice(tuple(cells), cell=name)
+    names = [figure.name for figure in figures]
+    if len(set(names)) < len(names):
+        raise FormulaError(f"figures must have different names, got {', '.join(names)}")
+    for claim in claims:
+        if claim.row and cells[claim.cell].analysis is None:
+            raise FormulaError(f"a claim's row is for analyses; {claim.cell} is made of runs")
     return Study(folder, document["title"], document["about"].strip(), document["thesis"], cells, figures, claims)
+
+
+def _list(document: dict[str, Any], name: str) -> list[Any]:
+    value = document.get(name, [])
+    if not isinstance(value, list):
+        raise FormulaError(f"{name} must be tables [[{name}]]")
+    return value
 
 
 def _cell(name: str, table: Any, defaults: Any, seeds: tuple[int, ...]) -> Cell:
     where = f"cells.{name}"
     if not isinstance(table, dict) or not isinstance(defaults, dict):
         raise FormulaError(f"{where} and defaults must be tables")
+    known = tuple(f.name for f in fields(RunConfig) if f.name not in ("task_name", "seed", "out"))
+    _check_keys("defaults", defaults, known)
     label = table.get("label", name)
     own = _seeds(f"{where}.seeds", table["seeds"]) if "seeds" in table else seeds
     if "analysis" in table:
         _check_keys(where, table, ("label", "seeds", "analysis"))
         check_choice(tuple(ANALYSES), analysis=table["analysis"])
         return Cell(name, label, own, table["analysis"], {})
-    known = tuple(f.name for f in fields(RunConfig) if f.name not in ("task_name", "seed", "out"))
     _check_keys(where, table, ("label", "seeds", "analysis", *known))
-    _check_keys("defaults", defaults, known)
     settings = {key: value for key, value in table.items() if key not in ("label", "seeds")}
     for key, value in defaults.items():
         is_table = isinstance(value, dict) and isinstance(settings.get(key, {}), dict)
@@ -244,8 +304,8 @@ def _cell(name: str, table: Any, defaults: Any, seeds: tuple[int, ...]) -> Cell:
     try:
         for seed in own:
             cell.config(seed)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # of which FormulaError is one
-        raise FormulaError(f"{where}: {' '.join(str(error).split())}") from None
+    except FormulaError as error:
+        raise FormulaError(f"{where}: {error}") from None
     return cell
 
 
@@ -285,11 +345,12 @@ def _difference(then: Any, now: Any) -> str:
 # --- records --------------------------------------------------------------------------------------------------
 
 
-def read_analysis(folder: Path) -> list[Row] | None:
-    """The rows of an analysis; None where there are none, or they are damaged."""
+def read_analysis(folder: Path, name: str) -> list[Row] | None:
+    """The rows of the analysis of this name; None where there are none, or they are damaged."""
     try:
-        rows = json.loads((folder / ANALYSIS_FILE).read_text())
-    except (OSError, ValueError):
+        record = json.loads((folder / ANALYSIS_FILE).read_text())
+        rows = record["rows"] if record["analysis"] == name else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else None
 
@@ -314,8 +375,7 @@ def check_complete(study: Study) -> None:
 
 def copy_study(folder: Path, out: Path) -> Path:
     """The folder in `out` where the study of `folder` is run anew."""
-    source, target = folder / STUDY_FILE, out / folder.name / STUDY_FILE
-    load_study(folder)
+    source, target = folder / STUDY_FILE, out / folder.resolve().name / STUDY_FILE
     if target.exists() and read_text(target) != read_text(source):
         raise FormulaError(
             f"{target.parent} holds another version of this study; give another --out, or delete it"
@@ -334,6 +394,9 @@ def run_studies(studies: Sequence[Study], jobs: int) -> None:
     Raises FormulaError at the end if runs failed, Interrupted after all have saved themselves.
     """
     check_at_least(1, jobs=jobs)
+    for study in studies:
+        for cell in study.cells.values():
+            check_device(cell.settings.get("device", "cpu"))
     total = sum(len(study.runs()) for study in studies)
     missing = [entry for study in studies for entry in incomplete(study)]
     _tell_damaged(missing)
@@ -358,7 +421,7 @@ def run_studies(studies: Sequence[Study], jobs: int) -> None:
 def _tell_damaged(missing: list[tuple[Run, str]]) -> None:
     """Say which records are damaged: those runs are done again."""
     for run, problem in missing:
-        if problem not in ORDINARY:
+        if problem not in (NOT_BEGUN, NOT_FINISHED):
             print(f"{run.name} is run again: {problem}", file=sys.stderr)
 
 
@@ -369,6 +432,15 @@ class _Job:
     run: Run
     process: subprocess.Popen[bytes]
     was_asked_to_stop: bool = False
+
+    def complaint(self) -> str:
+        """Why it failed, as far as it can be known."""
+        code = self.process.returncode
+        if code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        lines = (self.run.folder / LOG_FILE).read_text(errors="replace").split("\n")
+        told = [line for line in lines if line.strip()]
+        return told[-1].removeprefix("formula-env: ") if code and told else ""
 
     def ask_to_stop(self, signum: int) -> None:
         """Once: a second signal would not let it save."""
@@ -401,10 +473,22 @@ class _Pool:
             if run.cell.analysis is not None:
                 compute(run)
                 self.progress.done(run.name, {})
-            elif run.problem() is not None:  # another process may have done it meanwhile
-                run.prepare()
-                self.active.append(_Job(run, run.start()))
-                self.progress.begin(run.name, run.folder)
+                continue
+            problem = run.problem()
+            if problem is None:  # another process has done it meanwhile
+                self.progress.done(run.name, read_summary(run.folder))
+                continue
+            try:
+                run.prepare(problem)
+            except FormulaError as error:
+                self._fail(run, str(error))
+                continue
+            self.active.append(_Job(run, run.start()))
+            self.progress.begin(run.name, run.folder)
+
+    def _fail(self, run: Run, why: str) -> None:
+        self.progress.done(run.name, None)
+        self.failed.append((run, why))
 
     def _collect(self) -> None:
         time.sleep(POLL_SECONDS)
@@ -415,9 +499,10 @@ class _Pool:
         self.active = [job for job in self.active if job not in ended]
         for job in ended:
             problem = job.run.problem()
-            self.progress.done(job.run.name, read_summary(job.run.folder) if problem is None else None)
-            if problem is not None and self.stop.signum is None:
-                self.failed.append((job.run, _last_line(job.run.folder / LOG_FILE) or problem))
+            if problem is None:
+                self.progress.done(job.run.name, read_summary(job.run.folder))
+            elif self.stop.signum is None:
+                self._fail(job.run, job.complaint() or problem)
 
     def _stop_all(self, signum: int) -> None:
         """Ask each to save itself, and wait until it has."""
@@ -429,14 +514,10 @@ class _Pool:
 
 def compute(run: Run) -> None:
     """Do an analysis and record its rows."""
-    rows = analysis(str(run.cell.analysis))(run.seed)
+    name = str(run.cell.analysis)
+    record = {"analysis": name, "seed": run.seed, "rows": analysis(name)(run.seed)}
     run.folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(run.folder / ANALYSIS_FILE, json.dumps(rows, indent=1, allow_nan=False) + "\n")
-
-
-def _last_line(path: Path) -> str:
-    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].removeprefix("formula-env: ") if lines else ""
+    write_atomically(run.folder / ANALYSIS_FILE, json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
 __all__ = ["Cell", "Claim", "FigureSpec", "Run", "Study", "load_study", "run_studies"]

@@ -47,6 +47,7 @@ from tests.experiment.commands import TINY_MLE
         ("train vanilla-gan --task integer-sum --task.largest 0", "largest must be from 1 to 1000"),
         ("train gumbel-softmax-gan --algo.temperature 0", "temperature must be above 0"),
         ("train gumbel-softmax-gan --algo.logit-bound -1", "logit_bound must be at least 0"),
+        ("train softmax-gan --algo.latent-dim 0", "latent_dim must be at least 1"),
         ("train softmax-gan --algo.r1 -1", "r1 must be at least 0"),
         ("train vanilla-gan --task integer-sum --algo.latent-dim 0", "latent_dim must be at least 1"),
         ("study", "study needs a folder"),

@@ -1,6 +1,7 @@
 """Studies: run, complete, redraw from rows alone, and what is said of a wrong `study.toml`."""
 
 import json
+import os
 import shutil
 import signal
 import time
@@ -123,7 +124,7 @@ def test_every_run_is_recorded(done: Path) -> None:
             assert [row["epoch"] for row in rows_without_time(folder)][-1] == 20 * (
                 128 if cell == "mle" else 8
             ) / 100
-    assert len(json.loads((done / "limits" / "seed-0" / "rows.json").read_text())) == 3
+    assert len(json.loads((done / "limits" / "seed-0" / "rows.json").read_text())["rows"]) == 3
     assert incomplete(load_study(done)) == []
     for name in ("curves", "bars", "table"):
         assert (done / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -164,12 +165,17 @@ def test_figures_are_made_from_rows_only(done: Path, tmp_path: Path) -> None:
     assert (copy / "README.md").read_text() == (done / "README.md").read_text()
 
 
-@pytest.mark.parametrize("damage", ["cut", "lost rows", "lost summary", "scrambled"])
-def test_damaged_rows_are_named_and_run_again_and_the_rest_is_kept(
-    done: Path, tmp_path: Path, damage: str
+@pytest.mark.parametrize("kept", ["checkpoint-*", "nothing"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "lost rows", "lost summary", "scrambled summary", "a gap", "lost samples"]
+)
+def test_damaged_records_are_named_and_run_again_and_the_rest_is_kept(
+    done: Path, tmp_path: Path, damage: str, kept: str
 ) -> None:
+    """With the checkpoints of where it was made, or without, as in a fresh clone."""
     copy = tmp_path / done.name
-    shutil.copytree(done, copy, ignore=shutil.ignore_patterns("checkpoint-*"))
+    ignored = ["log.txt"] if kept == "checkpoint-*" else ["log.txt", "checkpoint-*"]
+    shutil.copytree(done, copy, ignore=shutil.ignore_patterns(*ignored))
     broken = copy / "mle" / "seed-1"
     rows = broken / "metrics.jsonl"
     if damage == "cut":
@@ -178,18 +184,66 @@ def test_damaged_rows_are_named_and_run_again_and_the_rest_is_kept(
         rows.unlink()
     elif damage == "lost summary":
         (broken / "summary.json").unlink()
-    else:
+    elif damage == "scrambled summary":
         (broken / "summary.json").write_text("{")
+    elif damage == "a gap":
+        lines = rows.read_text().splitlines(keepends=True)
+        rows.write_text("".join(lines[:2] + lines[3:]))
+    else:
+        (broken / "samples.txt").unlink()
     before = contents(copy)
     assert main(["figures", str(copy)]) == 2
-    code, _, err = run("study", copy)
-    assert code == 0, err
-    assert ("small/mle/seed-1 is run again" in err) == (damage != "lost summary")
+    assert main(["study", str(copy)]) == 0
+    assert incomplete(load_study(copy)) == []
     assert rows_without_time(broken) == rows_without_time(done / "mle" / "seed-1")
+    assert (broken / "samples.txt").read_bytes() == (done / "mle" / "seed-1" / "samples.txt").read_bytes()
     after = contents(copy)
     for path in before:
-        if "seed-1" not in path.parts or "mle" not in path.parts:
-            assert after[path] == before[path] or path.name == "log.txt"
+        if path.parts[:2] != ("mle", "seed-1"):
+            assert after[path] == before[path]
+
+
+def test_what_is_run_again_is_said(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / done.name
+    shutil.copytree(done, copy)
+    rows = copy / "gan" / "seed-0" / "metrics.jsonl"
+    rows.write_text(rows.read_text()[:-60])
+    assert main(["study", str(copy), str(copy)]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("small/gan/seed-0 is run again: ")
+    assert "metrics.jsonl, line 5, is not a row of metrics" in told[0]
+    assert told[1].split()[:2] == ["5/5", "small/gan/seed-0"]
+
+
+def test_an_analysis_is_computed_again_when_the_study_asks_for_another(done: Path, tmp_path: Path) -> None:
+    copy = tmp_path / done.name
+    shutil.copytree(done, copy)
+    text = STUDY.replace("switch-probability", "sampling")
+    (copy / "study.toml").write_text(text[: text.index("[[claims]]")])
+    assert [run.name for run, _ in incomplete(load_study(copy))] == ["small/limits/seed-0"]
+    assert main(["study", str(copy)]) == 0
+    assert json.loads((copy / "limits" / "seed-0" / "rows.json").read_text())["analysis"] == "sampling"
+
+
+def test_a_killed_run_is_named_as_such_and_goes_on(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "small", STUDY.replace("rounds = 20\nhidden", "rounds = 3000\nhidden"))
+    process = start("study", folder, "--jobs", 1)
+    while not checkpoints(folder / "mle" / "seed-0"):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    (child,) = [int(path.name) for path in Path("/proc").glob("[0-9]*") if is_child(path, process.pid)]
+    os.kill(child, signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "1 of 5 runs failed, first small/mle/seed-0: killed by SIGKILL" in err.splitlines()[-1]
+    assert run("study", folder)[0] == 0
+
+
+def is_child(path: Path, parent: int) -> bool:
+    try:
+        return int((path / "stat").read_text().rpartition(")")[2].split()[1]) == parent
+    except OSError:
+        return False
 
 
 def test_a_stopped_study_goes_on(done: Path, tmp_path: Path) -> None:
@@ -254,8 +308,23 @@ def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("seeds = [0, 1]", "seeds = [true]", "seeds must be a list"),
         ('algorithm = "mle"', 'algorithm = "leakgan"', "cells.mle: unknown algorithm 'leakgan'; there are:"),
         ('algorithm = "mle"', 'algorythm = "mle"', "unknown key 'algorythm' in cells.mle"),
-        ('algorithm = "mle"', 'algorithm = "vanilla-gan"', "cells.mle: "),
-        ("rounds = 20\nhidden", "roundz = 20\nhidden", "roundz"),
+        ('algorithm = "mle"', "", "cells.mle: algorithm is missing"),
+        ('algorithm = "mle"', 'algorithm = "vanilla-gan"', "cells.mle: vanilla-gan can't learn binary-sum; it is"),
+        ("rounds = 20\nhidden", "roundz = 20\nhidden", "cells.mle: unknown algo setting 'roundz'; there are: rou"),
+        ("[defaults.task]", "keep_samples = 3\n[defaults.task]", "keep_samples must be a list of rounds, got 3"),
+        ("[cells.limits]", "[cells.limits]\nlength = 3", "unknown key 'length' in cells.limits"),
+        ("[defaults]", "[defaults]\ncolour = 3", "unknown key 'colour' in defaults"),
+        ("range = [0.0, 1.0]", "range = [0.0]", "claims 0: range must be two numbers, got [0.0]"),
+        ('metrics = ["exact"]', "metrics = []", "claims 1: metrics must name at least one"),
+        (
+            'cell = "gan"\n',
+            'cell = "gan"\nrow = { a = 1 }\n',
+            "a claim's row is for analyses; gan is made of runs",
+        ),
+        ('name = "bars"', 'name = "curves"', "figures must have different names, got curves, curves, table"),
+        ('kind = "curves"', 'kind = "pie"', "figure curves: unknown kind 'pie'; there are: bounds"),
+        ("spikes = 1", "spikez = 1", "figure bars: unknown option 'spikez'; distribution has: with_data, spikes"),
+        ("[[figures.options.panels]]", "[[figures.options.x]]", "figure curves: curves needs the option 'panels'"),
         ("rounds = 20\nhidden", "rounds = -20\nhidden", "cells.mle: rounds must be at least 1, got -20"),
         ("length = 4", "length = 5", "length must be an even number"),
         (
@@ -264,7 +333,7 @@ def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "unknown analysis 'tea-leaves'; there are: b",
         ),
         ('cells = ["gan"]', 'cells = ["gun"]', "unknown cell 'gun'; there are: mle, gan, limits"),
-        ('verdict = "refuted"', 'verdict = "nonsense"', "verdict must be one of reproduced"),
+        ('verdict = "refuted"', 'verdict = "nonsense"', "unknown verdict 'nonsense'; there are: reproduced"),
         ('kind = "curves"', 'knd = "curves"', "unknown key 'knd' in figures 0"),
         ('title = "A small study"', "", "title must be there"),
         ("[cells.mle]", "[cells.mle", "is not TOML"),
@@ -285,7 +354,13 @@ def test_a_wrong_study_is_refused_in_one_line_before_anything_runs(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('kind = "curves"', 'kind = "pie"', "unknown kind 'pie'; there are: bounds"),
+        ('metric = "eval/accuracy"', 'metric = "phase"', "figure curves of kind curves lacks or can't use"),
+        (
+            'kind = "sequences"\ncells = ["mle", "gan"]',
+            'kind = "sampling"\ncells = ["mle"]',
+            "mle is made of runs",
+        ),
+        ('"accuracy", "coverage"', '"task", "coverage"', "task is 'binary-sum', not a number"),
         ('metric = "eval/accuracy"', 'metric = "eval/charm"', "figure curves of kind curves lacks or can't use"),
         (
             "rounds = 20\nhidden",

@@ -11,8 +11,8 @@ from formula_env.errors import FormulaError
 from formula_env.evaluators import Evaluator
 from formula_env.tasks import make_task
 from gan.gumbel_softmax import GumbelSoftmaxGAN, GumbelSoftmaxGANConfig, gumbel_softmax, straight_through
-from gan.softmax import SoftmaxGAN
-from gan.unrolled import UnrolledGANConfig, logit_gap
+from gan.softmax import SoftmaxGAN, SoftmaxGANConfig
+from gan.unrolled import logit_gap
 from tests.even_ones import EvenOnes
 from tests.helpers import sharpen
 from tests.oracles import all_sequences
@@ -135,7 +135,7 @@ def test_a_round_moves_both_networks_and_the_average() -> None:
 
 def test_formulae_that_end_with_eos_are_refused() -> None:
     with pytest.raises(FormulaError, match="one length only"):
-        SoftmaxGAN(EvenOnes(4), UnrolledGANConfig(), 0, CPU)
+        SoftmaxGAN(EvenOnes(4), SoftmaxGANConfig(), 0, CPU)
 
 
 class Indifferent(nn.Module):

@@ -36,7 +36,7 @@ def test_where_there_is_no_sum_it_learns_none() -> None:
     assert trained(spoil=True)["mse"] > 0.2
 
 
-def test_learning_rates_fall_to_their_final_share() -> None:
+def test_learning_rates_fall_linearly_towards_their_final_share() -> None:
     gan = VanillaGAN(
         IntegerSum(), VanillaGANConfig(rounds=4, final_share=0.2, hidden_dim=4), 0, torch.device("cpu")
     )
