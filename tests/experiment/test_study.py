@@ -165,9 +165,12 @@ def test_figures_are_made_from_rows_only(done: Path, tmp_path: Path) -> None:
     assert (copy / "README.md").read_text() == (done / "README.md").read_text()
 
 
-@pytest.mark.parametrize("kept", ["checkpoint-*", "nothing"])
+DAMAGES = ("cut", "lost rows", "lost summary", "scrambled summary", "a gap", "lost samples")
+
+
 @pytest.mark.parametrize(
-    "damage", ["cut", "lost rows", "lost summary", "scrambled summary", "a gap", "lost samples"]
+    ("damage", "kept"),
+    [*((damage, "checkpoint-*") for damage in DAMAGES), ("cut", "nothing"), ("lost summary", "nothing")],
 )
 def test_damaged_records_are_named_and_run_again_and_the_rest_is_kept(
     done: Path, tmp_path: Path, damage: str, kept: str
