@@ -81,3 +81,10 @@ def test_a_taken_folder_is_refused_by_all_in_one_line(by_two: Path) -> None:
     assert code != 0
     assert err.count("formula-env:") == 1
     assert f"formula-env: {by_two} holds a run already; continue it with: formula-env resume {by_two}" in err
+
+
+def test_what_cannot_share_its_batches_is_refused(tmp_path: Path) -> None:
+    code, _, err = run("train", "softmax-gan", "--algo.rounds", 5, "--out", tmp_path / "run", processes=2)
+    assert code != 0
+    assert "trains in one process; start it without torchrun" in err
+    assert not (tmp_path / "run").exists()
