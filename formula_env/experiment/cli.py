@@ -272,17 +272,18 @@ class StudyOptions:
 
 def _study(arguments: list[str]) -> None:
     """Run what a study still lacks, seeds side by side: formula-env study runs/studies/NAME"""
-    from formula_env.experiment import study as studies
     from formula_env.experiment.gallery import check_figures
+    from formula_env.experiment.pool import run_studies
+    from formula_env.experiment.study import copy_study, load_study
 
     options = _parse(StudyOptions, "study", arguments)
     check_at_least(1, jobs=options.jobs)
-    loaded = [studies.load_study(folder) for folder in _some(options.folders, "study")]
+    loaded = [load_study(folder) for folder in _some(options.folders, "study")]
     if options.out is not None:
-        loaded = [studies.load_study(studies.copy_study(study.folder, options.out)) for study in loaded]
+        loaded = [load_study(copy_study(study.folder, options.out)) for study in loaded]
     for study in loaded:
         check_figures(study)
-    studies.run_studies(loaded, options.jobs)
+    run_studies(loaded, options.jobs)
     for study in loaded:
         _draw_study(study)
 

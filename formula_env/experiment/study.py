@@ -9,29 +9,25 @@ runs/studies/NAME/
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from formula_env.errors import FormulaError, check_at_least, check_choice, check_seed, check_types
+from formula_env.errors import FormulaError, check_choice, check_seed, check_types
 from formula_env.evaluators import DISTRIBUTION_LIMIT
 from formula_env.experiment.checkpoint import checkpoints, load_checkpoint
 from formula_env.experiment.config import (
     CONFIG_FILE,
     RunConfig,
-    check_device,
     config_from,
     load_config,
     save_config,
 )
 from formula_env.experiment.files import exclusive, read_text, write_atomically
-from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
 from formula_env.experiment.loop import (
     DISTRIBUTION_FILE,
     SAMPLES_FILE,
@@ -39,8 +35,7 @@ from formula_env.experiment.loop import (
     read_summary,
     samples_file,
 )
-from formula_env.experiment.progress import StudyProgress
-from formula_env.experiment.registry import ANALYSES, analysis
+from formula_env.experiment.registry import ANALYSES
 from formula_env.experiment.rows import METRICS_FILE, Row, drop_rows_after, read_rows
 
 STUDY_FILE, ANALYSIS_FILE, LOG_FILE = "study.toml", "rows.json", "log.txt"
@@ -50,8 +45,6 @@ COMPARED = ("algorithm", "task", "algo", "data", "seed", "eval_every", "eval_sam
 
 NOT_BEGUN, NOT_FINISHED = "not begun", "not finished"
 """Why a run's record may be incomplete without anything being wrong."""
-
-POLL_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
@@ -92,7 +85,7 @@ class Claim:
 
     thesis: str
     verdict: str
-    """reproduced, refuted or does not follow; or beyond, where the thesis claims nothing."""
+    """One of `VERDICTS`."""
     reason: str
     cell: str
     metrics: list[str]
@@ -193,12 +186,15 @@ class Run:
             save_config(self.cell.config(self.seed), self.folder)
 
     def _can_go_on(self) -> bool:
-        """Whether there is a checkpoint, and no row before it is lost; rows behind it are dropped."""
-        if not checkpoints(self.folder) or not (self.folder / METRICS_FILE).exists():
+        """Whether there is a sound checkpoint, and no row before it is lost; rows behind it are dropped."""
+        if not checkpoints(self.folder):
             return False
-        evaluated = load_checkpoint(self.folder)["evaluated_round"]
-        drop_rows_after(self.folder, evaluated)
-        return self._are_whole(read_rows(self.folder), evaluated)
+        try:
+            evaluated = load_checkpoint(self.folder)["evaluated_round"]
+            drop_rows_after(self.folder, evaluated)
+            return self._are_whole(read_rows(self.folder), evaluated)
+        except FormulaError:  # damaged: not worth more than the time to run it again
+            return False
 
     def start(self) -> subprocess.Popen[bytes]:
         """The run as a process of its own, which no signal meant for this one reaches."""
@@ -370,9 +366,6 @@ def check_complete(study: Study) -> None:
         raise FormulaError(f"{run.name}: {problem}{others}; run: formula-env study {study.folder}")
 
 
-# --- running --------------------------------------------------------------------------------------------------
-
-
 def copy_study(folder: Path, out: Path) -> Path:
     """The folder in `out` where the study of `folder` is run anew."""
     source, target = folder / STUDY_FILE, out / folder.resolve().name / STUDY_FILE
@@ -386,138 +379,3 @@ def copy_study(folder: Path, out: Path) -> Path:
         raise FormulaError(f"cannot make the folder {target.parent}: {error.strerror}") from None
     write_atomically(target, read_text(source))
     return target.parent
-
-
-def run_studies(studies: Sequence[Study], jobs: int) -> None:
-    """Run what is missing of studies, so many runs side by side; what is done stays.
-
-    Raises FormulaError at the end if runs failed, Interrupted after all have saved themselves.
-    """
-    check_at_least(1, jobs=jobs)
-    for study in studies:
-        for cell in study.cells.values():
-            check_device(cell.settings.get("device", "cpu"))
-    total = sum(len(study.runs()) for study in studies)
-    missing = [entry for study in studies for entry in incomplete(study)]
-    _tell_damaged(missing)
-    waiting = [run for run, _ in missing]
-    with stop_requests() as stop, StudyProgress(total, total - len(waiting)) as progress:
-        failed = _Pool(waiting, jobs, progress, stop).work()
-        done = total - sum(len(incomplete(study)) for study in studies)
-        if stop.signum is not None:
-            folders = " ".join(str(study.folder) for study in studies)
-            raise Interrupted(
-                stop.signum,
-                f"stopped with {done} of {total} runs done; the others are saved; "
-                f"go on with: formula-env study {folders}",
-            )
-    if failed:
-        run, line = failed[0]
-        raise FormulaError(
-            f"{len(failed)} of {total} runs failed, first {run.name}: {line}; see {run.folder / LOG_FILE}"
-        )
-
-
-def _tell_damaged(missing: list[tuple[Run, str]]) -> None:
-    """Say which records are damaged: those runs are done again."""
-    for run, problem in missing:
-        if problem not in (NOT_BEGUN, NOT_FINISHED):
-            print(f"{run.name} is run again: {problem}", file=sys.stderr)
-
-
-@dataclass
-class _Job:
-    """A run at work."""
-
-    run: Run
-    process: subprocess.Popen[bytes]
-    was_asked_to_stop: bool = False
-
-    def complaint(self) -> str:
-        """Why it failed, as far as it can be known."""
-        code = self.process.returncode
-        if code < 0:
-            return f"killed by {signal.Signals(-code).name}"
-        lines = (self.run.folder / LOG_FILE).read_text(errors="replace").split("\n")
-        told = [line for line in lines if line.strip()]
-        return told[-1].removeprefix("formula-env: ") if code and told else ""
-
-    def ask_to_stop(self, signum: int) -> None:
-        """Once: a second signal would not let it save."""
-        if self.process.poll() is None and not self.was_asked_to_stop:
-            self.process.send_signal(signum)
-            self.was_asked_to_stop = True
-
-
-class _Pool:
-    """Runs as processes, so many at a time."""
-
-    def __init__(self, waiting: list[Run], jobs: int, progress: StudyProgress, stop: StopRequest) -> None:
-        self.waiting, self.jobs, self.progress, self.stop = list(waiting), jobs, progress, stop
-        self.active: list[_Job] = []
-        self.failed: list[tuple[Run, str]] = []
-
-    def work(self) -> list[tuple[Run, str]]:
-        """All of them, or until asked to stop; those that failed, with what they said last."""
-        try:
-            while self.active or (self.waiting and self.stop.signum is None):
-                self._fill()
-                self._collect()
-        finally:
-            self._stop_all(self.stop.signum or signal.SIGTERM)
-        return self.failed
-
-    def _fill(self) -> None:
-        while self.waiting and len(self.active) < self.jobs and self.stop.signum is None:
-            run = self.waiting.pop(0)
-            if run.cell.analysis is not None:
-                compute(run)
-                self.progress.done(run.name, {})
-                continue
-            problem = run.problem()
-            if problem is None:  # another process has done it meanwhile
-                self.progress.done(run.name, read_summary(run.folder))
-                continue
-            try:
-                run.prepare(problem)
-            except FormulaError as error:
-                self._fail(run, str(error))
-                continue
-            self.active.append(_Job(run, run.start()))
-            self.progress.begin(run.name, run.folder)
-
-    def _fail(self, run: Run, why: str) -> None:
-        self.progress.done(run.name, None)
-        self.failed.append((run, why))
-
-    def _collect(self) -> None:
-        time.sleep(POLL_SECONDS)
-        self.progress.refresh()
-        if self.stop.signum is not None:
-            self._stop_all(self.stop.signum)
-        ended = [job for job in self.active if job.process.poll() is not None]
-        self.active = [job for job in self.active if job not in ended]
-        for job in ended:
-            problem = job.run.problem()
-            if problem is None:
-                self.progress.done(job.run.name, read_summary(job.run.folder))
-            elif self.stop.signum is None:
-                self._fail(job.run, job.complaint() or problem)
-
-    def _stop_all(self, signum: int) -> None:
-        """Ask each to save itself, and wait until it has."""
-        for job in self.active:
-            job.ask_to_stop(signum)
-        for job in self.active:
-            job.process.wait()
-
-
-def compute(run: Run) -> None:
-    """Do an analysis and record its rows."""
-    name = str(run.cell.analysis)
-    record = {"analysis": name, "seed": run.seed, "rows": analysis(name)(run.seed)}
-    run.folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(run.folder / ANALYSIS_FILE, json.dumps(record, indent=1, allow_nan=False) + "\n")
-
-
-__all__ = ["Cell", "Claim", "FigureSpec", "Run", "Study", "load_study", "run_studies"]

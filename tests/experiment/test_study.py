@@ -165,7 +165,15 @@ def test_figures_are_made_from_rows_only(done: Path, tmp_path: Path) -> None:
     assert (copy / "README.md").read_text() == (done / "README.md").read_text()
 
 
-DAMAGES = ("cut", "lost rows", "lost summary", "scrambled summary", "a gap", "lost samples")
+DAMAGES = (
+    "cut",
+    "lost rows",
+    "lost summary",
+    "scrambled summary",
+    "a gap",
+    "lost samples",
+    "unfinished, scrambled row",
+)
 
 
 @pytest.mark.parametrize(
@@ -189,6 +197,9 @@ def test_damaged_records_are_named_and_run_again_and_the_rest_is_kept(
         (broken / "summary.json").unlink()
     elif damage == "scrambled summary":
         (broken / "summary.json").write_text("{")
+    elif damage == "unfinished, scrambled row":
+        (broken / "summary.json").unlink()
+        rows.write_text("scrambled" + rows.read_text())
     elif damage == "a gap":
         lines = rows.read_text().splitlines(keepends=True)
         rows.write_text("".join(lines[:2] + lines[3:]))

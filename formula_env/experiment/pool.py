@@ -1,0 +1,152 @@
+"""Running studies: the runs that are missing, each a process of its own, so many side by side."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from formula_env.errors import FormulaError, check_at_least
+from formula_env.experiment.config import check_device
+from formula_env.experiment.files import write_atomically
+from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
+from formula_env.experiment.loop import read_summary
+from formula_env.experiment.progress import StudyProgress
+from formula_env.experiment.registry import analysis
+from formula_env.experiment.study import ANALYSIS_FILE, LOG_FILE, NOT_BEGUN, NOT_FINISHED, Run, Study, incomplete
+
+POLL_SECONDS = 0.3
+
+
+def run_studies(studies: Sequence[Study], jobs: int) -> None:
+    """Run what is missing of studies, so many runs side by side; what is done stays.
+
+    Raises FormulaError at the end if runs failed, Interrupted after all have saved themselves.
+    """
+    check_at_least(1, jobs=jobs)
+    for study in studies:
+        for cell in study.cells.values():
+            check_device(cell.settings.get("device", "cpu"))
+    total = sum(len(study.runs()) for study in studies)
+    missing = [entry for study in studies for entry in incomplete(study)]
+    _tell_damaged(missing)
+    waiting = [run for run, _ in missing]
+    with stop_requests() as stop, StudyProgress(total, total - len(waiting)) as progress:
+        failed = _Pool(waiting, jobs, progress, stop).work()
+        done = total - sum(len(incomplete(study)) for study in studies)
+        if stop.signum is not None:
+            folders = " ".join(str(study.folder) for study in studies)
+            raise Interrupted(
+                stop.signum,
+                f"stopped with {done} of {total} runs done; the others are saved; "
+                f"go on with: formula-env study {folders}",
+            )
+    if failed:
+        run, line = failed[0]
+        raise FormulaError(
+            f"{len(failed)} of {total} runs failed, first {run.name}: {line}; see {run.folder / LOG_FILE}"
+        )
+
+
+def _tell_damaged(missing: list[tuple[Run, str]]) -> None:
+    """Say which records are damaged: those runs are done again."""
+    for run, problem in missing:
+        if problem not in (NOT_BEGUN, NOT_FINISHED):
+            print(f"{run.name} is run again: {problem}", file=sys.stderr)
+
+
+@dataclass
+class _Job:
+    """A run at work."""
+
+    run: Run
+    process: subprocess.Popen[bytes]
+    was_asked_to_stop: bool = False
+
+    def complaint(self) -> str:
+        """Why it failed, as far as it can be known."""
+        code = self.process.returncode
+        if code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        lines = (self.run.folder / LOG_FILE).read_text(errors="replace").split("\n")
+        told = [line for line in lines if line.strip()]
+        return told[-1].removeprefix("formula-env: ") if code and told else ""
+
+    def ask_to_stop(self, signum: int) -> None:
+        """Once: a second signal would not let it save."""
+        if self.process.poll() is None and not self.was_asked_to_stop:
+            self.process.send_signal(signum)
+            self.was_asked_to_stop = True
+
+
+class _Pool:
+    """Runs as processes, so many at a time."""
+
+    def __init__(self, waiting: list[Run], jobs: int, progress: StudyProgress, stop: StopRequest) -> None:
+        self.waiting, self.jobs, self.progress, self.stop = list(waiting), jobs, progress, stop
+        self.active: list[_Job] = []
+        self.failed: list[tuple[Run, str]] = []
+
+    def work(self) -> list[tuple[Run, str]]:
+        """All of them, or until asked to stop; those that failed, with what they said last."""
+        try:
+            while self.active or (self.waiting and self.stop.signum is None):
+                self._fill()
+                self._collect()
+        finally:
+            self._stop_all(self.stop.signum or signal.SIGTERM)
+        return self.failed
+
+    def _fill(self) -> None:
+        while self.waiting and len(self.active) < self.jobs and self.stop.signum is None:
+            run = self.waiting.pop(0)
+            if run.cell.analysis is not None:
+                compute(run)
+                self.progress.done(run.name, {})
+                continue
+            problem = run.problem()
+            if problem is None:  # another process has done it meanwhile
+                self.progress.done(run.name, read_summary(run.folder))
+                continue
+            try:
+                run.prepare(problem)
+            except FormulaError as error:
+                self._fail(run, str(error))
+                continue
+            self.active.append(_Job(run, run.start()))
+            self.progress.begin(run.name, run.folder)
+
+    def _fail(self, run: Run, why: str) -> None:
+        self.progress.done(run.name, None)
+        self.failed.append((run, why))
+
+    def _collect(self) -> None:
+        time.sleep(POLL_SECONDS)
+        self.progress.refresh()
+        if self.stop.signum is not None:
+            self._stop_all(self.stop.signum)
+        ended = [job for job in self.active if job.process.poll() is not None]
+        self.active = [job for job in self.active if job not in ended]
+        for job in ended:
+            problem = job.run.problem()
+            if problem is None:
+                self.progress.done(job.run.name, read_summary(job.run.folder))
+            elif self.stop.signum is None:
+                self._fail(job.run, job.complaint() or problem)
+
+    def _stop_all(self, signum: int) -> None:
+        """Ask each to save itself, and wait until it has."""
+        for job in self.active:
+            job.ask_to_stop(signum)
+        for job in self.active:
+            job.process.wait()
+
+
+def compute(run: Run) -> None:
+    """Do an analysis and record its rows."""
+    name = str(run.cell.analysis)
+    record = {"analysis": name, "seed": run.seed, "rows": analysis(name)(run.seed)}
+    run.folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(run.folder / ANALYSIS_FILE, json.dumps(record, indent=1, allow_nan=False) + "\n")
