@@ -1,7 +1,7 @@
 """Studies: runs over seeds and cells, described by a `study.toml`, whose rows stay in the study's folder.
 
 runs/studies/NAME/
-  study.toml             what is run, drawn and claimed
+  study.toml             what is run, drawn, claimed and compared
   CELL/seed-S/           a run's folder; its checkpoints are no part of the record
   CELL/seed-S/rows.json  instead, where the cell is an analysis
   figures/  README.md    made from the rows (`experiment.gallery`, `experiment.findings`)
@@ -101,11 +101,49 @@ class Claim:
         numbers = all(isinstance(bound, int | float) for bound in self.range)
         if self.range and (len(self.range) != 2 or not numbers):
             raise FormulaError(f"range must be two numbers, got {self.range}")
-        if not self.metrics or not all(isinstance(metric, str) for metric in self.metrics):
-            raise FormulaError(f"metrics must name at least one, got {self.metrics}")
+        _check_names(metrics=self.metrics)
 
 
 VERDICTS = ("reproduced", "partly reproduced", "refuted", "does not follow", "beyond the thesis")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A question of our own that the rows answer: a cell against others at their best, seed by seed."""
+
+    question: str
+    cell: str
+    """Whose last rows count."""
+    baselines: list[str]
+    """Cells, of whose rows one counts for each seed: the best."""
+    metrics: list[str]
+    """Of `HIGHER_IS_BETTER`."""
+    goals: dict[str, float] = field(default_factory=dict)
+    """What the cell's mean must reach, by metric."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        _check_names(baselines=self.baselines, metrics=self.metrics)
+        for metric in self.metrics:
+            check_choice(tuple(HIGHER_IS_BETTER), metric=metric)
+        for metric, goal in self.goals.items():
+            check_choice(self.metrics, goal=metric)
+            if type(goal) not in (int, float):
+                raise FormulaError(f"the goal of {metric} must be a number, got {goal!r}")
+        if self.cell in self.baselines:
+            raise FormulaError(f"{self.cell} can't be its own baseline")
+
+
+HIGHER_IS_BETTER = {
+    "accuracy": True,
+    "coverage": True,
+    "novelty": True,
+    "jsd": False,
+    "nll": False,
+    "mse": False,
+    "marginal_distance": False,
+}
+"""The metrics that can be compared, and in which direction."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +153,8 @@ class Run:
     cell: Cell
     seed: int
     folder: Path
+    has_bars: bool
+    """Whether a figure shows how often it draws each formula."""
 
     @property
     def name(self) -> str:
@@ -156,8 +196,8 @@ class Run:
     def _files(self, summary: Row) -> list[str]:
         """What figures and tables may need."""
         kept = [samples_file(r) for r in self.cell.config(self.seed).keep_samples if r <= summary["rounds"]]
-        has_bars = 0 < summary.get("num_formulae", 0) <= DISTRIBUTION_LIMIT
-        return [SAMPLES_FILE, *kept, *([DISTRIBUTION_FILE] if has_bars else [])]
+        can_have_bars = 0 < summary.get("num_formulae", 0) <= DISTRIBUTION_LIMIT
+        return [SAMPLES_FILE, *kept, *([DISTRIBUTION_FILE] if self.has_bars and can_have_bars else [])]
 
     def _check_settings(self) -> None:
         recorded, wanted = load_config(self.folder), self.cell.config(self.seed)
@@ -218,15 +258,24 @@ class Study:
     cells: dict[str, Cell]
     figures: list[FigureSpec]
     claims: list[Claim]
+    comparisons: list[Comparison]
 
     @property
     def name(self) -> str:
         return self.folder.resolve().name
 
     def runs(self) -> list[Run]:
+        with_bars = [cell for spec in self.figures if spec.kind == "distribution" for cell in self.cells_of(spec)]
         return [
-            Run(cell, seed, self.run_folder(cell, seed)) for cell in self.cells.values() for seed in cell.seeds
+            Run(cell, seed, self.run_folder(cell, seed), cell in with_bars)
+            for cell in self.cells.values()
+            for seed in cell.seeds
         ]
+
+    def cells_of(self, spec: FigureSpec) -> list[Cell]:
+        """The cells that a figure names, or all that are made of runs."""
+        of_runs = [cell for cell in self.cells.values() if cell.analysis is None]
+        return [self.cells[name] for name in spec.cells] or of_runs or list(self.cells.values())
 
     def run_folder(self, cell: Cell, seed: int) -> Path:
         return self.folder / cell.name / f"seed-{seed}"
@@ -234,6 +283,10 @@ class Study:
     def folders(self, cell: Cell) -> list[Path]:
         """Of the cell's runs, by seed."""
         return [self.run_folder(cell, seed) for seed in cell.seeds]
+
+
+KEYS = ("title", "about", "thesis", "seeds", "defaults", "cells", "figures", "claims", "comparisons")
+"""Of a `study.toml`."""
 
 
 def load_study(folder: Path) -> Study:
@@ -250,7 +303,7 @@ def load_study(folder: Path) -> Study:
 
 
 def _study(folder: Path, document: dict[str, Any]) -> Study:
-    _check_keys("", document, ("title", "about", "thesis", "seeds", "defaults", "cells", "figures", "claims"))
+    _check_keys("", document, KEYS)
     for name in ("title", "about", "thesis"):
         if not isinstance(document.get(name), str):
             raise FormulaError(f"{name} must be there, and text")
@@ -269,7 +322,9 @@ def _study(folder: Path, document: dict[str, Any]) -> Study:
     for claim in claims:
         if claim.row and cells[claim.cell].analysis is None:
             raise FormulaError(f"a claim's row is for analyses; {claim.cell} is made of runs")
-    return Study(folder, document["title"], document["about"].strip(), document["thesis"], cells, figures, claims)
+    comparisons = [_comparison(f"comparisons {i}", t, cells) for i, t in enumerate(_list(document, "comparisons"))]
+    title, about, thesis = document["title"], document["about"].strip(), document["thesis"]
+    return Study(folder, title, about, thesis, cells, figures, claims, comparisons)
 
 
 def _list(document: dict[str, Any], name: str) -> list[Any]:
@@ -305,6 +360,38 @@ def _cell(name: str, table: Any, defaults: Any, seeds: tuple[int, ...]) -> Cell:
     return cell
 
 
+def _comparison(where: str, table: Any, cells: dict[str, Cell]) -> Comparison:
+    comparison = _build(where, Comparison, table)
+    names = (comparison.cell, *comparison.baselines)
+    for name in names:
+        check_choice(tuple(cells), cell=name)
+    try:
+        check_paired([cells[name] for name in names])
+    except FormulaError as error:
+        raise FormulaError(f"{where}: {error}") from None
+    return comparison
+
+
+PAIRED = ("task", "data", "eval_samples")
+"""Settings that runs of the same seed must share to be a pair: then they learn from the same formulae."""
+
+
+def check_paired(cells: Sequence[Cell]) -> None:
+    """Raise FormulaError for cells that can't be compared seed by seed."""
+    first = cells[0]
+    for cell in cells:
+        if cell.analysis is not None:
+            raise FormulaError(f"{cell.name} is an analysis; only runs can be compared")
+        if set(cell.seeds) != set(first.seeds):
+            raise FormulaError(f"{first.name} and {cell.name} must have the same seeds")
+        for name in PAIRED:
+            one, other = (getattr(each.config(each.seeds[0]), name) for each in (first, cell))
+            if one != other:
+                raise FormulaError(f"{first.name} and {cell.name} must have the same {name}")
+    if len(first.seeds) < 2:
+        raise FormulaError(f"{first.name} has one seed; to compare takes at least two")
+
+
 def _build(where: str, cls: Any, table: Any) -> Any:
     if not isinstance(table, dict):
         raise FormulaError(f"{where} must be a table")
@@ -313,6 +400,12 @@ def _build(where: str, cls: Any, table: Any) -> Any:
         return cls(**table)
     except (FormulaError, TypeError) as error:
         raise FormulaError(f"{where}: {str(error).removeprefix(f'{cls.__name__}.__init__() ')}") from None
+
+
+def _check_names(**lists: list[str]) -> None:
+    for key, names in lists.items():
+        if not names or not all(isinstance(name, str) for name in names):
+            raise FormulaError(f"{key} must name at least one, got {names}")
 
 
 def _check_keys(where: str, table: dict[str, Any], known: Sequence[str]) -> None:

@@ -1,0 +1,161 @@
+"""What can be said over seeds: means, bootstrap intervals, and a study's comparisons, paired by seed.
+
+A comparison is made as hard as it can be. The baseline is, for each seed, whichever recorded row of its runs the
+exact checker likes best: early stopping by an oracle. Ours is the last row: nothing is picked.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import bootstrap, trim_mean
+
+from formula_env.errors import FormulaError
+from formula_env.experiment.rows import Row, read_rows
+from formula_env.experiment.study import HIGHER_IS_BETTER, STUDY_FILE, Cell, Comparison, Study, check_paired
+
+Statistic = Callable[..., Any]
+"""Of numbers `(n, …)` along an `axis`."""
+
+CONFIDENCE, RESAMPLES, BATCH = 0.95, 10_000, 1_000
+
+
+def mean(numbers: ArrayLike, axis: int = 0) -> Any:
+    """Of numbers `(n, …)`, by default over the n."""
+    return np.asarray(numbers, dtype=float).mean(axis=axis)
+
+
+def iqm(numbers: ArrayLike, axis: int = 0) -> Any:
+    """Interquartile mean: of the middle half, so that single seeds don't decide."""
+    return trim_mean(numbers, 0.25, axis=axis)
+
+
+STATISTICS: dict[str, Statistic] = {"mean": mean, "iqm": iqm}
+
+
+def interval(numbers: ArrayLike, statistic: Statistic = mean) -> tuple[Any, Any]:
+    """Ends of the 95 % bootstrap interval of a statistic of numbers `(n, …)` over the n, in their unit.
+
+    The same numbers give the same interval. Raises FormulaError for fewer than two.
+    """
+    values = np.asarray(numbers, dtype=float)
+    if len(values) < 2:
+        raise FormulaError("an interval takes at least two seeds")
+    # Percentiles, for the seeds may all say the same, such as a coverage of 1: BCa is undefined there.
+    found = bootstrap(
+        (values,), statistic, axis=0, confidence_level=CONFIDENCE, n_resamples=RESAMPLES, batch=BATCH,
+        method="percentile", rng=np.random.default_rng(0),
+    )  # fmt: skip
+    return found.confidence_interval.low, found.confidence_interval.high
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One metric of a comparison."""
+
+    metric: str
+    ours: list[float]
+    baseline: list[float]
+    """Of the same seeds."""
+    goal: float | None
+    """What the mean of ours must reach."""
+    floor: float | None
+    """What a perfect generator would score on average; None where that is a sampled JSD's affair."""
+
+    @property
+    def differences(self) -> NDArray[np.float64]:
+        """Ours minus the baseline, `(seeds,)`. To resample them is to resample pairs."""
+        return np.subtract(self.ours, self.baseline)
+
+    @property
+    def wins(self) -> int:
+        """Seeds where ours is better."""
+        return int((self._upwards(self.differences) > 0).sum())
+
+    @property
+    def verdict(self) -> str:
+        """ "better" or "worse" where the interval of the mean difference excludes 0."""
+        low, high = interval(self._upwards(self.differences))
+        return "better" if low > 0 else "worse" if high < 0 else "no difference shown"
+
+    def reaches(self, value: float) -> bool:
+        """Whether a value is at the goal, or beyond; always where there is none."""
+        return self.goal is None or bool(self._upwards(value) >= self._upwards(self.goal))
+
+    @property
+    def seeds_at_goal(self) -> int:
+        return sum(self.reaches(value) for value in self.ours)
+
+    def _upwards(self, value: Any) -> Any:
+        """Turned so that more is better."""
+        return value if HIGHER_IS_BETTER[self.metric] else -value
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a study's rows say to a comparison."""
+
+    comparison: Comparison
+    picked_by: str
+    """The metric by which the baseline's rows were picked."""
+    outcomes: list[Outcome]
+
+
+def compare(study: Study, comparison: Comparison) -> Answer:
+    """Answer a comparison from the rows. Raises FormulaError for a metric that the rows haven't."""
+    cell = study.cells[comparison.cell]
+    ours = last_rows(study, cell)
+    picked_by, best = best_rows(study, [study.cells[name] for name in comparison.baselines], cell.seeds)
+    if "jsd" in comparison.metrics and len({row.get("eval/jsd_exact") for row in ours + best}) > 1:
+        raise FormulaError(
+            f"{study.folder / STUDY_FILE}: the JSD is exact on one side of {comparison.question!r} and sampled on "
+            "the other; leave it out"
+        )
+    outcomes = [
+        Outcome(
+            metric,
+            metric_of(study, ours, f"eval/{metric}"),
+            metric_of(study, best, f"eval/{metric}"),
+            comparison.goals.get(metric),
+            ours[0].get("eval/jsd_floor") if metric == "jsd" else None,
+        )
+        for metric in comparison.metrics
+    ]
+    return Answer(comparison, picked_by, outcomes)
+
+
+def last_rows(study: Study, cell: Cell) -> list[Row]:
+    """The last row of each of a cell's runs."""
+    return [read_rows(folder)[-1] for folder in study.folders(cell)]
+
+
+def best_rows(study: Study, cells: Sequence[Cell], seeds: Sequence[int]) -> tuple[str, list[Row]]:
+    """By which metric rows are picked (exact JSD, or else NLL), and for each seed the best of all the cells' rows.
+
+    Raises FormulaError for cells that are no pairs, or whose rows have neither.
+    """
+    check_paired(cells)
+    recorded = [[row for cell in cells for row in read_rows(study.run_folder(cell, seed))] for seed in seeds]
+    every = [row for rows in recorded for row in rows]
+    if all(row.get("eval/jsd_exact") for row in every):
+        metric = "jsd"
+    elif all("eval/nll" in row for row in every):
+        metric = "nll"
+    else:
+        names = ", ".join(cell.name for cell in cells)
+        raise FormulaError(
+            f"{study.folder / STUDY_FILE}: the rows of {names} have neither an exact JSD nor an NLL"
+        )
+    return metric, [min(rows, key=lambda row: row[f"eval/{metric}"]) for rows in recorded]
+
+
+def metric_of(study: Study, rows: Sequence[Row], metric: str) -> list[float]:
+    """A metric of each row. Raises FormulaError where there is none."""
+    for row in rows:
+        if not isinstance(row.get(metric), int | float):
+            raise FormulaError(
+                f"{study.folder / STUDY_FILE}: {metric} is not a number in all rows that it asks for"
+            )
+    return [float(row[metric]) for row in rows]
