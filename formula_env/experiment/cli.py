@@ -318,12 +318,12 @@ class ReportOptions:
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders of runs or of studies."""
     markdown: bool = False
-    """Print the studies' claims as one Markdown table."""
+    """Print the studies' claims as one Markdown table, and their comparisons as another."""
 
 
 def _report(arguments: list[str]) -> None:
     """Print what runs or studies found."""
-    from formula_env.experiment.findings import print_study, studies_table
+    from formula_env.experiment.findings import comparisons_table, print_study, studies_table
     from formula_env.experiment.study import STUDY_FILE, check_complete, load_study
 
     options = _parse(ReportOptions, "report", arguments)
@@ -333,6 +333,8 @@ def _report(arguments: list[str]) -> None:
         for study in studies:
             check_complete(study)
         print(studies_table(studies))
+        if compared := comparisons_table(studies):
+            print(f"\n{compared}")
         return
     for folder in folders:
         if (folder / STUDY_FILE).exists():

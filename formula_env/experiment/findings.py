@@ -1,4 +1,4 @@
-"""What a study found, from its rows: the claims beside our numbers, as its README, a table, or on the terminal."""
+"""What a study found, from its rows: claims beside our numbers, and comparisons; as README, or on the terminal."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -11,10 +11,19 @@ from rich.text import Text
 
 from formula_env.errors import FormulaError
 from formula_env.experiment.files import write_atomically
-from formula_env.experiment.gallery import cells_of, read_samples
+from formula_env.experiment.gallery import read_samples
 from formula_env.experiment.loop import SAMPLES_FILE, read_summary
 from formula_env.experiment.rows import Row, read_rows
-from formula_env.experiment.study import STUDY_FILE, Cell, Claim, Study, check_complete, read_analysis
+from formula_env.experiment.statistics import Answer, Outcome, compare, interval, iqm
+from formula_env.experiment.study import (
+    HIGHER_IS_BETTER,
+    STUDY_FILE,
+    Cell,
+    Claim,
+    Study,
+    check_complete,
+    read_analysis,
+)
 
 COLUMNS = ("accuracy", "jsd", "coverage", "uniqueness", "mse", "marginal_distance", "integer_distance")
 """Of the table of cells, where a cell has them."""
@@ -23,6 +32,8 @@ NAMES = {
     "accuracy": "accuracy",
     "jsd": "JSD (nats)",
     "coverage": "coverage",
+    "novelty": "novel and correct",
+    "nll": "NLL (nats)",
     "uniqueness": "distinct in the sample",
     "mse": "MSE",
     "marginal_distance": "distance of a, b",
@@ -31,6 +42,12 @@ NAMES = {
     "discriminator/loss": "D loss",
     "discriminator/fake": "mean D(fake)",
 }
+
+SHARES = ("accuracy", "coverage", "novelty")
+"""Metrics that are told in per cent."""
+
+SMALL = ("jsd", "uniqueness", "matching_jsd")
+"""Metrics that are told with four decimals."""
 
 README_FILE = "README.md"
 
@@ -91,9 +108,9 @@ def spread(numbers: Sequence[float], metric: str) -> str:
 
 
 def _number(value: float, metric: str) -> str:
-    if metric in ("accuracy", "coverage"):
+    if metric in SHARES:
         return f"{value:.2%}" if 0.9 <= value < 1 else f"{value:.1%}"
-    if metric in ("jsd", "uniqueness", "matching_jsd"):
+    if metric in SMALL:
         return f"{value:.4f}"
     return f"{value:.2e}" if 0 < abs(value) < 0.01 else f"{value:.4g}"
 
@@ -124,14 +141,19 @@ def study_readme(study: Study) -> str:
         "",
         study.about,
         "",
-        "| the thesis says | here | verdict | why |",
-        "|---|---|---|---|",
-        *(
-            f"| {claim.thesis} | {our_numbers(study, claim)} | **{verdict(study, claim)}** | {claim.reason} |"
-            for claim in study.claims
-        ),
-        "",
     ]
+    if study.claims:
+        lines += [
+            "| the thesis says | here | verdict | why |",
+            "|---|---|---|---|",
+            *(
+                f"| {claim.thesis} | {our_numbers(study, claim)} | **{verdict(study, claim)}** | {claim.reason} |"
+                for claim in study.claims
+            ),
+            "",
+        ]
+    if study.comparisons:
+        lines += [HOW_COMPARED, "", *_markdown(("question", *COLUMNS_COMPARED), _compared(study)), ""]
     table = cell_table(study)
     if table:
         lines += ["At the end of each run; mean over the seeds, and least – most:", "", *table, ""]
@@ -181,21 +203,132 @@ def studies_table(studies: Sequence[Study]) -> str:
     return "\n".join(lines)
 
 
+# --- comparisons ----------------------------------------------------------------------------------------------
+
+HOW_COMPARED = (
+    "Ours is the last generator of each run: nothing is picked. The baseline is picked with the checker, in its "
+    "favour: for each seed, of all evaluations of all its runs, the one with the lowest exact JSD (NLL, where the "
+    "JSD is not exact); all its numbers are of that one. Means, with their 95 % bootstrap intervals over the "
+    "seeds, and interquartile means (IQM). The difference, ours minus the baseline, is paired by seed; better or "
+    "worse is what has an interval of the mean difference without 0."
+)
+
+COLUMNS_COMPARED = ("metric", "ours, the last", "baseline, its best", "difference", "better on", "verdict", "goal")
+
+
+def _entries(outcome: Outcome) -> dict[str, str]:
+    """By `COLUMNS_COMPARED`."""
+    metric, seeds = outcome.metric, len(outcome.ours)
+    entries = (
+        NAMES[metric] + (f" sampled, floor {outcome.floor:.4f}" if outcome.floor is not None else ""),
+        _with_interval(outcome.ours, metric),
+        _with_interval(outcome.baseline, metric),
+        _change(outcome),
+        f"{outcome.wins} of {seeds}",
+        outcome.verdict,
+        _goal(outcome),
+    )
+    return dict(zip(COLUMNS_COMPARED, entries, strict=True))
+
+
+def _with_interval(numbers: Sequence[float], metric: str) -> str:
+    middle, low, high, robust = (
+        _number(value, metric) for value in (fmean(numbers), *interval(numbers), iqm(numbers))
+    )
+    return middle if low == high else f"{middle} [{low}, {high}], IQM {robust}"
+
+
+def _change(outcome: Outcome) -> str:
+    low, high = interval(outcome.differences)
+    factor, unit = (100, " points") if outcome.metric in SHARES else (1, "")
+    form = "+.4f" if outcome.metric in SMALL else "+.2f" if outcome.metric in SHARES else "+.3g"
+    middle, low, high = (f"{factor * value:{form}}" for value in (fmean(outcome.differences), low, high))
+    return f"{middle}{unit}" if low == high else f"{middle} [{low}, {high}]{unit}"
+
+
+def _goal(outcome: Outcome) -> str:
+    if outcome.goal is None:
+        return ""
+    sign = "≥" if HIGHER_IS_BETTER[outcome.metric] else "≤"
+    told = "reached" if outcome.reaches(fmean(outcome.ours)) else "missed"
+    goal = f"{sign} {_number(outcome.goal, outcome.metric)}"
+    return f"{goal}: {told}; {outcome.seeds_at_goal} of {len(outcome.ours)} seeds"
+
+
+def _question(study: Study, answer: Answer) -> str:
+    """With whom is compared, and how the baseline was picked."""
+    asked = answer.comparison
+    baselines = " or ".join(study.cells[name].label for name in asked.baselines)
+    picked_by = {"jsd": "exact JSD", "nll": "NLL"}[answer.picked_by]
+    return f"{asked.question}: {study.cells[asked.cell].label} against {baselines}, picked by {picked_by}"
+
+
+def _compared(study: Study) -> list[list[str]]:
+    """A line for each metric of each comparison: question (once), and `COLUMNS_COMPARED`."""
+    lines = []
+    for comparison in study.comparisons:
+        answer = compare(study, comparison)
+        question = _question(study, answer)
+        for outcome in answer.outcomes:
+            entries = _entries(outcome) | {"verdict": f"**{outcome.verdict}**"}
+            lines.append([question, *entries.values()])
+            question = ""
+    return lines
+
+
+def comparisons_table(studies: Sequence[Study]) -> str:
+    """All comparisons of several studies as one Markdown table, for the project's README; empty without any."""
+    lines = []
+    for study in studies:
+        link = f"[{study.name}](runs/studies/{study.name}/README.md)"
+        for entries in _compared(study):
+            lines.append([link, *entries])
+            link = ""
+    return "\n".join(_markdown(("study", "question", *COLUMNS_COMPARED), lines)) if lines else ""
+
+
+def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        f"| {' | '.join(header)} |",
+        "|---" * len(header) + "|",
+        *(f"| {' | '.join(each)} |" for each in lines),
+    ]
+
+
 # --- terminal -------------------------------------------------------------------------------------------------
 
 
 def print_study(study: Study, console: Console) -> None:
-    """Claims, cells and sample sequences, wrong ones in red."""
+    """Claims, comparisons and sample sequences, wrong ones in red."""
     check_complete(study)
+    if study.claims:
+        _print_claims(study, console)
+    for comparison in study.comparisons:
+        _print_answer(study, compare(study, comparison), console)
+    if study.comparisons:
+        console.print(HOW_COMPARED, highlight=False)
+    for spec in study.figures:
+        if spec.kind == "sequences":
+            _print_sequences(study, study.cells_of(spec), console)
+
+
+def _print_claims(study: Study, console: Console) -> None:
     table = Table("the thesis says", "here", "verdict", title=f"{study.name}: {study.title}", title_justify="left")
     colours = {"reproduced": "green", "refuted": "red", "does not follow": "red"}
     for claim in study.claims:
         colour = colours.get(verdict(study, claim), "yellow")
         table.add_row(claim.thesis, our_numbers(study, claim), Text(verdict(study, claim), style=colour))
     console.print(table)
-    for spec in study.figures:
-        if spec.kind == "sequences":
-            _print_sequences(study, cells_of(study, spec), console)
+
+
+def _print_answer(study: Study, answer: Answer, console: Console) -> None:
+    table = Table(*COLUMNS_COMPARED, title=Text(f"{study.name}: {_question(study, answer)}"), title_justify="left")
+    colours = {"better": "green", "worse": "red"}
+    for outcome in answer.outcomes:
+        entries = {name: Text(entry) for name, entry in _entries(outcome).items()}  # brackets are no markup
+        entries["verdict"].stylize(colours.get(outcome.verdict, "yellow"))
+        table.add_row(*entries.values())
+    console.print(table)
 
 
 def _print_sequences(study: Study, cells: Sequence[Cell], console: Console) -> None:

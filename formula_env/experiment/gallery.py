@@ -2,17 +2,21 @@
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from inspect import signature
 from itertools import cycle
 from pathlib import Path
 from statistics import fmean
+from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from formula_env.errors import FormulaError
@@ -21,6 +25,7 @@ from formula_env.experiment.figures import INK, RANDOM, START, THESIS, save_figu
 from formula_env.experiment.files import read_text
 from formula_env.experiment.loop import DISTRIBUTION_FILE, SAMPLES_FILE, read_summary
 from formula_env.experiment.rows import Row, read_rows
+from formula_env.experiment.statistics import STATISTICS, best_rows, interval, last_rows, mean, metric_of
 from formula_env.experiment.study import STUDY_FILE, Cell, FigureSpec, Study, check_complete, read_analysis
 from formula_env.tasks import Task
 
@@ -72,7 +77,7 @@ def check_figures(study: Study) -> None:
 def draw(study: Study, spec: FigureSpec) -> Figure:
     """One figure. Raises FormulaError if it can't be drawn as `study.toml` asks."""
     try:
-        figure = KINDS[spec.kind](study, cells_of(study, spec), **spec.options)
+        figure = KINDS[spec.kind](study, study.cells_of(spec), **spec.options)
     except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
         if isinstance(error, FormulaError):
             raise
@@ -82,12 +87,6 @@ def draw(study: Study, spec: FigureSpec) -> Figure:
     if spec.title:
         figure.suptitle(spec.title, fontsize=11)
     return figure
-
-
-def cells_of(study: Study, spec: FigureSpec) -> list[Cell]:
-    """The cells that a figure names, or all that are made of runs."""
-    of_runs = [cell for cell in study.cells.values() if cell.analysis is None]
-    return [study.cells[name] for name in spec.cells] or of_runs or list(study.cells.values())
 
 
 # --- metrics over time ----------------------------------------------------------------------------------------
@@ -100,8 +99,9 @@ def curves(
     panels: list[dict[str, Any]],
     x: str = "epoch",
     side_by_side: bool = False,
+    band: str = "range",
 ) -> Figure:
-    """Panels of metrics over `x`, seeds as thin lines, their median thick, from least to most as a band.
+    """Panels of metrics over `x`, seeds as thin lines, their middle thick, with a band.
 
     Args:
         study: whose rows are drawn.
@@ -110,6 +110,7 @@ def curves(
             `label`), `start_of` (a cell whose start, such as its MLE, is drawn as a line).
         x: "epoch" or "round".
         side_by_side: a column for each cell.
+        band: "range", from least to most around the median, or "interval", the mean's 95 % bootstrap interval.
     """
     columns = [[cell] for cell in cells] if side_by_side else [cells]
     width = 3.4 * len(columns) + 1 if len(columns) > 1 else 8
@@ -122,7 +123,7 @@ def curves(
             column[0].set_title(group[0].label, fontsize=9)
         for axis, panel in zip(column, panels, strict=True):
             for cell, colour in zip(group, cycle(COLOURS), strict=False):
-                _draw_seeds(axis, study, cell, x, panel["metric"], colour, thin=len(group) == 1)
+                _draw_seeds(axis, study, cell, x, panel["metric"], colour, BANDS[band], thin=len(group) == 1)
             for line in panel.get("lines", []):
                 axis.axhline(line["value"], color=THESIS, ls="-.", lw=1.1, label=line["label"])
             if "start_of" in panel:
@@ -140,14 +141,31 @@ def curves(
     return figure
 
 
-def _draw_seeds(axis: Axes, study: Study, cell: Cell, x: str, metric: str, colour: str, thin: bool) -> None:
+@dataclass(frozen=True)
+class _Band:
+    """How values `(seeds, n)` are summed up: a middle `(n,)`, and from where to where the band goes."""
+
+    name: str
+    middle: Callable[..., Any]
+    ends: Callable[..., tuple[Any, Any]]
+
+
+BANDS = {
+    "range": _Band("median, range", partial(np.median, axis=0), lambda v: (v.min(axis=0), v.max(axis=0))),
+    "interval": _Band("mean, 95 % interval", mean, interval),
+}
+
+
+def _draw_seeds(
+    axis: Axes, study: Study, cell: Cell, x: str, metric: str, colour: str, band: _Band, thin: bool
+) -> None:
     places, values = series(study, cell, x, metric)
     if thin:
         axis.plot(places, values.T, color=colour, lw=0.5, alpha=0.6)
     if len(values) > 1:
-        axis.fill_between(places, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, lw=0)
-    seeds = f" (median, range of {len(values)} seeds)" if len(values) > 1 else ""
-    axis.plot(places, np.median(values, axis=0), color=colour, lw=1.6, label=f"{cell.label}{seeds}")
+        axis.fill_between(places, *band.ends(values), color=colour, alpha=0.15, lw=0)
+    seeds = f" ({band.name} of {len(values)} seeds)" if len(values) > 1 else ""
+    axis.plot(places, band.middle(values), color=colour, lw=1.6, label=f"{cell.label}{seeds}")
 
 
 def _draw_start(axis: Axes, study: Study, cell: Cell, metric: str) -> None:
@@ -164,6 +182,75 @@ def series(study: Study, cell: Cell, x: str, metric: str) -> tuple[NDArray[np.fl
         raise KeyError(metric)
     places = np.array([row[x] for row in known[0]], dtype=float)
     return places, np.array([[row[metric] for row in rows] for rows in known], dtype=float)
+
+
+# --- metrics at the end ---------------------------------------------------------------------------------------
+
+
+def intervals(
+    study: Study,
+    cells: list[Cell],
+    *,
+    panels: list[dict[str, Any]],
+    statistic: str = "mean",
+    best_of: Sequence[str] = (),
+) -> Figure:
+    """Panels of metrics at the end of the runs: each seed as a dot, their mean with its 95 % bootstrap interval.
+
+    Args:
+        study: whose rows are drawn.
+        cells: a line each.
+        panels: each with `metric` of the last row, `label` and perhaps `xlim`, `log`, `lines` (what to compare
+            with, each `value`, `label`).
+        statistic: "mean" or "iqm".
+        best_of: cells whose best rows, seed by seed, make one more line, as a comparison picks them.
+    """
+    groups = [(cell.label, last_rows(study, cell)) for cell in cells]
+    if best_of:
+        groups.append(_best(study, [study.cells[name] for name in best_of]))
+    figure, axes = plt.subplots(
+        1, len(panels), squeeze=False, sharey=True,
+        figsize=(1.6 + 3.3 * len(panels), 1.3 + 0.62 * len(groups)), layout="constrained",
+    )  # fmt: skip
+    for axis, panel in zip(axes[0], panels, strict=True):
+        for place, ((_, rows), colour) in enumerate(zip(groups, cycle(COLOURS), strict=False)):
+            values = metric_of(study, rows, panel["metric"])
+            _draw_interval(axis, place, np.array(values), colour, statistic)
+        for line, style in zip(panel.get("lines", []), cycle(("-.", ":", "--")), strict=False):
+            axis.axvline(line["value"], color=THESIS, ls=style, lw=1.2, zorder=0, label=line["label"])
+        if panel.get("log"):
+            axis.set_xscale("log")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            axis.xaxis.set_major_locator(MaxNLocator(5))
+        axis.tick_params(axis="x", labelsize=8)
+        axis.use_sticky_edges = False  # or a bar that ends at 1 would be cut by the frame
+        if "xlim" in panel:
+            axis.set_xlim(*panel["xlim"])
+        axis.set_xlabel(panel["label"])
+        axis.grid(alpha=0.25, axis="x")
+        if panel.get("lines"):
+            axis.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
+    axes[0][0].set_yticks(range(len(groups)), [fill(label, 30) for label, _ in groups], fontsize=8)
+    axes[0][0].set_ylim(len(groups) - 0.4, -0.6)
+    return figure
+
+
+def _best(study: Study, cells: list[Cell]) -> tuple[str, list[Row]]:
+    metric, rows = best_rows(study, cells, cells[0].seeds)
+    return f"best of {' or '.join(cell.label for cell in cells)}, picked by its {metric.upper()}", rows
+
+
+def _draw_interval(axis: Axes, place: int, values: NDArray[np.float64], colour: str, statistic: str) -> None:
+    middle = STATISTICS[statistic]
+    if len(values) > 1:
+        low, high = interval(values, middle)
+        axis.barh(place, high - low, 0.36, left=low, color=colour, alpha=0.35, lw=0)
+    axis.vlines(middle(values), place - 0.18, place + 0.18, color=colour, lw=2.2)
+    below = place + 0.26 + 0.07 * (np.arange(len(values)) % 2)  # in two rows, so that close ones are told apart
+    axis.scatter(values, below, s=9, color=colour, alpha=0.8, lw=0)
 
 
 # --- distributions and samples --------------------------------------------------------------------------------
@@ -437,6 +524,7 @@ KINDS: dict[str, Kind] = {
     "curves": curves,
     "distribution": distribution,
     "gumbel-softmax": gumbel_softmax,
+    "intervals": intervals,
     "perfect-generator": perfect_generator,
     "sampling": sampling,
     "scatter": scatter,
