@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from formula_env.experiment.findings import shaken, studies_table, study_readme
+from formula_env.experiment.findings import comparisons_table, shaken, studies_table, study_readme
 from formula_env.experiment.gallery import draw
 from formula_env.experiment.study import incomplete, load_study
 
@@ -32,7 +32,7 @@ def test_each_experiment_of_the_thesis_has_one() -> None:
 def test_records_are_complete_and_support_the_verdicts(folder: Path) -> None:
     study = load_study(folder)
     assert incomplete(study) == []
-    assert study.claims
+    assert study.claims or study.comparisons
     assert shaken(study) == []
     assert all(claim.range for claim in study.claims)
     for cell in study.cells.values():
@@ -51,13 +51,20 @@ def test_its_page_is_the_one_the_rows_make(folder: Path) -> None:
 
 def test_readme_shows_what_was_found() -> None:
     text = (ROOT / "README.md").read_text()
-    (shown,) = re.findall(r"<!-- studies -->\n(.*)\n<!-- /studies -->", text, flags=re.DOTALL)
-    assert shown == studies_table([load_study(folder) for folder in FOLDERS])
+    studies = [load_study(folder) for folder in FOLDERS]
+    assert between("studies", text) == [studies_table(studies)]
+    assert between("comparisons", text) == [table for table in [comparisons_table(studies)] if table]
     for path in re.findall(r"\]\((runs/[^)]+)\)", text):
         assert (ROOT / path).exists(), path
 
 
+def between(name: str, text: str) -> list[str]:
+    """What stands between the marks of this name."""
+    return re.findall(rf"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", text, flags=re.DOTALL)
+
+
 def test_records_are_small() -> None:
-    files = [path for folder in FOLDERS for path in folder.glob("*/seed-*/*")]
-    kept = [path for path in files if path.is_file() and path.suffix != ".pt" and path.name != "log.txt"]
-    assert sum(path.stat().st_size for path in kept) < 5_000_000
+    patterns = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if line.startswith("/")]
+    ignored = {path for pattern in patterns if "seed-" in pattern for path in ROOT.glob(pattern)}
+    files = {path for folder in FOLDERS for path in folder.glob("*/seed-*/*") if path.is_file()}
+    assert sum(path.stat().st_size for path in files - ignored) < 10_000_000
