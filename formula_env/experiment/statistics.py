@@ -62,7 +62,7 @@ class Outcome:
     goal: float | None
     """What the mean of ours must reach."""
     floor: float | None
-    """What a perfect generator would score on average; None where that is a sampled JSD's affair."""
+    """Of a sampled JSD: what a perfect generator would score on average. Of all others None."""
 
     @property
     def differences(self) -> NDArray[np.float64]:
@@ -76,7 +76,7 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """ "better" or "worse" where the interval of the mean difference excludes 0."""
+        """Better or worse, where the interval of the mean difference excludes 0."""
         low, high = interval(self._upwards(self.differences))
         return "better" if low > 0 else "worse" if high < 0 else "no difference shown"
 
@@ -136,7 +136,10 @@ def best_rows(study: Study, cells: Sequence[Cell], seeds: Sequence[int]) -> tupl
 
     Raises FormulaError for cells that are no pairs, or whose rows have neither.
     """
-    check_paired(cells)
+    try:
+        check_paired(cells)
+    except FormulaError as error:
+        raise FormulaError(f"{study.folder / STUDY_FILE}: {error}") from None
     recorded = [[row for cell in cells for row in read_rows(study.run_folder(cell, seed))] for seed in seeds]
     every = [row for rows in recorded for row in rows]
     if all(row.get("eval/jsd_exact") for row in every):
@@ -156,6 +159,6 @@ def metric_of(study: Study, rows: Sequence[Row], metric: str) -> list[float]:
     for row in rows:
         if not isinstance(row.get(metric), int | float):
             raise FormulaError(
-                f"{study.folder / STUDY_FILE}: {metric} is not a number in all rows that it asks for"
+                f"{study.folder / STUDY_FILE}: no number {metric} in a row; it has: {', '.join(row)}"
             )
     return [float(row[metric]) for row in rows]

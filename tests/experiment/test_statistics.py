@@ -384,6 +384,14 @@ def test_a_band_can_be_the_interval_of_the_mean(tmp_path: Path) -> None:
     plt.close("all")
 
 
+def test_what_a_figure_cannot_pick_from_is_refused(tmp_path: Path) -> None:
+    text = STUDY[: STUDY.index("[[comparisons]]")].replace("[cells.small]", "[cells.small]\nseeds = [0]")
+    study = write_study(tmp_path / "made-up", text + FIGURE)
+    with pytest.raises(FormulaError, match=r"study.toml: small and large must have the same seeds"):
+        draw(study, study.figures[0])
+    plt.close("all")
+
+
 def test_an_unknown_statistic_is_refused(tmp_path: Path) -> None:
     study = write_study(tmp_path / "made-up", STUDY + FIGURE.replace("best_of", 'statistic = "mode"\nbest_of'))
     with pytest.raises(FormulaError, match=r"figure end of kind intervals lacks or can't use 'mode'"):
