@@ -45,6 +45,8 @@ class MLE:
 
     Config = MLEConfig
     trains_on = Task
+    collapse_advice = "lower --algo.rounds or --algo.learning-rate, or train on more with --data.size"
+    density_ratio = None  # there is no discriminator
 
     def __init__(self, task: Task, config: MLEConfig, seed: int, device: torch.device) -> None:
         torch.manual_seed(seed)

@@ -27,7 +27,7 @@ from formula_env.adversarial import (
     set_lr,
 )
 from formula_env.errors import check_above_zero, check_at_least, check_share, check_types
-from formula_env.networks import DiscriminatorName, LSTMGenerator, make_discriminator
+from formula_env.networks import DiscriminatorName, LSTMGenerator, make_discriminator, raw_logits
 from formula_env.networks.generators import token_log_probs
 from formula_env.rewards import DiscriminatorReward
 from formula_env.rollouts import check_tree_size, write
@@ -105,6 +105,9 @@ class SeqGAN:
 
     Config = SeqGANConfig
     trains_on = Task
+    collapse_advice = (
+        "raise --algo.ent-coef, lower --algo.generator-learning-rate, or train on more with --data.size"
+    )
 
     def __init__(self, task: Task, config: SeqGANConfig, seed: int, device: torch.device) -> None:
         if config.q_estimator == "exact":
@@ -236,6 +239,11 @@ class SeqGAN:
     def log_prob(self, tokens: Tokens) -> NDArray[np.float64]:
         batch = torch.from_numpy(tokens).to(self.device)
         return log_prob(self.averaged_generator, self.task.vocabulary, batch).cpu().numpy()
+
+    def density_ratio(self, tokens: Tokens) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        batch = torch.from_numpy(tokens).to(self.device)
+        log_probs = log_prob(self.generator, self.task.vocabulary, batch).cpu().numpy()
+        return raw_logits(self.discriminator, batch), log_probs
 
     def state_dict(self) -> dict[str, Any]:
         saved = {name: getattr(self, name).state_dict() for name in _SAVED}

@@ -14,6 +14,10 @@ Batch = NDArray[Any]
 LogProb = Callable[[Batch], NDArray[np.float64]]
 """Formulae `(n, T)` to their log-likelihoods `(n,)`, nats."""
 
+DensityRatio = Callable[[Batch], tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""Formulae `(n, T)` to the discriminator's logits `(n,)`, and the log-likelihoods `(n,)`, nats, of the generator
+that it is trained against. A perfect discriminator's logit is the log of real to fake density."""
+
 
 class Algorithm(Protocol):
     """An algorithm owns networks and optimisers; never a loop, a logger or a file.
@@ -35,6 +39,8 @@ class Algorithm(Protocol):
     """What the generator is before the first `update`: "MLE start", "untrained"."""
     env_steps: int
     """Symbols written in the environment so far."""
+    collapse_advice: str
+    """What to change when its formulae become few: a request, with options as on the command line."""
 
     def pretrain(self, real: Batch) -> dict[str, float]:
         """One round before the algorithm proper, on real formulae `(real_per_round, T)`; metrics of the round."""
@@ -51,6 +57,14 @@ class Algorithm(Protocol):
     @property
     def log_prob(self) -> LogProb | None:
         """The log-likelihood of formulae under that generator; None where it isn't known."""
+        ...
+
+    @property
+    def density_ratio(self) -> DensityRatio | None:
+        """What tells how well the discriminator knows that ratio; None without one, or where π isn't known.
+
+        The generator in it is the trained one, not a moving average.
+        """
         ...
 
     def state_dict(self) -> dict[str, Any]: ...

@@ -3,6 +3,8 @@
 Of formulae made of symbols, metrics of the *distribution* (accuracy, JSD, novelty, NLL) are computed from the
 generator's own probabilities of all correct formulae wherever those are known and can be listed; they carry no
 sampling noise then. Metrics of the *sample* (coverage, uniqueness, entropy) always come from the formulae given.
+Metrics of the *discriminator* compare its logits to the density ratio, which is known wherever the generator's
+probabilities are.
 """
 
 import math
@@ -14,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from formula_env.algorithm import Batch, LogProb
+from formula_env.algorithm import Batch, DensityRatio, LogProb
 from formula_env.networks.policy import UniformPolicy
 from formula_env.sampling import log_prob, sample
 from formula_env.tasks.base import AnyTask, Task, Vectors, VectorTask
@@ -31,12 +33,18 @@ CHUNK = 2**14
 NLL_SAMPLE = 10_000
 """Correct formulae, drawn uniformly, that stand for all of them in the NLL where these are too many to list."""
 
+CONSTANT = 1e-9
+"""Logits, in nats, that differ by no more than this don't vary: what is left is rounding."""
+
 
 class Judge(Protocol):
     """What the training loop asks."""
 
-    def __call__(self, batch: Any, log_prob: LogProb | None = None) -> Metrics:
-        """The metrics of a sample, and with `log_prob` of the generator it was drawn from."""
+    def __call__(
+        self, batch: Any, log_prob: LogProb | None = None, density_ratio: DensityRatio | None = None
+    ) -> Metrics:
+        """The metrics of a sample; with `log_prob` of the generator it was drawn from, with `density_ratio` of the
+        discriminator."""
         ...
 
     def random_sampler(self, n: int, seed: int) -> Metrics:
@@ -75,8 +83,29 @@ class Evaluator:
         num_formulae: how many there are.
     uniqueness: share of distinct formulae in the sample.
     novelty: share of the mass (or sample) that is correct and not in the training set.
+    memorised: share of the mass (or sample) that is correct and in the training set. Only where that is known.
     entropy: of the generator in nats, estimated by the sample's mean -log π. Only with probabilities.
     nll: mean -log π in nats of the correct formulae; log(count) is perfect. Only with probabilities.
+
+    These need the probabilities of all correct formulae; u is uniform over them:
+
+    kl: KL(u ‖ π) in nats, incorrect mass included: nll - log(count).
+    reverse_kl: KL(π ‖ u) in nats of the generator *given that its formula is correct*, which is
+        log(count) - H(π | correct); without that condition any incorrect mass would make it infinite.
+    effective_number: exp(H(π | correct)), the number of formulae that, equally probable, would be as varied as the
+        generator's correct ones: 1 if it knows one, `num_formulae` if it is uniform over all.
+    novel_coverage: share of the correct formulae that are not in the training set to which the generator gives at
+        least half of the probability that they should have, 1/count. Only where there are such.
+
+    And these the discriminator as well, its logit d, and π the generator that it is trained against, which may be
+    another one than the sample's. All are means over the correct formulae with the weights (u + π)/2; what is
+    incorrect stays out, since its density ratio is 0 and its log none.
+
+    ratio_error: root mean square of d - log(u/π) in nats, a constant offset included.
+    ratio_correlation: of d and log(u/π), from -1 to 1. Only where both vary.
+    calibration_error: mean of |sigmoid(d) - u/(u + π)|.
+
+    What is infinite (`nll`, `kl`, `ratio_error`, if a correct formula has probability 0) or undefined is left out.
     """
 
     def __init__(self, task: Task, training: Tokens | None = None) -> None:
@@ -98,10 +127,15 @@ class Evaluator:
         known = np.isin(row_keys(tokens), self._training) if self._training is not None else False
         return self.task.is_correct(tokens) & ~np.asarray(known)
 
-    def __call__(self, batch: Tokens, log_prob: LogProb | None = None) -> Metrics:
-        """Judge a sample `(n, T)`, and with `log_prob` the generator it was drawn from."""
+    def __call__(
+        self, batch: Tokens, log_prob: LogProb | None = None, density_ratio: DensityRatio | None = None
+    ) -> Metrics:
+        """Judge a sample `(n, T)`; with `log_prob` the generator it was drawn from, with `density_ratio` the
+        discriminator."""
         formulae, counts = distinct_formulae(batch)
         metrics = self._sample_metrics(formulae, counts)
+        if density_ratio is not None and self.task.enumerable:
+            metrics |= calibration(*_ratio_in_chunks(density_ratio, self.correct_set))
         if log_prob is None:
             return metrics
         metrics["entropy"] = float(-(counts * in_chunks(log_prob, formulae)).sum() / len(batch))
@@ -109,7 +143,7 @@ class Evaluator:
             del metrics["jsd_floor"]  # an exact divergence has none
             return metrics | self._exact_metrics(in_chunks(log_prob, self.correct_set))
         correct = self.task.sample(NLL_SAMPLE, np.random.default_rng(0))
-        return metrics | {"nll": float(-in_chunks(log_prob, correct).mean())}
+        return metrics | _finite({"nll": float(-in_chunks(log_prob, correct).mean())})
 
     def random_sampler(self, n: int, seed: int) -> Metrics:
         """Uniform legal symbols."""
@@ -138,9 +172,9 @@ class Evaluator:
     def _sample_metrics(self, formulae: Tokens, counts: NDArray[np.int64]) -> Metrics:
         """From the distinct formulae of the sample, and how often each occurs."""
         n, total = int(counts.sum()), self.task.count()
-        correct = self.task.is_correct(formulae)
+        correct, novel = self.task.is_correct(formulae), self.is_novel(formulae)
         num_correct = int(correct.sum())
-        return {
+        metrics: Metrics = {
             "accuracy": float(counts[correct].sum() / n),
             "jsd": sampled_jsd(counts[correct], n, total),
             "jsd_exact": False,
@@ -149,19 +183,35 @@ class Evaluator:
             "num_correct": num_correct,
             "num_formulae": total,
             "uniqueness": len(formulae) / n,
-            "novelty": float(counts[self.is_novel(formulae)].sum() / n),
+            "novelty": float(counts[novel].sum() / n),
             "num_samples": n,
         }
+        if self._training is not None:
+            metrics["memorised"] = float(counts[correct & ~novel].sum() / n)
+        return metrics
 
     def _exact_metrics(self, log_probs: NDArray[np.float64]) -> Metrics:
+        """From the log-probabilities `(count,)` of the correct set."""
         probs = np.exp(log_probs)
+        nll = float(-log_probs.mean())
         return {
             "accuracy": float(np.minimum(1.0, probs.sum())),
             "jsd": exact_jsd(log_probs),
             "jsd_exact": True,
-            "novelty": float(np.minimum(1.0, probs[self._novel].sum())),
-            "nll": float(-log_probs.mean()),
+            **_finite({"nll": nll, "kl": max(0.0, nll - math.log(len(probs)))}),
+            **variety(log_probs),
+            **self._memory(probs),
         }
+
+    def _memory(self, probs: NDArray[np.float64]) -> Metrics:
+        """What the generator knows by heart, and what it has found by itself."""
+        metrics: Metrics = {"novelty": float(np.minimum(1.0, probs[self._novel].sum()))}
+        if self._training is None:
+            return metrics
+        metrics["memorised"] = float(np.minimum(1.0, probs[~self._novel].sum()))
+        if self._novel.any():
+            metrics["novel_coverage"] = float((probs[self._novel] >= 0.5 / len(probs)).mean())
+        return metrics
 
 
 class VectorEvaluator:
@@ -179,7 +229,9 @@ class VectorEvaluator:
     def __init__(self, task: VectorTask) -> None:
         self.task = task
 
-    def __call__(self, batch: Vectors, log_prob: LogProb | None = None) -> Metrics:
+    def __call__(
+        self, batch: Vectors, log_prob: LogProb | None = None, density_ratio: DensityRatio | None = None
+    ) -> Metrics:
         n, total = len(batch), self.task.num_cells
         cells = self.task.cells(batch)
         counts = np.bincount(cells[cells >= 0], minlength=total)
@@ -221,6 +273,49 @@ def exact_jsd(log_probs: NDArray[np.float64]) -> float:
     return float(_jsd_terms(probs, 1 / len(probs)).sum()) + elsewhere * math.log(2) / 2
 
 
+def variety(log_probs: NDArray[np.float64]) -> Metrics:
+    """`reverse_kl` and `effective_number`, given the log-probabilities `(count,)` of the correct set.
+
+    Empty where none of them is ever generated.
+    """
+    largest = log_probs.max()
+    if largest == -math.inf:
+        return {}
+    weights = np.exp(log_probs - largest)  # the condition's own normaliser may be as small as it likes
+    probs = weights[weights > 0] / weights.sum()
+    entropy = min(float(-(probs * np.log(probs)).sum()), math.log(len(log_probs)))
+    return {
+        "reverse_kl": math.log(len(log_probs)) - entropy,
+        "effective_number": min(math.exp(entropy), len(log_probs)),
+    }
+
+
+def calibration(logits: NDArray[np.float64], log_probs: NDArray[np.float64]) -> Metrics:
+    """`ratio_error`, `ratio_correlation` and `calibration_error`, from the discriminator's logits and the
+    generator's log-probabilities of the correct set, `(count,)` each."""
+    ratio = -math.log(len(log_probs)) - log_probs  # log(u/π)
+    weights = 1 / len(log_probs) + np.exp(log_probs)
+    weights = weights / weights.sum()
+    metrics: Metrics = {
+        "ratio_error": math.sqrt(weights @ np.square(logits - ratio)),
+        "calibration_error": float(weights @ np.abs(_sigmoid(logits) - _sigmoid(ratio))),
+    }
+    if np.isfinite(ratio).all() and min(np.ptp(logits), np.ptp(ratio)) > CONSTANT:
+        one, two = logits - weights @ logits, ratio - weights @ ratio
+        scale = math.sqrt((weights @ np.square(one)) * (weights @ np.square(two)))
+        metrics["ratio_correlation"] = float(np.clip(weights @ (one * two) / scale, -1.0, 1.0))
+    return _finite(metrics)
+
+
+def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.exp(-np.logaddexp(0.0, -x))
+
+
+def _finite(metrics: Metrics) -> Metrics:
+    """Those that a row can hold."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
 def sampled_jsd(counts: NDArray[np.int64], n: int, total: int) -> float:
     """JSD in nats of a sample of n from uniform over `total` correct formulae; `counts` of the distinct ones."""
     probs = counts / n
@@ -253,6 +348,12 @@ def in_chunks(log_prob: LogProb, tokens: Tokens) -> NDArray[np.float64]:
     """`log_prob(tokens)` with bounded memory."""
     parts = [log_prob(tokens[i : i + CHUNK]) for i in range(0, len(tokens), CHUNK)]
     return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _ratio_in_chunks(ratio: DensityRatio, tokens: Tokens) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`ratio(tokens)` likewise."""
+    logits, log_probs = zip(*(ratio(tokens[i : i + CHUNK]) for i in range(0, len(tokens), CHUNK)), strict=True)
+    return np.concatenate(logits), np.concatenate(log_probs)
 
 
 def distinct_formulae(tokens: Tokens) -> tuple[Tokens, NDArray[np.int64]]:

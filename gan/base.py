@@ -17,7 +17,7 @@ from formula_env.adversarial import (
     move_weights,
     set_lr,
 )
-from formula_env.algorithm import Batch, LogProb
+from formula_env.algorithm import Batch, DensityRatio, LogProb
 from formula_env.distributed import check_alone
 from formula_env.errors import check_above_zero, check_at_least, check_share, check_types
 
@@ -60,6 +60,7 @@ class GAN(ABC):
     pretrain_rounds = 0
     start_name = "untrained"
     env_steps = 0
+    collapse_advice: str
     config: Any
 
     def __init__(self, config: GANConfig, seed: int, device: torch.device) -> None:
@@ -112,6 +113,10 @@ class GAN(ABC):
 
     @property
     def log_prob(self) -> LogProb | None:
+        return None
+
+    @property
+    def density_ratio(self) -> DensityRatio | None:
         return None
 
     def state_dict(self) -> dict[str, Any]:

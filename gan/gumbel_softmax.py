@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from formula_env.algorithm import LogProb
+from formula_env.algorithm import DensityRatio, LogProb
 from formula_env.errors import check_above_zero
+from formula_env.networks import raw_logits
 from formula_env.sampling import log_prob
 from formula_env.vocabulary import Tokens
 from gan.unrolled import UnrolledGAN, UnrolledGANConfig, UnrolledGenerator
@@ -43,6 +44,7 @@ class GumbelSoftmaxGAN(UnrolledGAN):
     """Symbols from the Gumbel-softmax distribution; straight-through and with R1 unless told otherwise."""
 
     Config = GumbelSoftmaxGANConfig
+    collapse_advice = "raise --algo.r1, leave out --algo.no-hard, or bound the logits with --algo.logit-bound"
     config: GumbelSoftmaxGANConfig
 
     def relax(self, logits: Tensor, rng: torch.Generator) -> Tensor:
@@ -60,10 +62,21 @@ class GumbelSoftmaxGAN(UnrolledGAN):
         """Known where all that the generator reads is BOS and symbols."""
         return self._log_prob if self.config.hard and not self.config.latent_dim else None
 
+    @property
+    def density_ratio(self) -> DensityRatio | None:
+        return self._density_ratio if self.log_prob is not None else None
+
     def _log_prob(self, tokens: Tokens) -> NDArray[np.float64]:
-        assert isinstance(self.averaged_generator, UnrolledGenerator)
+        return self._log_prob_under(self.averaged_generator, tokens)
+
+    def _density_ratio(self, tokens: Tokens) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        logits = raw_logits(self.discriminator, self.encode(tokens))
+        return logits, self._log_prob_under(self.generator, tokens)
+
+    def _log_prob_under(self, generator: nn.Module, tokens: Tokens) -> NDArray[np.float64]:
+        assert isinstance(generator, UnrolledGenerator)
         batch = torch.from_numpy(tokens).to(self.device)
-        return log_prob(self.averaged_generator, self.task.vocabulary, batch).cpu().numpy()
+        return log_prob(generator, self.task.vocabulary, batch).cpu().numpy()
 
 
 def gumbel_softmax(logits: Tensor, temperature: float, rng: torch.Generator) -> Tensor:

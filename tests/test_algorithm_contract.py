@@ -1,5 +1,8 @@
 """What every algorithm promises, checked on each registered one and each task there is."""
 
+import re
+from dataclasses import fields
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -8,8 +11,9 @@ import torch
 
 from formula_env.algorithm import Algorithm
 from formula_env.errors import FormulaError
+from formula_env.experiment.config import DataConfig
 from formula_env.experiment.registry import ALGORITHMS, algorithm_class, check_fit
-from formula_env.tasks import AnyTask, Task, VectorTask
+from formula_env.tasks import AnyTask, Task, VectorTask, make_task
 from formula_env.tasks.integer_sum import IntegerSum
 from tests.even_ones import EvenOnes
 from tests.helpers import name_of, saved_and_loaded, small_tasks
@@ -77,6 +81,12 @@ def test_it_trains_and_samples(name: str, task: AnyTask) -> None:
         assert sample.dtype == np.float64
     if algorithm.log_prob is not None:
         assert (algorithm.log_prob(sample) <= 1e-9).all()
+    if algorithm.density_ratio is not None:
+        logits, log_probs = algorithm.density_ratio(sample)
+        assert logits.shape == log_probs.shape == (50,)
+        assert logits.dtype == log_probs.dtype == np.float64
+        assert np.isfinite(logits).all()
+        assert (log_probs <= 1e-9).all()
 
 
 @every_pair
@@ -87,10 +97,49 @@ def test_it_goes_on_bit_for_bit(name: str, task: AnyTask) -> None:
     expected = rounds(whole, task, 0, total)
     torch.manual_seed(99)  # nobody else's random numbers matter
     first = rounds(begun, task, 0, middle)
-    begun.sample(20, seed=5)
+    judge(begun)
     resumed.load_state_dict(saved_and_loaded(begun.state_dict()))
     assert [*first, *rounds(resumed, task, middle, total)] == expected
     assert np.array_equal(whole.sample(30, seed=3), resumed.sample(30, seed=3))
+
+
+def judge(algorithm: Algorithm) -> None:
+    """All that an evaluation asks of it."""
+    sample = algorithm.sample(20, seed=5)
+    for function in (algorithm.log_prob, algorithm.density_ratio):
+        if function is not None:
+            function(sample)
+
+
+@pytest.mark.parametrize("name", ["seqgan", "gumbel-softmax-gan"])
+def test_the_density_ratio_is_of_the_trained_generator_and_the_discriminator(name: str) -> None:
+    """Not of the moving average, which sampling is from: whatever becomes of that changes nothing."""
+    task = make_task("binary-sum", length=4)
+    algorithm: Any = build(name, task)
+    rounds(algorithm, task, 0, algorithm.pretrain_rounds + 6)
+    sequences = np.array(list(product(range(2), repeat=4)))
+    before = algorithm.log_prob(sequences)
+    logits, log_probs = algorithm.density_ratio(sequences)
+    assert np.exp(log_probs).sum() == pytest.approx(1)
+    one_hot = torch.eye(2)[torch.from_numpy(sequences)]
+    assert logits == pytest.approx(algorithm.discriminator(one_hot).detach().numpy(), abs=1e-6)
+    algorithm.averaged_generator.load_state_dict(algorithm.generator.state_dict())
+    assert np.array_equal(algorithm.log_prob(sequences), log_probs)
+    assert not np.array_equal(before, log_probs)
+    assert np.array_equal(algorithm.density_ratio(sequences)[1], log_probs)
+
+
+@every
+def test_what_it_advises_are_options_that_there_are(name: str) -> None:
+    cls = algorithm_class(name)
+    advised = re.findall(r"--([\w.-]*\w)", cls.collapse_advice)
+    assert advised
+    for flag in advised:
+        owner, _, option = flag.replace("no-", "").replace("-", "_").partition(".")
+        config = {"algo": cls.Config, "data": DataConfig}[owner]
+        assert option in {field.name for field in fields(config)}
+    for other in re.findall(r"\b[a-z-]+-gan\b", re.sub(r"runs/\S+", "", cls.collapse_advice)):
+        assert other in ALGORITHMS
 
 
 @every

@@ -1,4 +1,4 @@
-from math import log
+from math import exp, log, sqrt
 
 import numpy as np
 import pytest
@@ -6,11 +6,13 @@ import pytest
 from formula_env.evaluators import (
     Evaluator,
     VectorEvaluator,
+    calibration,
     distinct_formulae,
     exact_jsd,
     jsd_floor,
     make_evaluator,
     sampled_jsd,
+    variety,
 )
 from formula_env.tasks import make_task
 from formula_env.tasks.integer_sum import IntegerSum
@@ -28,6 +30,7 @@ def test_hand_arithmetic_on_a_sample() -> None:
     assert metrics["num_correct"] == 2
     assert metrics["uniqueness"] == 3 / 4
     assert metrics["novelty"] == 1 / 4
+    assert metrics["memorised"] == 1 / 2
     assert metrics["jsd_exact"] is False
     # p = (1/2, 1/4, 1/4 elsewhere), q = (1/2, 1/2, 0), m = (1/2, 3/8, 1/8)
     p_term = 0 + 1 / 4 * log((1 / 4) / (3 / 8)) + 1 / 4 * log((1 / 4) / (1 / 8))
@@ -51,6 +54,99 @@ def test_hand_arithmetic_on_probabilities() -> None:
     p, q, m = np.array([0.5, 0.2, 0.2, 0.1]), np.array([0.5, 0.5, 0, 0]), np.array([0.5, 0.35, 0.1, 0.05])
     kl = [np.sum(x[x > 0] * np.log(x[x > 0] / m[x > 0])) for x in (p, q)]
     assert metrics["jsd"] == pytest.approx(sum(kl) / 2)
+
+
+def test_hand_arithmetic_on_what_the_probabilities_tell_of_variety() -> None:
+    """Of four sequences 00 and 11 are correct, with 0.6 and 0.2; given that, 3/4 and 1/4. Only 11 is new."""
+    probs = {"00": 0.6, "11": 0.2, "01": 0.15, "10": 0.05}
+    evaluate = Evaluator(TINY, TINY.encode(["00"]))
+    metrics = evaluate(TINY.encode(["00"]), lambda tokens: np.log([probs[t] for t in TINY.decode(tokens)]))
+    assert metrics["kl"] == pytest.approx((log(0.5 / 0.6) + log(0.5 / 0.2)) / 2)
+    assert metrics["reverse_kl"] == pytest.approx(3 / 4 * log(3 / 2) + 1 / 4 * log(1 / 2))
+    assert metrics["effective_number"] == pytest.approx(exp(-(3 / 4 * log(3 / 4) + 1 / 4 * log(1 / 4))))
+    assert metrics["memorised"] == pytest.approx(0.6)
+    assert metrics["novel_coverage"] == 0  # 0.2 is below half of 1/2
+    assert metrics["memorised"] + metrics["novelty"] == pytest.approx(metrics["accuracy"])
+
+
+def test_unseen_formulae_count_from_half_of_their_due_probability_on() -> None:
+    """binary-sum 4 has 6 correct formulae; a third of them is known, and of the 4 others 3 have 1/12 or more."""
+    task = make_task("binary-sum", length=4)
+    known, unseen = task.enumerate()[:2], task.decode(task.enumerate()[2:])
+    probs = dict(zip(unseen, (1 / 12 + 1e-9, 1 / 6, 1 / 4, 1 / 13), strict=True))
+    log_prob = lambda tokens: np.log([probs.get(text, 1e-6) for text in task.decode(tokens)])  # noqa: E731
+    assert Evaluator(task, known)(known, log_prob)["novel_coverage"] == 3 / 4
+    assert "novel_coverage" not in Evaluator(task, task.enumerate())(known, log_prob)
+    nothing_known = Evaluator(task)(known, log_prob)
+    assert not {"novel_coverage", "memorised"} & set(nothing_known)
+
+
+def test_extremes_of_variety() -> None:
+    """Uniform and a single point, each also where next to no mass is correct."""
+    for log_mass in (0.0, log(0.1), -2000.0):
+        uniform = variety(np.full(70, log_mass - log(70)))
+        assert uniform["effective_number"] == pytest.approx(70)
+        assert uniform["effective_number"] <= 70
+        assert uniform["reverse_kl"] == pytest.approx(0, abs=1e-9)
+        point = variety(np.where(np.arange(70) == 3, log_mass, -np.inf))
+        assert point == {"effective_number": pytest.approx(1), "reverse_kl": pytest.approx(log(70))}
+    assert variety(np.full(70, -np.inf)) == {}
+
+
+def test_a_perfect_generator_has_no_divergence_and_an_impossible_formula_no_finite_one() -> None:
+    perfect = Evaluator(BINARY)(BINARY.enumerate(), lambda tokens: np.full(len(tokens), -log(70)))
+    assert perfect["kl"] == pytest.approx(0, abs=1e-12)
+    assert perfect["kl"] >= 0
+    never_11 = Evaluator(TINY)(TINY.encode(["00"]), lambda tokens: np.where(tokens[:, 0] == 0, 0.0, -np.inf))
+    assert not {"nll", "kl"} & set(never_11)
+    assert never_11["effective_number"] == 1
+    assert all(np.isfinite(value) for value in never_11.values())
+
+
+def test_hand_arithmetic_on_a_discriminator() -> None:
+    """Two correct formulae, u = (1/2, 1/2), π = (1/4, 1/8): log(u/π) = log 2, log 4; weights 6 : 5."""
+    logits = np.array([log(2) + 1, log(4) - 2])
+    metrics = calibration(logits, np.log([1 / 4, 1 / 8]))
+    assert metrics["ratio_error"] == pytest.approx(sqrt((6 * 1 + 5 * 4) / 11))
+    sigmoids = [1 / (1 + exp(-x)) for x in logits]
+    assert metrics["calibration_error"] == pytest.approx(
+        (6 * abs(sigmoids[0] - 2 / 3) + 5 * abs(sigmoids[1] - 4 / 5)) / 11
+    )
+    assert metrics["ratio_correlation"] == pytest.approx(-1)  # the first logit is above the second one
+
+
+def test_the_true_density_ratio_is_calibrated_and_a_shift_of_it_is_told() -> None:
+    """The generator of the ratio is another one than that of the sample."""
+    weights = np.random.default_rng(0).dirichlet(np.full(100, 0.5))[:70]  # the other 30 are the incorrect mass
+    probs = dict(zip(BINARY.decode(BINARY.enumerate()), weights.tolist(), strict=True))
+
+    def ratio(tokens: np.ndarray, shift: float = 0.0, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        log_probs = np.log([probs[text] for text in BINARY.decode(tokens)])
+        return scale * (-log(70) - log_probs) + shift, log_probs
+
+    evaluate, batch = Evaluator(BINARY), BINARY.enumerate()
+    perfect = evaluate(batch, None, ratio)
+    assert perfect["ratio_error"] == pytest.approx(0, abs=1e-9)
+    assert perfect["calibration_error"] == pytest.approx(0, abs=1e-9)
+    assert perfect["ratio_correlation"] == pytest.approx(1)
+    shifted = evaluate(batch, lambda tokens: np.full(len(tokens), -log(256)), lambda t: ratio(t, shift=-0.7))
+    assert shifted["ratio_error"] == pytest.approx(0.7)
+    assert shifted["ratio_correlation"] == pytest.approx(1)
+    assert shifted["effective_number"] == pytest.approx(70)
+    assert evaluate(batch, None, lambda t: ratio(t, scale=-2.0))["ratio_correlation"] == pytest.approx(-1)
+
+
+def test_what_a_constant_or_an_infinite_ratio_leaves_undefined_is_left_out() -> None:
+    varied, constant = np.linspace(-1, 1, 70), np.full(70, -log(70))
+    assert "ratio_correlation" not in calibration(varied, constant)
+    assert "ratio_correlation" not in calibration(constant, varied - 5)
+    impossible = calibration(varied, np.where(np.arange(70) == 0, -np.inf, -log(69)))
+    assert set(impossible) == {"calibration_error"}
+    # u/(u + π) is 1 for what is never generated; its weight is half of what each of the others has of u alone
+    others = np.abs(1 / (1 + np.exp(-varied[1:])) - 69 / 139)
+    weights = np.append(1 / 70, np.full(69, 1 / 70 + 1 / 69)) / 2
+    errors = np.append(1 - 1 / (1 + exp(1)), others)
+    assert impossible["calibration_error"] == pytest.approx(weights @ errors / weights.sum())
 
 
 def test_exact_jsd_needs_only_the_correct_set() -> None:

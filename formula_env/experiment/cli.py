@@ -172,7 +172,8 @@ def _evaluate(arguments: list[str]) -> None:
     check_at_least(1, samples=options.samples)
     check_seed(options.seed)
     _, algorithm, evaluator = load_algorithm(options.folder, options.device)
-    metrics = evaluator(algorithm.sample(options.samples, options.seed), algorithm.log_prob)
+    batch = algorithm.sample(options.samples, options.seed)
+    metrics = evaluator(batch, algorithm.log_prob, algorithm.density_ratio)
     if options.json:
         print(json.dumps(metrics))
     else:

@@ -17,6 +17,7 @@ from formula_env.algorithm import Algorithm, Batch
 from formula_env.errors import FormulaError
 from formula_env.evaluators import Judge, make_evaluator
 from formula_env.evaluators import Metrics as Evaluation
+from formula_env.experiment.alarms import collapse
 from formula_env.experiment.checkpoint import (
     checkpoints,
     first_non_finite,
@@ -31,7 +32,7 @@ from formula_env.experiment.files import exclusive, new_run_folder, remove_lefto
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
 from formula_env.experiment.progress import NoProgress, RunProgress, make_progress
 from formula_env.experiment.registry import algorithm_class
-from formula_env.experiment.rows import Row, append_row, drop_rows_after
+from formula_env.experiment.rows import Row, append_row, drop_rows_after, read_rows
 from formula_env.experiment.tracking import NoTracker, Tracker, WandbTracker
 from formula_env.tasks import AnyTask
 
@@ -63,7 +64,7 @@ def resume(folder: Path, device: str | None = None) -> Row:
             remove_leftovers(folder)
         training.restore()
         if training.writes:
-            drop_rows_after(folder, training.evaluated_round)
+            training.take_up_rows()
         return training.run()
 
 
@@ -112,6 +113,7 @@ class Training:
         self.round = 0
         self.evaluated_round = -1
         self.start: Evaluation = {}
+        self._rows: list[Row] = []  # all so far; only where they are written, too
         self._interval: dict[str, tuple[float, int]] = {}  # metric -> (sum, count) since the last row
         self._seconds_before = 0.0
         self._began = time.monotonic()
@@ -146,10 +148,11 @@ class Training:
                 self._write_samples(samples_file(self.round), tokens)
             if self._evaluation_is_due():
                 row = self._evaluate()
-                if self.writes:
-                    append_row(self.folder, row)
+                alarm = self._record(row) if self.writes else None
                 tracker.log(row)
                 progress.evaluated(row)
+                if alarm is not None:
+                    progress.warn(alarm)
                 self.save()
             if self.finished:
                 return
@@ -198,7 +201,7 @@ class Training:
         self._check_weights()  # before anything is said about them
         # By the round alone: runs that are compared are sampled with the same random numbers.
         tokens = self.algorithm.sample(self.config.eval_samples, seed=self.round)
-        evaluation = self.evaluator(tokens, self.algorithm.log_prob)
+        evaluation = self._judge(tokens)
         self.evaluated_round = self.round
         if self.round == self.algorithm.pretrain_rounds:
             self.start = evaluation
@@ -214,6 +217,23 @@ class Training:
             **means,
         }
 
+    def _judge(self, batch: Batch) -> Evaluation:
+        return self.evaluator(batch, self.algorithm.log_prob, self.algorithm.density_ratio)
+
+    def _record(self, row: Row) -> str | None:
+        """Write a row with `eval/collapse`: whether it has collapsed, 0 or 1. Returns the run's first alarm.
+
+        Whether it is depends on the rows alone, so a run that is resumed neither repeats nor loses it.
+        """
+        collapsed_before = any(earlier.get("eval/collapse") for earlier in self._rows)
+        self._rows.append(row)
+        found = collapse(self._rows)
+        row["eval/collapse"] = int(found is not None)
+        append_row(self.folder, row)
+        if found is None or collapsed_before:
+            return None
+        return f"variety collapsed in {found}. What to change: {self.algorithm.collapse_advice}"
+
     @property
     def seconds(self) -> float:
         """Time spent training and evaluating, over all sessions of this run."""
@@ -224,7 +244,7 @@ class Training:
         from formula_env.experiment.figures import draw_figures  # only here: matplotlib is slow to import
 
         tokens = self.algorithm.sample(self.config.eval_samples, seed=self.round)
-        evaluation = self.evaluator(tokens, self.algorithm.log_prob)
+        evaluation = self._judge(tokens)
         summary: Row = {
             "algorithm": self.config.algorithm,
             "task": self.config.task_name,
@@ -281,6 +301,11 @@ class Training:
         """Take up the newest checkpoint, if there is one."""
         if checkpoints(self.folder):
             self.load(load_checkpoint(self.folder))
+
+    def take_up_rows(self) -> None:
+        """Take up the rows up to the checkpoint's, and drop those behind it."""
+        drop_rows_after(self.folder, self.evaluated_round)
+        self._rows = read_rows(self.folder)
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up a checkpoint's state. Raises FormulaError if it is not one of this run."""

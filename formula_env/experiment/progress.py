@@ -9,6 +9,7 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from formula_env.experiment.rows import METRICS_FILE, Row
 
@@ -17,6 +18,10 @@ class RunProgress(Protocol):
     def advance(self, round_: int, metrics: dict[str, float]) -> None: ...
 
     def evaluated(self, row: Row) -> None: ...
+
+    def warn(self, sentence: str) -> None:
+        """Say something that stays on the screen."""
+        ...
 
     def close(self) -> None: ...
 
@@ -33,6 +38,9 @@ class NoProgress:
         pass
 
     def evaluated(self, row: Row) -> None:
+        pass
+
+    def warn(self, sentence: str) -> None:
         pass
 
     def close(self) -> None:
@@ -77,6 +85,9 @@ class Bar:
         self._quality = _quality(row)
         self._progress.update(self._task, description=row["phase"])
 
+    def warn(self, sentence: str) -> None:
+        self._progress.console.print(Text(sentence, style="yellow"))
+
     def close(self) -> None:
         self._progress.stop()
 
@@ -95,6 +106,9 @@ class Lines:
         place = f"{row['phase']} {row['round']}/{self._clock.total}"
         left = f"{self._clock.left(row['round'])} left"
         print("  ".join(filter(None, (place, _quality(row), self._loss, left))), file=sys.stderr, flush=True)
+
+    def warn(self, sentence: str) -> None:
+        print(sentence, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         pass

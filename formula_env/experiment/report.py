@@ -70,6 +70,12 @@ def _coverage(column: Row) -> str:
     return f"{round(column['coverage'] * total)}/{total}"
 
 
+def _effective(column: Row) -> str:
+    if "effective_number" not in column:
+        return ""
+    return f"{column['effective_number']:.1f}/{column['num_formulae']}"
+
+
 def _number(name: str) -> Any:
     return lambda column: f"{column[name]:.3g}" if name in column else ""
 
@@ -80,6 +86,7 @@ METRICS: list[tuple[str, Any]] = [
     ("distance of a, b", _number("marginal_distance")),
     ("JSD (nats)", _jsd),
     ("coverage", _coverage),
+    ("effectively", _effective),
     ("uniqueness", _share("uniqueness")),
     ("novelty", _share("novelty")),
     ("to next integer", _number("integer_distance")),

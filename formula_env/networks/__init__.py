@@ -5,7 +5,12 @@ from typing import Literal
 from torch import nn
 
 from formula_env.errors import check_choice
-from formula_env.networks.discriminators import CNNDiscriminator, MLPDiscriminator, RecurrentDiscriminator
+from formula_env.networks.discriminators import (
+    CNNDiscriminator,
+    MLPDiscriminator,
+    RecurrentDiscriminator,
+    raw_logits,
+)
 from formula_env.networks.generators import LSTMGenerator
 from formula_env.tasks.base import Task
 
@@ -24,4 +29,4 @@ def make_discriminator(name: str, task: Task) -> nn.Module:
     return DISCRIMINATORS[name](task.vocabulary, task.max_length)
 
 
-__all__ = ["DISCRIMINATORS", "DiscriminatorName", "LSTMGenerator", "make_discriminator"]
+__all__ = ["DISCRIMINATORS", "DiscriminatorName", "LSTMGenerator", "make_discriminator", "raw_logits"]

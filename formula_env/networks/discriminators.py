@@ -3,7 +3,9 @@
 For formulae the position of a symbol matters, so none of them pools over time.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from formula_env.vocabulary import Vocabulary
@@ -93,3 +95,13 @@ class RecurrentDiscriminator(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         hidden, _ = self.lstm(one_hot(tokens, self.vocab_size))
         return self.output(hidden[:, -1]).squeeze(1)
+
+
+@torch.no_grad()
+def raw_logits(discriminator: nn.Module, formulae: Tensor) -> NDArray[np.float64]:
+    """The logits `(n,)` of formulae, without dropout; the network's mode stays as it was."""
+    was_training = discriminator.training
+    discriminator.eval()
+    logits = discriminator(formulae)
+    discriminator.train(was_training)
+    return logits.double().cpu().numpy()

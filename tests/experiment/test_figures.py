@@ -18,12 +18,15 @@ SUMMARY: dict[str, Any] = {
 
 
 def row(round_: int, accuracy: float, jsd: float) -> dict[str, Any]:
-    return {"round": round_, "eval/accuracy": accuracy, "eval/jsd": jsd, "discriminator/loss": 0.6}
+    return {
+        "round": round_, "eval/accuracy": accuracy, "eval/jsd": jsd, "eval/coverage": accuracy / 2,
+        "discriminator/loss": 0.6,
+    }  # fmt: skip
 
 
 def test_the_training_figure_shows_the_rows_and_what_they_compare_to() -> None:
     rows = [row(40, 0.4, 0.28), row(90, 0.8, 0.1), row(140, 0.98, 0.02)]
-    accuracy, jsd, losses = draw_training(rows, SUMMARY).axes
+    accuracy, jsd, variety, losses = draw_training(rows, SUMMARY).axes
     lines = {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in accuracy.get_lines()}
     assert lines["seqgan"] == [0.4, 0.8, 0.98]
     assert lines["MLE start"] == [0.4, 0.4]
@@ -31,7 +34,27 @@ def test_the_training_figure_shows_the_rows_and_what_they_compare_to() -> None:
     assert lines["thesis (0.97)"] == [0.97, 0.97]
     assert np.asarray(jsd.get_lines()[0].get_ydata()).tolist() == [0.28, 0.1, 0.02]
     assert "thesis (0.03)" in [line.get_label() for line in jsd.get_lines()]
+    assert [line.get_label() for line in variety.get_lines()] == ["coverage of the sample"]
     assert np.asarray(losses.get_lines()[0].get_xdata()).tolist() == [40, 90, 140]
+    plt.close("all")
+
+
+def test_the_training_figure_shows_variety_as_shares_and_the_first_alarm() -> None:
+    known = {"eval/num_formulae": 70, "eval/novelty": 0.1, "eval/memorised": 0.3, "eval/novel_coverage": 0.5}
+    rows = [
+        row(40, 0.4, 0.28) | known | {"eval/effective_number": 63.0, "eval/collapse": 0},
+        row(90, 0.8, 0.1) | known | {"eval/effective_number": 14.0, "eval/collapse": 1},
+        row(140, 0.9, 0.1) | known | {"eval/effective_number": 7.0, "eval/collapse": 1},
+    ]
+    variety = draw_training(rows, SUMMARY).axes[2]
+    lines = {line.get_label(): line for line in variety.get_lines()}
+    drawn = {label: np.asarray(line.get_ydata()).tolist() for label, line in lines.items()}
+    assert drawn["coverage of the sample"] == [0.2, 0.4, 0.45]
+    assert drawn["effective number / count"] == pytest.approx([0.9, 0.2, 0.1])
+    assert drawn["novelty"] == [0.1] * 3
+    assert drawn["memorised"] == [0.3] * 3
+    assert drawn["novel coverage"] == [0.5] * 3
+    assert np.asarray(lines["collapsed in round 90"].get_xdata()).tolist() == [90, 90]
     plt.close("all")
 
 
