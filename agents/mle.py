@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ class MLE:
     """Minimise -E_real[log π(x)]."""
 
     Config = MLEConfig
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
     trains_on = Task
     collapse_advice = "lower --algo.rounds or --algo.learning-rate, or train on more with --data.size"
     density_ratio = None  # there is no discriminator

@@ -5,15 +5,17 @@ inside its loop over t, which takes the running episode off-policy; here it is u
 episodes, as in Yu et al.
 """
 
+import math
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from formula_env import distributed
 from formula_env.adversarial import (
@@ -24,70 +26,97 @@ from formula_env.adversarial import (
     gradient_step,
     mle_step,
     move_weights,
+    nll,
     set_lr,
 )
-from formula_env.errors import check_above_zero, check_at_least, check_share, check_types
-from formula_env.networks import DiscriminatorName, LSTMGenerator, make_discriminator, raw_logits
+from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_share, check_types
+from formula_env.networks import (
+    AutoregressiveDiscriminator,
+    DiscriminatorName,
+    LSTMGenerator,
+    RatioDiscriminator,
+    Tempered,
+    make_discriminator,
+    raw_logits,
+)
 from formula_env.networks.generators import token_log_probs
-from formula_env.rewards import DiscriminatorReward
+from formula_env.rewards import DiscriminatorReward, RewardKind
 from formula_env.rollouts import check_tree_size, write
 from formula_env.sampling import draw_keys, log_prob
 from formula_env.tasks.base import Task
 from formula_env.vector_env import FormulaVectorEnv, QEstimator
 from formula_env.vocabulary import Tokens
 
+DiscriminatorKind = Literal["plain", "ratio"]
+
 
 @dataclass(frozen=True)
 class SeqGANConfig:
-    rounds: int = 2000
+    rounds: int = 2500
     """Adversarial rounds: `g_steps` updates of the generator, then `d_steps` of the discriminator."""
-    mle_rounds: int = 40
+    mle_rounds: int = 0
     """Rounds of maximum likelihood before that, `d_steps` updates each."""
-    mle_nll: float = 0.62
-    """End them early once a round's mean NLL (nats per symbol) is below this; 0: never. Made for binary-sum 8: the
-    formulae of binary-sum 32 and longer, and signed equations, have more entropy than that."""
-    discriminator_rounds: int = 20
+    mle_nll: float = 0.0
+    """End them early once a round's mean NLL (nats per symbol) is below this; 0: never."""
+    discriminator_rounds: int = 0
     """Rounds of discriminator pre-training after those, `d_steps` updates each; and what was left of them."""
-    batch_size: int = 64
+    batch_size: int = 256
     """Episodes in a generator update; real and as many fake formulae in a discriminator update."""
     g_steps: int = 1
     """Generator updates in a round."""
-    d_steps: int = 5
+    d_steps: int = 2
     """Discriminator updates in a round."""
-    num_rollouts: int = 16
-    """Monte-Carlo completions behind the Q of each prefix."""
+    num_rollouts: int = 0
+    """Monte-Carlo completions behind the Q of each prefix; 0: all symbols share their formula's reward."""
     q_estimator: QEstimator = "monte-carlo"
     """"exact" replaces sampling by backward recursion, where the prefix tree is small."""
     baseline: bool = True
-    """Subtract the batch mean of Q at each position."""
-    ent_coef: float = 0.15
-    """Weight α of the policy's entropy (nats) beside the reward; falls linearly; 0 in the thesis."""
+    """Subtract the batch mean of Q at each position; B/(B - 1) times this is RLOO."""
+    ent_coef: float = 0.0
+    """Weight α of the policy's entropy (nats) beside the reward; falls linearly."""
+    mle_coef: float = 0.0
+    """Weight of a batch's negative log-likelihood (nats per formula) beside the reward."""
     rollout_decay: float = 0.0
     """Rollout policy β ← decay·β + (1 - decay)·θ after each round; 0 is the thesis' β ← θ."""
     discriminator: DiscriminatorName = "mlp"
-    """Its architecture."""
-    mle_learning_rate: float = 1e-3
+    """Its architecture; "autoregressive" begins as a copy of the generator after maximum likelihood."""
+    discriminator_kind: DiscriminatorKind = "ratio"
+    """"plain": the network is the logit, as in the thesis; "ratio": the network minus log π."""
+    noise_temperature: float = 1.0
+    """The ratio discriminator's fakes are drawn with logits divided by this: above 1, more and varied mistakes."""
+    reward: RewardKind = "log-ratio"
+    """What the discriminator pays: "probability" D(x), as in the thesis; "log-ratio", its logit."""
+    reward_clip: float = 5.0
+    """The logit is clipped to ± this (nats)."""
+    mle_learning_rate: float = 3e-3
     """Of Adam, for maximum likelihood."""
     generator_learning_rate: float = 2e-3
     """Of Adam, for the policy gradient; falls linearly."""
-    discriminator_learning_rate: float = 2e-3
+    discriminator_learning_rate: float = 1e-3
     """Of Adam; falls linearly over the adversarial rounds."""
-    final_share: float = 0.02
+    discriminator_weight_decay: float = 0.0
+    """Decoupled, as in AdamW: what keeps it from learning a small training set by heart."""
+    discriminator_max_grad_norm: float = 0.0
+    """The discriminator gradient's norm is clipped to this; 0: not at all."""
+    final_share: float = 0.0
     """What is left of both learning rates and of `ent_coef` when all rounds are done."""
-    weight_averaging: float = 0.98
+    weight_averaging: float = 0.99
     """The reported generator is the moving average of the trained one, with this decay per update; 0: the last."""
     max_grad_norm: float = 1.0
     """The generator gradient's norm is clipped to this."""
     embedding_dim: int = 32
-    """Of the generator's symbols."""
+    """Of the generator's symbols, and of an autoregressive discriminator's."""
     hidden_dim: int = 64
-    """Of the generator's LSTM."""
+    """Of the generator's LSTM, and of an autoregressive discriminator's."""
 
     def __post_init__(self) -> None:
         check_types(self)
         check_at_least(0, mle_rounds=self.mle_rounds, discriminator_rounds=self.discriminator_rounds)
-        check_at_least(0, mle_nll=self.mle_nll, ent_coef=self.ent_coef)
-        check_at_least(1, rounds=self.rounds, batch_size=self.batch_size, num_rollouts=self.num_rollouts)
+        check_at_least(0, mle_nll=self.mle_nll, ent_coef=self.ent_coef, mle_coef=self.mle_coef)
+        check_at_least(0, num_rollouts=self.num_rollouts)
+        check_at_least(0, discriminator_weight_decay=self.discriminator_weight_decay)
+        check_at_least(0, discriminator_max_grad_norm=self.discriminator_max_grad_norm)
+        check_at_least(1, rounds=self.rounds, batch_size=self.batch_size)
         check_at_least(1, g_steps=self.g_steps, d_steps=self.d_steps)
         check_at_least(1, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
         check_share(rollout_decay=self.rollout_decay, weight_averaging=self.weight_averaging)
@@ -97,13 +126,36 @@ class SeqGANConfig:
             generator_learning_rate=self.generator_learning_rate,
             discriminator_learning_rate=self.discriminator_learning_rate,
             max_grad_norm=self.max_grad_norm,
+            reward_clip=self.reward_clip,
+            noise_temperature=self.noise_temperature,
         )
+        if self.discriminator_kind == "plain" and self.noise_temperature != 1:
+            raise FormulaError(
+                "noise_temperature is for discriminator_kind ratio; a plain discriminator must see what it judges"
+            )
+
+
+THESIS = {
+    "rounds": 2000, "mle_rounds": 40, "mle_nll": 0.62, "discriminator_rounds": 20, "batch_size": 64, "d_steps": 5,
+    "num_rollouts": 16, "discriminator_kind": "plain", "reward": "probability", "mle_learning_rate": 1e-3,
+    "discriminator_learning_rate": 2e-3, "final_share": 0.02, "weight_averaging": 0.98,
+}  # fmt: skip
+"""Chapter 7: a short start by maximum likelihood, reward D(x), 16 rollouts. `mle_nll` is made for binary-sum 8: in
+longer tasks, and signed equations, a symbol has more entropy than that."""
+
+UNSEEN = {
+    "rounds": 900, "mle_rounds": 350, "batch_size": 256, "d_steps": 1, "discriminator": "autoregressive",
+    "noise_temperature": 5.0, "discriminator_learning_rate": 4e-3, "discriminator_weight_decay": 0.3,
+    "discriminator_max_grad_norm": 1.0,
+}  # fmt: skip
+"""For training sets that hold few of the correct formulae: what matters is the rule, not the examples."""
 
 
 class SeqGAN:
-    """Maximise E[D(Y)] by REINFORCE with Monte-Carlo Q, against a discriminator that keeps learning."""
+    """REINFORCE on the verdict of a discriminator that keeps learning; "thesis": E[D(Y)] with Monte-Carlo Q."""
 
     Config = SeqGANConfig
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"thesis": THESIS, "unseen": UNSEEN}
     trains_on = Task
     collapse_advice = (
         "raise --algo.ent-coef, lower --algo.generator-learning-rate, or train on more with --data.size"
@@ -119,12 +171,17 @@ class SeqGAN:
         is_one = config.rollout_decay == 0 and config.g_steps == 1
         self.rollout_generator = self.generator if is_one else deepcopy(self.generator)
         self.averaged_generator = deepcopy(self.generator)
-        self.discriminator = make_discriminator(config.discriminator, task).to(device)
+        self.discriminator = self._make_discriminator()
         self.mle_optimizer = adam(self.generator.parameters(), config.mle_learning_rate)
         self.generator_optimizer = adam(self.generator.parameters(), config.generator_learning_rate)
-        self.discriminator_optimizer = adam(self.discriminator.parameters(), config.discriminator_learning_rate)
+        self.discriminator_optimizer = adam(
+            self.discriminator.parameters(), config.discriminator_learning_rate, config.discriminator_weight_decay
+        )
         self.trained_generator = distributed.parallel(self.generator)
-        self.trained_discriminator = distributed.parallel(self.discriminator)
+        self.judge = self._against(self.generator.log_prob)
+        temperature = config.noise_temperature
+        self.noise = self.generator if temperature == 1 else Tempered(self.generator, temperature)
+        self.trained_discriminator = distributed.parallel(self._against(self.noise.log_prob))
         self.rng = torch.Generator().manual_seed(seed)
         self.num_episodes = distributed.share_of(config.batch_size)
         self.env = FormulaVectorEnv(
@@ -137,7 +194,7 @@ class SeqGAN:
             autoreset_mode=AutoresetMode.DISABLED,
             device=device,
         )
-        self.env.set_reward_model(DiscriminatorReward(self.discriminator))
+        self.env.set_reward_model(DiscriminatorReward(self.judge, config.reward, config.reward_clip))
         self.env.set_rollout_policy(self.rollout_generator)
         # Seeds that follow each other, as env.reset(seed=seed) gives them, would overlap with those of other runs.
         seeds = torch.from_numpy(np.random.SeedSequence(seed).generate_state(config.batch_size).astype(np.int64))
@@ -149,6 +206,17 @@ class SeqGAN:
         self.real_per_round = config.d_steps * config.batch_size
         self.pretrain_round = self.round = self.env_steps = 0
         self.mle_is_done = False
+
+    def _make_discriminator(self) -> nn.Module:
+        if self.config.discriminator != "autoregressive":
+            return make_discriminator(self.config.discriminator, self.task).to(self.device)
+        dims = self.config.embedding_dim, self.config.hidden_dim
+        return AutoregressiveDiscriminator(self.task.vocabulary, self.task.max_length, *dims).to(self.device)
+
+    def _against(self, log_prob: Callable[[Tensor], Tensor]) -> nn.Module:
+        """The discriminator's logits, where fake formulae have this density."""
+        plain = self.config.discriminator_kind == "plain"
+        return self.discriminator if plain else RatioDiscriminator(self.discriminator, log_prob)
 
     def pretrain(self, real: Tokens) -> dict[str, float]:
         """Algorithm 3, lines 1 and 2: the generator by maximum likelihood, then the discriminator against it."""
@@ -167,6 +235,8 @@ class SeqGAN:
         ]
         move_weights(self.rollout_generator, self.generator, decay=0.0)
         move_weights(self.averaged_generator, self.generator, decay=0.0)
+        if isinstance(self.discriminator, AutoregressiveDiscriminator):
+            move_weights(self.discriminator.model, self.generator, decay=0.0)
         metrics = floats({"train/nll": torch.stack(losses).mean()})
         symbols = (real != pad).sum() / len(real)
         self.mle_is_done = bool(metrics["train/nll"] / symbols < self.config.mle_nll)
@@ -177,15 +247,18 @@ class SeqGAN:
         self._decay_learning_rates()
         metrics: Metrics = {}
         for _ in range(self.config.g_steps):
-            metrics |= self.train_generator()
+            metrics |= self.train_generator(real)
         metrics |= self._train_discriminator(real)
         move_weights(self.rollout_generator, self.generator, self.config.rollout_decay)
         self.round += 1
         return floats(metrics)
 
-    def train_generator(self) -> Metrics:
+    def train_generator(self, real: Tokens) -> Metrics:
         """One g-step."""
         loss, reward = self.generator_loss()
+        if self.config.mle_coef:
+            batch = self._batches(torch.from_numpy(real))[0]
+            loss = loss + self.config.mle_coef * nll(self.trained_generator, batch, self.task.vocabulary.pad)
         gradient_step(self.generator, self.generator_optimizer, loss, self.config.max_grad_norm)
         move_weights(self.averaged_generator, self.generator, self.config.weight_averaging)
         return {"train/loss": loss.detach(), "train/reward": reward.mean()}
@@ -195,9 +268,10 @@ class SeqGAN:
 
         Q gains -α·log π of this symbol and all that follow, as in maximum-entropy RL. Without it a prefix that
         is hard to complete (0000, whose only correct completion is 0000) earns less than the others, and dies
-        out before the generator has learnt to complete it.
+        out before the generator has learnt to complete it. (A log-ratio reward has its entropy within.)
 
-        Returns the loss, whose gradient estimates that of -(E[D(Y)] + α·H(π)), and the rewards D(Y) `(B,)`.
+        Returns the loss, whose gradient estimates that of -(E[R(Y)] + α·H(π)) for rewards R held fixed, and the
+        rewards R(Y) `(B,)`.
         """
         tokens, q_values = self.env.play(self.generator)
         fake = torch.from_numpy(tokens).to(self.device)
@@ -213,10 +287,13 @@ class SeqGAN:
     def _train_discriminator(self, real: Tokens) -> Metrics:
         """d-steps: negatives from the current generator, positives from the training set."""
         keys = torch.cat(self._batches(draw_keys(len(real), self.rng)))
-        fake = write(self.generator, self.task.vocabulary, self.task.max_length, keys)
+        max_grad_norm = self.config.discriminator_max_grad_norm or math.inf
+        fake = write(self.noise, self.task.vocabulary, self.task.max_length, keys)
         metrics: Metrics = {}
         for batch in zip(self._batches(torch.from_numpy(real)), fake.split(self.num_episodes), strict=True):
-            metrics = discriminator_step(self.trained_discriminator, self.discriminator_optimizer, *batch)
+            metrics = discriminator_step(
+                self.trained_discriminator, self.discriminator_optimizer, *batch, max_grad_norm=max_grad_norm
+            )
         return metrics
 
     def _batches(self, rows: Tensor) -> list[Tensor]:
@@ -243,7 +320,7 @@ class SeqGAN:
     def density_ratio(self, tokens: Tokens) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         batch = torch.from_numpy(tokens).to(self.device)
         log_probs = log_prob(self.generator, self.task.vocabulary, batch).cpu().numpy()
-        return raw_logits(self.discriminator, batch), log_probs
+        return raw_logits(self.judge, batch), log_probs
 
     def state_dict(self) -> dict[str, Any]:
         saved = {name: getattr(self, name).state_dict() for name in _SAVED}

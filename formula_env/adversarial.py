@@ -1,5 +1,6 @@
 """The two gradient steps that every adversarial algorithm here shares, and what keeps them steady."""
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -15,17 +16,25 @@ Metrics = dict[str, Tensor]
 
 
 def discriminator_step(
-    discriminator: nn.Module, optimizer: torch.optim.Optimizer, real: Tensor, fake: Tensor, r1: float = 0.0
+    discriminator: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    real: Tensor,
+    fake: Tensor,
+    r1: float = 0.0,
+    max_grad_norm: float = math.inf,
 ) -> Metrics:
     """One update on real and fake formulae (ids or relaxed). At log 2 = 0.693 nats it can't tell them apart.
 
-    With `r1` > 0 its gradient at the real ones (relaxed) is penalised by r1 · `r1_penalty`.
+    With `r1` > 0 its gradient at the real ones (relaxed) is penalised by r1 · `r1_penalty`. The norm of the
+    update's whole gradient is clipped to `max_grad_norm`.
     """
     formulae, real_share, fake_share = labelled(real, fake)
     logits = discriminator(formulae)
     loss = discriminator_loss(logits, real_share, fake_share)
     optimizer.zero_grad()
     (loss + r1 * r1_penalty(discriminator, real) if r1 else loss).backward()
+    if max_grad_norm < math.inf:
+        nn.utils.clip_grad_norm_(discriminator.parameters(), max_grad_norm)
     optimizer.step()
     logits = logits.detach()
     return {
@@ -89,9 +98,14 @@ def mle_step(
     generator: nn.Module, optimizer: torch.optim.Optimizer, real: Tensor, pad: int, max_grad_norm: float
 ) -> Metrics:
     """One update towards the likelihood of real formulae `(n, T)`: teacher forcing, nats per formula."""
-    loss = -token_log_probs(generator(real), real, pad).sum(dim=1).mean()
+    loss = nll(generator, real, pad)
     gradient_step(generator, optimizer, loss, max_grad_norm)
     return {"train/nll": loss.detach()}
+
+
+def nll(generator: nn.Module, formulae: Tensor, pad: int) -> Tensor:
+    """Mean negative log-likelihood of formulae `(n, T)`, nats per formula: teacher forcing."""
+    return -token_log_probs(generator(formulae), formulae, pad).sum(dim=1).mean()
 
 
 def gradient_step(
@@ -111,9 +125,9 @@ def move_weights(target: nn.Module, source: nn.Module, decay: float) -> None:
         old.lerp_(new, 1 - decay)
 
 
-def adam(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Adam:
-    """Adam in one fused kernel, which matters for networks this small."""
-    return torch.optim.Adam(parameters, lr=lr, fused=True)
+def adam(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0) -> torch.optim.Adam:
+    """Adam in one fused kernel, which matters for networks this small; weight decay is decoupled (AdamW)."""
+    return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
 
 
 def floats(metrics: Metrics) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """What an algorithm must offer to be trained, evaluated, tracked, saved and resumed by the one training loop."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ class Algorithm(Protocol):
     saves in `state_dict`; `sample` depends on its seed only, so evaluating never changes the training.
     """
 
+    presets: ClassVar[dict[str, dict[str, Any]]]
+    """Hyper-parameters other than the defaults, by name."""
     trains_on: type[AnyTask]
     """The kind of task that it is for."""
     pretrain_rounds: int

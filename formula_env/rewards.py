@@ -71,20 +71,32 @@ class ConstantReward(FixedReward):
         return torch.full((len(tokens),), 0.5, device=tokens.device)
 
 
-class DiscriminatorReward(FixedReward):
-    """D(x) = sigmoid(logit), the chance that x is real (thesis §7.2), of a discriminator trained elsewhere."""
+RewardKind = Literal["probability", "log-ratio"]
 
-    def __init__(self, discriminator: nn.Module) -> None:
-        self.discriminator = discriminator
+
+class DiscriminatorReward(FixedReward):
+    """The verdict of a discriminator that is trained elsewhere, in one of two kinds.
+
+    probability: D(x) = sigmoid(logit), the chance that x is real (thesis §7.2). The best policy says the x of the
+        highest D, over and over; only the discriminator's learning keeps the policy moving.
+    log-ratio: the logit itself, within ±clip nats. The best logit is r(x) = log p(x) - log π(x). Held fixed,
+        as a reward is, its policy gradient is E_π[∇log π · (log p - log π)] = -∇KL(π ‖ p), for the term that is
+        missing, E_π[∇log π], is 0. So climbing this reward (its sign is +) descends KL(π ‖ p); at π = p it is
+        0 for every x, and so is the expected update. No entropy bonus is needed: it is in -log π.
+    """
+
+    def __init__(self, discriminator: nn.Module, kind: RewardKind = "probability", clip: float = 5.0) -> None:
+        check_choice(get_args(RewardKind), reward=kind)
+        self.discriminator, self.kind, self.clip = discriminator, kind, clip
 
     @torch.no_grad()
     def score(self, tokens: Tensor) -> Tensor:
         # A reward must not depend on dropout: judge in eval mode, whatever mode training left behind.
         was_training = self.discriminator.training
         self.discriminator.eval()
-        score = torch.sigmoid(self.discriminator(tokens))
+        logits = self.discriminator(tokens)
         self.discriminator.train(was_training)
-        return score
+        return torch.sigmoid(logits) if self.kind == "probability" else logits.clamp(-self.clip, self.clip)
 
 
 class SelfTrainingDiscriminator(DiscriminatorReward):

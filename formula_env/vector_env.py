@@ -51,7 +51,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         reward_model: "exact" (checker), "discriminator" (trains itself, see below) or "constant" (control).
             Any other one is injected with `set_reward_model`.
         reward_mode: "difference", "terminal" or "q", see `formula_env.rewards.RewardMode`.
-        num_rollouts: Monte-Carlo completions behind each Q.
+        num_rollouts: Monte-Carlo completions behind each Q; 0, with terminal rewards only: none.
         q_estimator: "monte-carlo", or "exact" for backward recursion where the prefix tree is small.
         discriminator: "mlp", "cnn" or "recurrent": what "discriminator" trains.
         discriminator_update_every: it takes one step after this many finished formulae.
@@ -92,7 +92,8 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         check_choice((None, *self.metadata["render_modes"]), render_mode=render_mode)
         check_choice(get_args(DiscriminatorName), discriminator=discriminator)
         check_choice([*AutoresetMode, *(mode.value for mode in AutoresetMode)], autoreset_mode=autoreset_mode)
-        check_at_least(1, num_envs=num_envs, num_rollouts=num_rollouts)
+        check_at_least(1, num_envs=num_envs)
+        check_at_least(0 if reward_mode == "terminal" else 1, num_rollouts=num_rollouts)
         check_at_least(1, discriminator_update_every=discriminator_update_every)
         if isinstance(task, Task) and task_options:
             raise FormulaError(f"options {sorted(task_options)} belong to a task's name, not to a Task")
@@ -217,6 +218,8 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         With the running episodes' tokens these are the very numbers that `reward_mode="q"` hands out step by
         step (same random numbers). Behind the end of a shorter formula its own score is repeated.
         """
+        if self.num_rollouts == 0 and self.q_estimator == "monte-carlo":
+            raise FormulaError("Q of prefixes needs num_rollouts of at least 1")
         return self._prefix_q(tokens, np.ones(self.num_envs, dtype=np.int64), np.arange(self.num_envs))[:, 1:]
 
     def play(self, policy: Policy) -> tuple[Tokens, NDArray[np.float64]]:
@@ -224,7 +227,8 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
 
         The same as to reset, to step with these actions, and to ask for `q_values`, but much faster: a policy
         that is the rollout policy, too, writes and completes in one pass. Only that a reward model which learns
-        from finished formulae sees them all at the end.
+        from finished formulae sees them all at the end. Without rollouts a formula is the only completion of its
+        own prefixes: each has its score as Q.
         """
         if not self._is_seeded:
             raise gym.error.ResetNeeded("call reset() before play()")
@@ -232,7 +236,10 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         envs, first = np.arange(self.num_envs), np.ones(self.num_envs, dtype=np.int64)
         keys = self._keys(envs)
         vocabulary, length = self.task.vocabulary, self.task.max_length
-        if policy is self.rollout_policy and self.q_estimator == "monte-carlo":
+        if self.num_rollouts == 0 and self.q_estimator == "monte-carlo":
+            tokens = write(policy, vocabulary, length, keys).cpu().numpy()
+            q = np.repeat(self._score(tokens)[:, None], length + 1, axis=1)
+        elif policy is self.rollout_policy and self.q_estimator == "monte-carlo":
             first_ = torch.from_numpy(first).to(self.device)
             played = play(policy, self.reward_model.score, vocabulary, length, first_, keys, self.num_rollouts)
             tokens, q = (part.cpu().numpy() for part in played)

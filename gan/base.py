@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,7 @@ class GAN(ABC):
     start_name = "untrained"
     env_steps = 0
     collapse_advice: str
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
     config: Any
 
     def __init__(self, config: GANConfig, seed: int, device: torch.device) -> None:

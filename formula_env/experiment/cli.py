@@ -26,7 +26,7 @@ from formula_env.evaluators import Evaluator, Judge
 from formula_env.experiment.config import AlgoT, RunConfig, TaskT, load_config
 from formula_env.experiment.interrupt import Interrupted
 from formula_env.experiment.loop import load_algorithm, read_summary, resume, train
-from formula_env.experiment.registry import algorithm_class, all_algorithms
+from formula_env.experiment.registry import algorithm_class, all_algorithms, preset
 from formula_env.experiment.report import print_evaluation, print_summary
 from formula_env.tasks import AnyTask, all_tasks, task_class
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from formula_env.experiment.study import Study
 
 T = TypeVar("T")
+DefaultT = TypeVar("DefaultT", str, None)
 
 DRAWS_PER_FORMULA = 1_000
 """How many formulae `sample` draws at most for each one it is asked for."""
@@ -96,6 +97,8 @@ def _overview() -> str:
 
 @dataclass(frozen=True)
 class TrainOptions(RunConfig[TaskT, AlgoT]):
+    preset: str | None = None
+    """Begin with the hyper-parameters of this name instead of the defaults; `list algorithms` names them."""
     json: bool = False
     """Print the summary as JSON."""
 
@@ -106,8 +109,13 @@ def _train(arguments: list[str]) -> None:
     algorithm = "seqgan" if arguments[:1] in (["-h"], ["--help"]) else next(iter(arguments), "-")
     if algorithm.startswith("-"):
         raise FormulaError(f"train needs an algorithm first: {', '.join(sorted(all_algorithms()))}")
-    cls, task_cls = algorithm_class(algorithm), task_class(_value_of("--task", arguments, "binary-sum"))
-    options = _parse(TrainOptions[task_cls, cls.Config], "train", arguments)
+    task_name = _value_of("--task", arguments, "binary-sum")
+    cls, task_cls = algorithm_class(algorithm), task_class(task_name)
+    default = None
+    if (name := _value_of("--preset", arguments, None)) is not None:
+        algo = cls.Config(**preset(algorithm, name))
+        default = TrainOptions(algorithm, task_cls(), algo, task_name, preset=name)
+    options = _parse(TrainOptions[task_cls, cls.Config], "train", arguments, default)
     folder = options.out if options.out is not None else _default_folder(options)
     with process_group(options.device):
         folder = from_first(folder)
@@ -370,13 +378,15 @@ def _list(arguments: list[str]) -> None:
         cls: Any = task_class(name) if options.what == "tasks" else algorithm_class(name)
         about = " ".join((getdoc(cls) or "").partition("\n\n")[0].split())
         defaults = {field.name: field.default for field in fields(getattr(cls, "Config", cls))}
-        entries.append({"name": name, "about": about, "options": defaults})
+        presets = cls.presets if options.what == "algorithms" else {}
+        entries.append({"name": name, "about": about, "options": defaults, "presets": presets})
     if options.json:
         print(json.dumps(entries))
         return
-    table = Table("name", "about", "options and their defaults")
+    table = Table("name", "about", "options and their defaults", "presets")
     for entry in entries:
-        table.add_row(entry["name"], entry["about"], ", ".join(f"{k}={v}" for k, v in entry["options"].items()))
+        defaults = ", ".join(f"{k}={v}" for k, v in entry["options"].items())
+        table.add_row(entry["name"], entry["about"], defaults, ", ".join(entry["presets"]))
     Console().print(table)
 
 
@@ -395,7 +405,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
 # --- arguments ------------------------------------------------------------------------------------------------
 
 
-def _parse(cls: type[T], command: str, arguments: list[str]) -> T:
+def _parse(cls: type[T], command: str, arguments: list[str], default: Any = None) -> T:
     """The options of a command; raises FormulaError where tyro would draw a box."""
     captured = io.StringIO()
     try:
@@ -404,6 +414,7 @@ def _parse(cls: type[T], command: str, arguments: list[str]) -> T:
                 cls,
                 prog=f"formula-env {command}",
                 args=arguments,
+                default=default,
                 config=(tyro.conf.FlagCreatePairsOff,),
             )
     except SystemExit as stop:
@@ -423,9 +434,9 @@ def _in_one_line(box: str, command: str) -> str:
     return f"{told}; {hint}"
 
 
-def _value_of(flag: str, arguments: list[str], default: str) -> str:
+def _value_of(flag: str, arguments: list[str], default: DefaultT) -> str | DefaultT:
     """What a flag is set to; the last one counts, as in the parser."""
-    value = default
+    value: str | DefaultT = default
     for i, argument in enumerate(arguments):
         if argument == flag and i + 1 < len(arguments):
             value = arguments[i + 1]

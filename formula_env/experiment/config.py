@@ -15,7 +15,7 @@ import yaml
 from formula_env.algorithm import Batch
 from formula_env.errors import FormulaError, check_at_least, check_seed, check_types
 from formula_env.experiment.files import read_text, write_atomically
-from formula_env.experiment.registry import algorithm_class, check_fit
+from formula_env.experiment.registry import algorithm_class, check_fit, preset
 from formula_env.tasks import AnyTask, Task, make_any_task
 
 TaskT = TypeVar("TaskT", bound=AnyTask)
@@ -146,7 +146,8 @@ def load_config(folder: Path, device: str | None = None) -> RunConfig[Any, Any]:
 
 
 def config_from(settings: dict[str, Any]) -> RunConfig[Any, Any]:
-    """A run's settings from plain values, as `config.yaml` and a study's cells hold them.
+    """A run's settings from plain values, as `config.yaml` and a study's cells hold them; the latter may name
+    a `preset`, over which `algo` prevails.
 
     Raises FormulaError for names and values that are wrong.
     """
@@ -160,10 +161,13 @@ def config_from(settings: dict[str, Any]) -> RunConfig[Any, Any]:
         raise FormulaError(f"keep_samples must be a list of rounds, got {settings['keep_samples']!r}")
     task = {"name": "", **settings["task"]}
     task_name = task.pop("name")
+    settings = dict(settings)
+    preset_name = settings.pop("preset", None)
+    algo = {**preset(settings["algorithm"], preset_name), **settings.get("algo", {})}
     parts = {
         "task_name": task_name,
         "task": make_any_task(task_name, **task),
-        "algo": _build(algorithm_class(settings["algorithm"]).Config, settings.get("algo", {}), "algo"),
+        "algo": _build(algorithm_class(settings["algorithm"]).Config, algo, "algo"),
         "data": _build(DataConfig, settings.get("data", {}), "data"),
         "keep_samples": tuple(settings.get("keep_samples", [])),
     }

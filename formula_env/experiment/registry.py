@@ -38,6 +38,17 @@ def algorithm_class(name: str) -> Any:
     return load_class(all_algorithms(), "algorithm", name)
 
 
+def preset(algorithm: str, name: str | None) -> dict[str, Any]:
+    """The hyper-parameters of an algorithm's preset, {} for None; raises FormulaError for an unknown one."""
+    if name is None:
+        return {}
+    presets: dict[str, dict[str, Any]] = algorithm_class(algorithm).presets
+    if name not in presets:
+        there = f"there are: {', '.join(presets)}" if presets else f"{algorithm} has none"
+        raise FormulaError(f"unknown preset {name!r}; {there}")
+    return presets[name]
+
+
 def check_fit(algorithm: str, task_name: str, task: AnyTask) -> None:
     """Raise FormulaError for an algorithm that is for another kind of task."""
     wanted = algorithm_class(algorithm).trains_on

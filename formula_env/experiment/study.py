@@ -338,7 +338,7 @@ def _cell(name: str, table: Any, defaults: Any, seeds: tuple[int, ...]) -> Cell:
     where = f"cells.{name}"
     if not isinstance(table, dict) or not isinstance(defaults, dict):
         raise FormulaError(f"{where} and defaults must be tables")
-    known = tuple(f.name for f in fields(RunConfig) if f.name not in ("task_name", "seed", "out"))
+    known = ("preset", *(f.name for f in fields(RunConfig) if f.name not in ("task_name", "seed", "out")))
     _check_keys("defaults", defaults, known)
     label = table.get("label", name)
     own = _seeds(f"{where}.seeds", table["seeds"]) if "seeds" in table else seeds

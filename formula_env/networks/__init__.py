@@ -6,20 +6,23 @@ from torch import nn
 
 from formula_env.errors import check_choice
 from formula_env.networks.discriminators import (
+    AutoregressiveDiscriminator,
     CNNDiscriminator,
     MLPDiscriminator,
+    RatioDiscriminator,
     RecurrentDiscriminator,
     raw_logits,
 )
-from formula_env.networks.generators import LSTMGenerator
+from formula_env.networks.generators import LSTMGenerator, Tempered
 from formula_env.tasks.base import Task
 
-DiscriminatorName = Literal["mlp", "cnn", "recurrent"]
+DiscriminatorName = Literal["mlp", "cnn", "recurrent", "autoregressive"]
 
 DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "mlp": MLPDiscriminator,
     "cnn": CNNDiscriminator,
     "recurrent": RecurrentDiscriminator,
+    "autoregressive": AutoregressiveDiscriminator,
 }
 
 
@@ -29,4 +32,13 @@ def make_discriminator(name: str, task: Task) -> nn.Module:
     return DISCRIMINATORS[name](task.vocabulary, task.max_length)
 
 
-__all__ = ["DISCRIMINATORS", "DiscriminatorName", "LSTMGenerator", "make_discriminator", "raw_logits"]
+__all__ = [
+    "DISCRIMINATORS",
+    "AutoregressiveDiscriminator",
+    "DiscriminatorName",
+    "LSTMGenerator",
+    "RatioDiscriminator",
+    "Tempered",
+    "make_discriminator",
+    "raw_logits",
+]

