@@ -96,6 +96,8 @@ class SeqGANConfig:
     """Of Adam; falls linearly over the adversarial rounds."""
     discriminator_weight_decay: float = 0.0
     """Decoupled, as in AdamW: what keeps it from learning a small training set by heart."""
+    discriminator_averaging: float = 0.0
+    """The judge is the moving average of the trained discriminator, with this decay per update; 0: the last."""
     discriminator_max_grad_norm: float = 0.0
     """The discriminator gradient's norm is clipped to this; 0: not at all."""
     final_share: float = 0.0
@@ -120,7 +122,7 @@ class SeqGANConfig:
         check_at_least(1, g_steps=self.g_steps, d_steps=self.d_steps)
         check_at_least(1, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
         check_share(rollout_decay=self.rollout_decay, weight_averaging=self.weight_averaging)
-        check_share(final_share=self.final_share)
+        check_share(final_share=self.final_share, discriminator_averaging=self.discriminator_averaging)
         check_above_zero(
             mle_learning_rate=self.mle_learning_rate,
             generator_learning_rate=self.generator_learning_rate,
@@ -144,7 +146,8 @@ THESIS = {
 longer tasks, and signed equations, a symbol has more entropy than that."""
 
 UNSEEN = {
-    "rounds": 900, "mle_rounds": 350, "batch_size": 256, "d_steps": 1, "discriminator": "autoregressive",
+    "rounds": 700, "mle_rounds": 200, "discriminator_rounds": 400, "discriminator_averaging": 0.99,
+    "batch_size": 256, "d_steps": 1, "discriminator": "autoregressive",
     "noise_temperature": 5.0, "discriminator_learning_rate": 4e-3, "discriminator_weight_decay": 0.3,
     "discriminator_max_grad_norm": 1.0,
 }  # fmt: skip
@@ -172,16 +175,19 @@ class SeqGAN:
         self.rollout_generator = self.generator if is_one else deepcopy(self.generator)
         self.averaged_generator = deepcopy(self.generator)
         self.discriminator = self._make_discriminator()
+        self.averaged_discriminator = (
+            deepcopy(self.discriminator) if config.discriminator_averaging else self.discriminator
+        )
         self.mle_optimizer = adam(self.generator.parameters(), config.mle_learning_rate)
         self.generator_optimizer = adam(self.generator.parameters(), config.generator_learning_rate)
         self.discriminator_optimizer = adam(
             self.discriminator.parameters(), config.discriminator_learning_rate, config.discriminator_weight_decay
         )
         self.trained_generator = distributed.parallel(self.generator)
-        self.judge = self._against(self.generator.log_prob)
+        self.judge = self._against(self.averaged_discriminator, self.generator.log_prob)
         temperature = config.noise_temperature
         self.noise = self.generator if temperature == 1 else Tempered(self.generator, temperature)
-        self.trained_discriminator = distributed.parallel(self._against(self.noise.log_prob))
+        self.trained_discriminator = distributed.parallel(self._against(self.discriminator, self.noise.log_prob))
         self.rng = torch.Generator().manual_seed(seed)
         self.num_episodes = distributed.share_of(config.batch_size)
         self.env = FormulaVectorEnv(
@@ -213,10 +219,10 @@ class SeqGAN:
         dims = self.config.embedding_dim, self.config.hidden_dim
         return AutoregressiveDiscriminator(self.task.vocabulary, self.task.max_length, *dims).to(self.device)
 
-    def _against(self, log_prob: Callable[[Tensor], Tensor]) -> nn.Module:
-        """The discriminator's logits, where fake formulae have this density."""
+    def _against(self, discriminator: nn.Module, log_prob: Callable[[Tensor], Tensor]) -> nn.Module:
+        """Its logits, where fake formulae have this density."""
         plain = self.config.discriminator_kind == "plain"
-        return self.discriminator if plain else RatioDiscriminator(self.discriminator, log_prob)
+        return discriminator if plain else RatioDiscriminator(discriminator, log_prob)
 
     def pretrain(self, real: Tokens) -> dict[str, float]:
         """Algorithm 3, lines 1 and 2: the generator by maximum likelihood, then the discriminator against it."""
@@ -235,8 +241,9 @@ class SeqGAN:
         ]
         move_weights(self.rollout_generator, self.generator, decay=0.0)
         move_weights(self.averaged_generator, self.generator, decay=0.0)
-        if isinstance(self.discriminator, AutoregressiveDiscriminator):
-            move_weights(self.discriminator.model, self.generator, decay=0.0)
+        for discriminator in (self.discriminator, self.averaged_discriminator):
+            if isinstance(discriminator, AutoregressiveDiscriminator):
+                move_weights(discriminator.model, self.generator, decay=0.0)
         metrics = floats({"train/nll": torch.stack(losses).mean()})
         symbols = (real != pad).sum() / len(real)
         self.mle_is_done = bool(metrics["train/nll"] / symbols < self.config.mle_nll)
@@ -294,6 +301,9 @@ class SeqGAN:
             metrics = discriminator_step(
                 self.trained_discriminator, self.discriminator_optimizer, *batch, max_grad_norm=max_grad_norm
             )
+            if self.averaged_discriminator is not self.discriminator:
+                decay = self.config.discriminator_averaging
+                move_weights(self.averaged_discriminator, self.discriminator, decay)
         return metrics
 
     def _batches(self, rows: Tensor) -> list[Tensor]:
@@ -343,6 +353,7 @@ _SAVED = (
     "rollout_generator",
     "averaged_generator",
     "discriminator",
+    "averaged_discriminator",
     "mle_optimizer",
     "generator_optimizer",
     "discriminator_optimizer",
