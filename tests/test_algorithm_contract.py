@@ -26,6 +26,8 @@ TINY: dict[str, dict[str, Any]] = {
                "batch_size": 8, **NETWORKS},
     "softmax-gan": {"rounds": 6, "batch_size": 8, **NETWORKS},
     "vanilla-gan": {"rounds": 6, "batch_size": 8, "hidden_dim": 8},
+    "verified-mle": {"rounds": 6, "batch_size": 8, "warmup_rounds": 2, "search_every": 2, "search_size": 16,
+                     **NETWORKS},
 }  # fmt: skip
 TASKS: list[AnyTask] = [*small_tasks(), IntegerSum(), IntegerSum(real=True)]
 

@@ -15,6 +15,7 @@ ALGORITHMS = {
     "seqgan": "agents.seqgan:SeqGAN",
     "softmax-gan": "gan.softmax:SoftmaxGAN",
     "vanilla-gan": "gan.vanilla:VanillaGAN",
+    "verified-mle": "agents.verified_mle:VerifiedMLE",
 }
 
 ANALYSES = {

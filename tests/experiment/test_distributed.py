@@ -11,6 +11,7 @@ import pytest
 from formula_env.experiment.checkpoint import checkpoints
 from tests.experiment.commands import TINY_MLE, TINY_SEQGAN, assert_same_run, rows_without_time, run, start
 
+TINY_VERIFIED_MLE = [*TINY_MLE, "--data.size", "0.2", "--algo.warmup-rounds", "4", "--algo.search-every", "4"]
 NOT_EXACT = {"phase", "eval/coverage", "eval/uniqueness", "eval/num_correct", "eval/entropy"}  # of a sample
 
 
@@ -23,13 +24,16 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("algorithm", "options"), [("seqgan", TINY_SEQGAN), ("mle", TINY_MLE)])
+@pytest.mark.parametrize(
+    ("algorithm", "options"),
+    [("seqgan", TINY_SEQGAN), ("mle", TINY_MLE), ("verified-mle", TINY_VERIFIED_MLE)],
+)
 def test_two_processes_train_as_one_does_up_to_rounding(
     by_two: Path, tmp_path: Path, algorithm: str, options: list[str]
 ) -> None:
     one, two = tmp_path / "one", by_two
     assert run("train", algorithm, *options, "--out", one)[0] == 0
-    if algorithm == "mle":
+    if algorithm != "seqgan":
         two = tmp_path / "two"
         assert run("train", algorithm, *options, "--out", two, processes=2)[0] == 0
     ours, theirs = rows_without_time(one), rows_without_time(two)

@@ -1,0 +1,121 @@
+"""Verified-buffer MLE: maximum likelihood on the training data and on what the generator itself found to be true.
+
+What the exact checker approves is as good as data, so it joins them. The generator generalises from them, finds
+more, and so on: expert iteration with the checker as the expert.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.mle import MLE, MLEConfig
+from formula_env import distributed
+from formula_env.errors import check_at_least
+from formula_env.rollouts import write
+from formula_env.sampling import draw_keys
+from formula_env.tasks.base import Task
+from formula_env.vocabulary import Tokens, distinct_rows
+
+
+@dataclass(frozen=True)
+class VerifiedMLEConfig(MLEConfig):
+    rounds: int = 2500
+    batch_size: int = 256
+    hidden_dim: int = 128
+    warmup_rounds: int = 200
+    """Updates on the training data alone, before the first search."""
+    search_every: int = 10
+    """Updates from one search to the next."""
+    search_size: int = 1024
+    """Formulae that the generator writes in a search."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(0, warmup_rounds=self.warmup_rounds)
+        check_at_least(1, search_every=self.search_every, search_size=self.search_size)
+
+
+class VerifiedMLE(MLE):
+    """Minimise -E[log π(x)] over x uniform among all distinct formulae that are known to be correct.
+
+    Each counts once, however often it was drawn: the aim is the uniform distribution over correct formulae, and
+    what the generator prefers to write gains nothing by it. (Were another distribution wanted, each formula would
+    have to be weighted by a reference model of it.) The training data are known from the batches of `update`,
+    which pass through all of them, and are taken to be correct.
+    """
+
+    Config = VerifiedMLEConfig
+    collapse_advice = (
+        "lower --algo.warmup-rounds, so that it searches before it has the data by heart, raise "
+        "--algo.search-size, or train on more with --data.size"
+    )
+    config: VerifiedMLEConfig
+
+    def __init__(self, task: Task, config: VerifiedMLEConfig, seed: int, device: torch.device) -> None:
+        super().__init__(task, config, seed, device)
+        self.rng = torch.Generator().manual_seed(seed)
+        self.known = DistinctFormulae(task.max_length)
+        self.checker_calls = 0
+
+    def update(self, real: Tokens) -> dict[str, float]:
+        """One step of maximum likelihood; perhaps a search before it."""
+        self.known.add(real)
+        since_warmup = self.round - self.config.warmup_rounds
+        if since_warmup >= 0 and since_warmup % self.config.search_every == 0:
+            self.search()
+        metrics = super().update(real if since_warmup < 0 else self.draw_known())
+        return metrics | {
+            "verified/known": float(len(self.known.tokens)),
+            "verified/checker_calls": float(self.checker_calls),
+        }
+
+    def search(self) -> None:
+        """Let the generator write; of what is new, keep what is correct."""
+        keys = draw_keys(self.config.search_size, self.rng).to(self.device)
+        written = write(self.generator, self.task.vocabulary, self.task.max_length, keys).cpu().numpy()
+        written = distributed.from_first(written)  # no rounding may let several processes' knowledge drift apart
+        self.env_steps += int((written != self.task.vocabulary.pad).sum())
+        candidates = self.known.new_among(written)
+        self.checker_calls += len(candidates)
+        self.known.add(candidates[self.task.is_correct(candidates)])
+
+    def draw_known(self) -> Tokens:
+        """A batch of known formulae, all equally likely."""
+        drawn = torch.randint(len(self.known.tokens), (self.config.batch_size,), generator=self.rng)
+        return self.known.tokens[drawn.numpy()]
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {
+            "rng": self.rng.get_state(),
+            "known": torch.from_numpy(self.known.tokens.astype(np.int32)),
+            "checker_calls": self.checker_calls,
+            "env_steps": self.env_steps,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.rng.set_state(state["rng"])
+        self.known = DistinctFormulae(self.task.max_length)
+        self.known.add(state["known"].numpy().astype(np.int64))
+        self.checker_calls, self.env_steps = state["checker_calls"], state["env_steps"]
+
+
+class DistinctFormulae:
+    """Formulae without repetitions, `tokens` `(n, T)`, in the order in which they came."""
+
+    def __init__(self, max_length: int) -> None:
+        self.tokens: Tokens = np.empty((0, max_length), dtype=np.int64)
+        self._members: set[bytes] = set()
+
+    def new_among(self, tokens: Tokens) -> Tokens:
+        """Those of `tokens` that aren't here yet, each once."""
+        once = tokens[np.sort(distinct_rows(tokens)[0])]
+        return once[[row.tobytes() not in self._members for row in once]]
+
+    def add(self, tokens: Tokens) -> None:
+        new = self.new_among(tokens)
+        if len(new):
+            self.tokens = np.concatenate([self.tokens, new])
+            self._members.update(row.tobytes() for row in new)
