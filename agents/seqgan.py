@@ -90,6 +90,8 @@ class SeqGANConfig:
     """The logit is clipped to ± this (nats)."""
     mle_learning_rate: float = 3e-3
     """Of Adam, for maximum likelihood."""
+    mle_final_share: float = 1.0
+    """What is left of it after `mle_rounds`; falls linearly."""
     generator_learning_rate: float = 2e-3
     """Of Adam, for the policy gradient; falls linearly."""
     discriminator_learning_rate: float = 1e-3
@@ -122,7 +124,8 @@ class SeqGANConfig:
         check_at_least(1, g_steps=self.g_steps, d_steps=self.d_steps)
         check_at_least(1, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
         check_share(rollout_decay=self.rollout_decay, weight_averaging=self.weight_averaging)
-        check_share(final_share=self.final_share, discriminator_averaging=self.discriminator_averaging)
+        check_share(final_share=self.final_share, mle_final_share=self.mle_final_share)
+        check_share(discriminator_averaging=self.discriminator_averaging)
         check_above_zero(
             mle_learning_rate=self.mle_learning_rate,
             generator_learning_rate=self.generator_learning_rate,
@@ -146,7 +149,7 @@ THESIS = {
 longer tasks, and signed equations, a symbol has more entropy than that."""
 
 UNSEEN = {
-    "rounds": 700, "mle_rounds": 200, "discriminator_rounds": 400, "discriminator_averaging": 0.99,
+    "rounds": 700, "mle_rounds": 250, "mle_final_share": 0.05, "discriminator_rounds": 400, "discriminator_averaging": 0.99,
     "batch_size": 256, "d_steps": 1, "discriminator": "autoregressive",
     "noise_temperature": 5.0, "discriminator_learning_rate": 4e-3, "discriminator_weight_decay": 0.3,
     "discriminator_max_grad_norm": 1.0,
@@ -233,6 +236,9 @@ class SeqGAN:
 
     def _train_by_likelihood(self, real: Tokens) -> dict[str, float]:
         pad = self.task.vocabulary.pad
+        done = (self.pretrain_round - 1) / self.config.mle_rounds
+        share_left = 1 - (1 - self.config.mle_final_share) * done
+        set_lr(self.mle_optimizer, self.config.mle_learning_rate * share_left)
         losses = [
             mle_step(self.trained_generator, self.mle_optimizer, batch, pad, self.config.max_grad_norm)[
                 "train/nll"
