@@ -149,10 +149,9 @@ THESIS = {
 longer tasks, and signed equations, a symbol has more entropy than that."""
 
 UNSEEN = {
-    "rounds": 700, "mle_rounds": 250, "mle_final_share": 0.05, "discriminator_rounds": 400, "discriminator_averaging": 0.99,
-    "batch_size": 256, "d_steps": 1, "discriminator": "autoregressive",
-    "noise_temperature": 5.0, "discriminator_learning_rate": 4e-3, "discriminator_weight_decay": 0.3,
-    "discriminator_max_grad_norm": 1.0,
+    "rounds": 700, "mle_rounds": 350, "mle_final_share": 0.05, "discriminator_rounds": 400, "d_steps": 1,
+    "discriminator": "autoregressive", "noise_temperature": 5.0, "discriminator_learning_rate": 4e-3,
+    "discriminator_weight_decay": 0.3, "discriminator_averaging": 0.99, "discriminator_max_grad_norm": 1.0,
 }  # fmt: skip
 """For training sets that hold few of the correct formulae: what matters is the rule, not the examples."""
 
