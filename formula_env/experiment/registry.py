@@ -20,6 +20,7 @@ ALGORITHMS = {
 ANALYSES = {
     "bounds": "gan.analyses:bound_rows",
     "conditionals": "gan.analyses:conditional_rows",
+    "estimators": "agents.analyses:estimator_rows",
     "gumbel-softmax": "gan.analyses:gumbel_softmax_rows",
     "perfect-generator": "gan.analyses:perfect_generator_rows",
     "sampling": "gan.analyses:sampling_rows",

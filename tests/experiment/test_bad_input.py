@@ -27,7 +27,7 @@ from tests.experiment.commands import TINY_MLE
         ("train seqgan --data.size 71 --data.distinct", "cannot split 70 correct formulae into 71"),
         ("train mle --algo.batch-size 0", "batch_size must be at least 1, got 0"),
         ("train mle --algo.rounds 0", "rounds must be at least 1, got 0"),
-        ("train seqgan --algo.num-rollouts 0", "num_rollouts must be at least 1"),
+        ("train seqgan --algo.num-rollouts -1", "num_rollouts must be at least 0"),
         ("train seqgan --algo.rollout-decay 1.5", "rollout_decay must be from 0 to 1"),
         ("train seqgan --algo.mle-learning-rate -1", "mle_learning_rate must be above 0"),
         ("train seqgan --task.length 40 --algo.q-estimator exact --algo.rounds 1 --algo.mle-rounds 0 "
