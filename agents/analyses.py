@@ -31,7 +31,7 @@ ESTIMATORS: dict[str, dict[str, Any]] = {
 """Ways to the gradient of E[R(Y)]; the baseline is the batch mean at each position."""
 
 BATCH = 64
-MLE_STEPS, DISCRIMINATOR_STEPS = 100, 50
+MLE_STEPS, DISCRIMINATOR_STEPS = 100, 200
 
 
 def estimator_rows(seed: int, num_batches: int = 200, length: int = 8) -> list[Row]:
