@@ -75,6 +75,50 @@ def test_a_discriminator_step_tells_its_mean_verdict_on_fakes() -> None:
         torch.testing.assert_close(metrics["discriminator/fake"], by_hand)
 
 
+def test_weight_decay_shrinks_weights_without_a_gradient() -> None:
+    """Decoupled: by 1 - lr · decay each step, whatever Adam makes of the gradient, here 0."""
+    weight = nn.Parameter(torch.tensor([2.0, -3.0]))
+    optimizer = adam([weight], 0.1, weight_decay=0.3)
+    for step in range(1, 4):
+        weight.grad = torch.zeros(2)
+        optimizer.step()
+        torch.testing.assert_close(weight.detach(), (1 - 0.1 * 0.3) ** step * torch.tensor([2.0, -3.0]))
+
+
+def test_without_weight_decay_it_is_adam() -> None:
+    """Its first step is lr · sign(gradient), its second what Kingma & Ba's formulae say."""
+    weight = nn.Parameter(torch.tensor([2.0, -3.0], dtype=torch.float64))
+    optimizer = adam([weight], 0.1)
+    for gradient in ([4.0, -5.0], [1.0, 1.0]):
+        weight.grad = torch.tensor(gradient, dtype=torch.float64)
+        optimizer.step()
+    expected = []
+    for start, g1, g2 in ((2.0, 4.0, 1.0), (-3.0, -5.0, 1.0)):
+        mean, square = 0.9 * 0.1 * g1 + 0.1 * g2, 0.999 * 0.001 * g1**2 + 0.001 * g2**2
+        second = 0.1 * (mean / (1 - 0.9**2)) / ((square / (1 - 0.999**2)) ** 0.5 + 1e-8)
+        expected.append(start - 0.1 * (1 if g1 > 0 else -1) - second)
+    assert weight.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("max_grad_norm", [0.05, 1e6, float("inf")])
+def test_the_norm_of_a_discriminator_steps_gradient_is_clipped(max_grad_norm: float) -> None:
+    """Plain descent at rate 1 moves the weights by the gradient itself."""
+    torch.manual_seed(0)
+    discriminator = make_discriminator("mlp", TASK)
+    real, fake = ids("01100101", "01100101", "11110000"), ids("01100101", "00000001")
+    formulae, real_share, fake_share = labelled(real, fake)
+    parameters = list(discriminator.parameters())
+    loss = discriminator_loss(discriminator(formulae), real_share, fake_share)
+    gradient = torch.cat([part.flatten() for part in torch.autograd.grad(loss, parameters)])
+    before = nn.utils.parameters_to_vector(parameters).detach().clone()
+    optimizer = torch.optim.SGD(parameters, lr=1.0)
+    discriminator_step(discriminator, optimizer, real, fake, max_grad_norm=max_grad_norm)
+    moved = before - nn.utils.parameters_to_vector(parameters).detach()
+    assert gradient.norm() > 0.1
+    expected = gradient * min(1.0, max_grad_norm / gradient.norm().item())
+    torch.testing.assert_close(moved, expected, atol=1e-6, rtol=1e-3)
+
+
 def test_r1_by_hand() -> None:
     """For D(x) = w·x the gradient is w everywhere; for D(x) = |x|²/2 it is x."""
     linear = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from agents.mle import MLE, MLEConfig
 from agents.seqgan import SeqGAN, SeqGANConfig, policy_gradient_loss, position_means, sum_to_go
+from formula_env.errors import FormulaError
 from formula_env.evaluators import Evaluator
 from formula_env.networks.policy import Policy
 from formula_env.tasks import make_task
@@ -213,6 +214,48 @@ def test_a_round_works_on_every_kind_of_task(task: Task, discriminator: Any) -> 
         assert seqgan.env_steps == 2 * 8 * task.max_length
     else:
         assert 2 * 8 <= seqgan.env_steps < 2 * 8 * task.max_length
+
+
+def test_the_discriminators_decay_and_clip_are_the_configs() -> None:
+    """Where the clip leaves next to no gradient, all a round does to its weights is to shrink them."""
+    task = make_task("binary-sum", length=4)
+    moved = {}
+    for clip in (0.0, 1e-30):
+        config = SeqGANConfig(rounds=10, batch_size=8, d_steps=3, discriminator_learning_rate=0.01,
+                              discriminator_weight_decay=2.0, discriminator_max_grad_norm=clip)  # fmt: skip
+        seqgan = SeqGAN(task, config, 0, CPU)
+        before = [p.detach().clone() for p in seqgan.discriminator.parameters()]
+        seqgan.update(task.sample(seqgan.real_per_round, np.random.default_rng(0)))
+        shrunk = [(1 - 0.01 * 2.0) ** 3 * p for p in before]
+        after = [p.detach() for p in seqgan.discriminator.parameters()]
+        moved[clip] = max(float((a - s).abs().max()) for a, s in zip(after, shrunk, strict=True))
+    assert moved[1e-30] < 1e-6
+    assert moved[0.0] > 1e-3
+
+
+@pytest.mark.parametrize("mle_coef", [0.0, 0.5])
+def test_likelihood_beside_the_reward_is_added_with_its_weight(mle_coef: float) -> None:
+    """The loss a g-step tells is REINFORCE's and the batch's NLL, by hand."""
+    task = make_task("binary-sum", length=4)
+    one, two = (SeqGAN(task, SeqGANConfig(batch_size=8, d_steps=1, mle_coef=mle_coef), 0, CPU) for _ in range(2))
+    real = task.sample(8, np.random.default_rng(0))
+    by_hand = two.generator_loss()[0] - mle_coef * two.generator.log_prob(torch.from_numpy(real)).mean()
+    torch.testing.assert_close(one.train_generator(real)["train/loss"], by_hand.detach())
+
+
+def test_noise_has_a_temperature_only_where_its_density_counts() -> None:
+    with pytest.raises(FormulaError, match="a plain discriminator must see what it judges"):
+        SeqGANConfig(discriminator_kind="plain", noise_temperature=2.0)
+
+
+@pytest.mark.parametrize("name", SeqGAN.presets)
+def test_presets_can_be_trained(name: str) -> None:
+    config = SeqGANConfig(**{**SeqGAN.presets[name], "batch_size": 8, "num_rollouts": 2})
+    task = make_task("binary-sum", length=4)
+    seqgan = SeqGAN(task, config, 0, CPU)
+    real = task.sample(seqgan.real_per_round, np.random.default_rng(0))
+    for step in (seqgan.pretrain, seqgan.update):
+        assert all(np.isfinite(value) for value in step(real).values())
 
 
 def test_the_rollout_policy_follows_at_its_own_pace() -> None:
