@@ -3,7 +3,7 @@
 python -m benchmarks.rollouts [--lengths 8 16 32 64] [--device cuda]
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from formula_env.rollouts import monte_carlo_q
 from formula_env.tasks import make_task
 from tests.oracles import batched_q, plain_loop_q
 
+THESIS = SeqGANConfig(**SeqGAN.presets["thesis"])
 TRAINING_STEPS = 600
 PLAIN_LOOP_SECONDS = 20
 """The plain loop is left out where it would take longer."""
@@ -43,7 +44,7 @@ def main(options: Options) -> None:
     console = Console(width=120)
     if device.type == "cuda":
         console.print(f"differs from the CPU by at most {difference_from_cpu(device):.1e}: as it should")
-    config = SeqGANConfig()
+    config = THESIS
     table = Table(
         title=f"ms, fastest run: batch {config.batch_size}, {config.num_rollouts} rollouts, "
         f"LSTM-{options.hidden_dim}, discriminator MLP 2x400; {device}, one thread, "
@@ -65,7 +66,7 @@ def main(options: Options) -> None:
 
 def make_seqgan(length: int, is_trained: bool, hidden_dim: int, device: torch.device) -> SeqGAN:
     """Fresh: nearly uniform, the worst case. Trained: by likelihood, so that prefixes are few."""
-    seqgan = SeqGAN(make_task("binary-sum", length=length), SeqGANConfig(hidden_dim=hidden_dim), 0, device)
+    seqgan = SeqGAN(make_task("binary-sum", length=length), replace(THESIS, hidden_dim=hidden_dim), 0, device)
     rng = np.random.default_rng(0)
     for _ in range(TRAINING_STEPS if is_trained else 0):
         real = torch.from_numpy(seqgan.task.sample(64, rng)).to(device)

@@ -15,7 +15,7 @@ from formula_env.adversarial import (
     move_weights,
     r1_penalty,
 )
-from formula_env.networks import DISCRIMINATORS, LSTMGenerator, make_discriminator
+from formula_env.networks import DISCRIMINATORS, LSTMGenerator, RatioDiscriminator, make_discriminator
 from formula_env.networks.discriminators import one_hot
 from formula_env.sampling import sample
 from formula_env.tasks import make_task
@@ -73,6 +73,50 @@ def test_a_discriminator_step_tells_its_mean_verdict_on_fakes() -> None:
     for halves in ((real, fake), (one_hot(real, 2), one_hot(fake, 2))):
         metrics = discriminator_step(discriminator, adam(discriminator.parameters(), 1e-12), *halves)
         torch.testing.assert_close(metrics["discriminator/fake"], by_hand)
+
+
+def test_weight_decay_shrinks_weights_without_a_gradient() -> None:
+    """Decoupled: by 1 - lr · decay each step, whatever Adam makes of the gradient, here 0."""
+    weight = nn.Parameter(torch.tensor([2.0, -3.0]))
+    optimizer = adam([weight], 0.1, weight_decay=0.3)
+    for step in range(1, 4):
+        weight.grad = torch.zeros(2)
+        optimizer.step()
+        torch.testing.assert_close(weight.detach(), (1 - 0.1 * 0.3) ** step * torch.tensor([2.0, -3.0]))
+
+
+def test_without_weight_decay_it_is_adam() -> None:
+    """Its first step is lr · sign(gradient), its second what Kingma & Ba's formulae say."""
+    weight = nn.Parameter(torch.tensor([2.0, -3.0], dtype=torch.float64))
+    optimizer = adam([weight], 0.1)
+    for gradient in ([4.0, -5.0], [1.0, 1.0]):
+        weight.grad = torch.tensor(gradient, dtype=torch.float64)
+        optimizer.step()
+    expected = []
+    for start, g1, g2 in ((2.0, 4.0, 1.0), (-3.0, -5.0, 1.0)):
+        mean, square = 0.9 * 0.1 * g1 + 0.1 * g2, 0.999 * 0.001 * g1**2 + 0.001 * g2**2
+        second = 0.1 * (mean / (1 - 0.9**2)) / ((square / (1 - 0.999**2)) ** 0.5 + 1e-8)
+        expected.append(start - 0.1 * (1 if g1 > 0 else -1) - second)
+    assert weight.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("max_grad_norm", [0.05, 1e6, float("inf")])
+def test_the_norm_of_a_discriminator_steps_gradient_is_clipped(max_grad_norm: float) -> None:
+    """Plain descent at rate 1 moves the weights by the gradient itself."""
+    torch.manual_seed(0)
+    discriminator = make_discriminator("mlp", TASK)
+    real, fake = ids("01100101", "01100101", "11110000"), ids("01100101", "00000001")
+    formulae, real_share, fake_share = labelled(real, fake)
+    parameters = list(discriminator.parameters())
+    loss = discriminator_loss(discriminator(formulae), real_share, fake_share)
+    gradient = torch.cat([part.flatten() for part in torch.autograd.grad(loss, parameters)])
+    before = nn.utils.parameters_to_vector(parameters).detach().clone()
+    optimizer = torch.optim.SGD(parameters, lr=1.0)
+    discriminator_step(discriminator, optimizer, real, fake, max_grad_norm=max_grad_norm)
+    moved = before - nn.utils.parameters_to_vector(parameters).detach()
+    assert gradient.norm() > 0.1
+    expected = gradient * min(1.0, max_grad_norm / gradient.norm().item())
+    torch.testing.assert_close(moved, expected, atol=1e-6, rtol=1e-3)
 
 
 def test_r1_by_hand() -> None:
@@ -140,12 +184,18 @@ def test_a_generator_step_descends_the_non_saturating_loss_and_moves_nobody_else
         assert parameter.grad is None
 
 
+def uniform_log_prob(tokens: torch.Tensor) -> torch.Tensor:
+    return torch.full((len(tokens),), -8 * log(2))
+
+
 @pytest.mark.parametrize("name", DISCRIMINATORS)
 def test_every_discriminator_learns_the_checker(name: str) -> None:
     """Correct formulae against incorrect ones: it must come to tell all 256 apart."""
     every = torch.cartesian_prod(*[torch.arange(2)] * 8)
     correct = torch.from_numpy(TASK.is_correct(every.numpy()))
     discriminator = make_discriminator(name, TASK)
+    if name == "autoregressive":  # a log-density, which says nothing without one to compare with
+        discriminator = RatioDiscriminator(discriminator, uniform_log_prob)
     optimizer = adam(discriminator.parameters(), 3e-3)
     steps = [discriminator_step(discriminator, optimizer, every[correct], every[~correct]) for _ in range(250)]
     assert steps[0]["discriminator/loss"] > 0.6

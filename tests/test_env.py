@@ -229,6 +229,53 @@ def test_played_formulae_follow_the_policy_and_are_observed(task: Task) -> None:
     assert abs(chi_square - frequent.sum()) < 5 * np.sqrt(2 * frequent.sum())
 
 
+@pytest.mark.parametrize("task", small_tasks(), ids=name_of)
+def test_without_rollouts_a_prefix_has_its_formulas_score(task: Task) -> None:
+    """And the formulae are the ones that are played with rollouts."""
+    generator, reward = opinionated_pair(task)
+    rows = {}
+    for num_rollouts in (0, 4):
+        env = FormulaVectorEnv(task, num_envs=9, reward_mode="terminal", num_rollouts=num_rollouts)
+        env.set_reward_model(reward)
+        env.set_rollout_policy(generator)
+        env.reset(seed=5)
+        rows[num_rollouts] = [env.play(generator) for _ in range(2)]
+        if num_rollouts == 0:
+            with pytest.raises(FormulaError, match="Q of prefixes needs num_rollouts of at least 1"):
+                env.q_values(rows[0][0][0])
+    for (tokens, q), (same, estimated) in zip(rows[0], rows[4], strict=True):
+        np.testing.assert_array_equal(tokens, same)
+        scores = reward.score(torch.from_numpy(tokens)).double().numpy()
+        np.testing.assert_allclose(q, np.repeat(scores[:, None], task.max_length, axis=1), atol=1e-6)
+        np.testing.assert_allclose(estimated[:, -1], scores, atol=1e-6)
+        assert not np.allclose(estimated, q)
+
+
+def test_without_rollouts_steps_earn_the_verdict_at_the_end() -> None:
+    task = make_task("binary-sum", length=4)
+    env = FormulaVectorEnv(task, num_envs=6, reward_mode="terminal", num_rollouts=0, autoreset_mode="Disabled")
+    env.reset(seed=0)
+    formulae = task.enumerate()
+    rewards = np.stack([env.step(actions)[1] for actions in formulae.T], axis=1)
+    assert rewards.tolist() == [[0, 0, 0, 1]] * 6
+
+
+def test_without_rollouts_exact_q_is_exact() -> None:
+    """ "exact" needs none."""
+    task = make_task("binary-sum", length=4)
+    generator, reward = opinionated_pair(task)
+    q = []
+    for num_rollouts in (0, 16):
+        env = FormulaVectorEnv(
+            task, num_envs=5, reward_mode="terminal", num_rollouts=num_rollouts, q_estimator="exact"
+        )
+        env.set_reward_model(reward)
+        env.set_rollout_policy(generator)
+        env.reset(seed=1)
+        q.append(env.play(generator)[1])
+    np.testing.assert_array_equal(*q)
+
+
 def test_the_three_reward_modes_tell_the_same_story() -> None:
     task = make_task("binary-sum", length=6)
     generator, reward = opinionated_pair(task)
@@ -402,6 +449,8 @@ def test_rendering(capsys: pytest.CaptureFixture[str]) -> None:
         ({"discriminator": "svm"}, "unknown discriminator"),
         ({"render_mode": "video"}, "unknown render_mode"),
         ({"num_rollouts": 0}, "num_rollouts must be at least 1"),
+        ({"num_rollouts": 0, "reward_mode": "q"}, "num_rollouts must be at least 1"),
+        ({"num_rollouts": -1, "reward_mode": "terminal"}, "num_rollouts must be at least 0"),
         ({"discriminator_update_every": 0}, "at least 1"),
     ],
 )

@@ -1,11 +1,11 @@
-from math import sqrt
+from math import log, sqrt
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from formula_env.networks import DISCRIMINATORS, discriminators, make_discriminator
+from formula_env.networks import DISCRIMINATORS, Tempered, discriminators, make_discriminator
 from formula_env.networks.discriminators import SequenceLinear, one_hot
 from formula_env.networks.policy import UniformPolicy
 from formula_env.sampling import log_prob, sample
@@ -50,6 +50,29 @@ def test_sampling_follows_the_probabilities(task: Task) -> None:
     assert abs(chi_square - frequent.sum()) < 5 * sqrt(2 * frequent.sum())
     rare = n * probs[~frequent].sum()
     assert abs(counts[~frequent].sum() - rare) < 5 * sqrt(rare) + 1
+
+
+@tasks
+def test_a_tempered_generator_is_a_policy_with_its_density(task: Task) -> None:
+    """Each logit is divided, each conditional normalised anew; stepping gives the same."""
+    generator, _ = opinionated_pair(task)
+    sequences = all_sequences(task)
+    with torch.no_grad():
+        plain = generator.log_prob(sequences)
+        torch.testing.assert_close(Tempered(generator, 1.0).log_prob(sequences), plain)
+        for temperature in (2.0, 5.0, 1e6):
+            tempered = Tempered(generator, temperature)
+            forced = tempered.log_prob(sequences)
+            assert forced.double().exp().sum().item() == pytest.approx(1, abs=1e-5)
+            stepped = log_prob(tempered, task.vocabulary, sequences).float()
+            torch.testing.assert_close(stepped, forced, atol=1e-4, rtol=0)
+            scaled = (generator(sequences) / temperature).exp()
+            conditional = scaled / scaled.sum(dim=-1, keepdim=True)
+            chosen = (conditional * one_hot(sequences, task.vocabulary.size)).sum(dim=-1)
+            by_hand = torch.where(sequences == task.vocabulary.pad, 1.0, chosen).prod(dim=1).log()
+            torch.testing.assert_close(forced, by_hand, atol=1e-4, rtol=0)
+    written = (sequences != task.vocabulary.pad).sum(dim=1)
+    torch.testing.assert_close(forced, -written * log(task.vocabulary.size), atol=1e-3, rtol=0)
 
 
 @tasks

@@ -506,6 +506,33 @@ def sampling(study: Study, cells: list[Cell]) -> Figure:
     return figure
 
 
+def estimators(study: Study, cells: list[Cell]) -> Figure:
+    """Variance of estimates of SeqGAN's gradient from one batch, relative to the gradient, a panel per reward."""
+    rows = _rows_of(study, cells[0])
+    rewards = list(dict.fromkeys(row["reward"] for row in rows))
+    figure, axes = plt.subplots(
+        1, len(rewards), squeeze=False, sharey=True, figsize=(2 + 4 * len(rewards), 3.4), layout="constrained"
+    )
+    largest, least = (choose(row["variance"] for row in rows) for choose in (max, min))
+    for axis, reward in zip(axes[0], rewards, strict=True):
+        shown = [row for row in rows if row["reward"] == reward]
+        bars = axis.barh([row["estimator"] for row in shown], [row["variance"] for row in shown], 0.6, color=INK)
+        told = [
+            f"{row['variance']:.3g}; cosine {row['cosine']:.2f}\nbias {row['bias']:.3f} (noise {row['noise']:.3f})"
+            for row in shown
+        ]
+        axis.bar_label(bars, told, fontsize=7, padding=4)
+        axis.set_title(f"reward: {reward}", fontsize=9)
+        axis.set_xscale("log")
+        axis.set_xlim(least / 4, 12 * largest)  # room for what is told
+        axis.set_xlabel(f"E‖g - ∇‖² / ‖∇‖² (batch of {shown[0]['batch']}, log scale)", fontsize=9)
+        axis.grid(alpha=0.25, axis="x")
+        axis.set_axisbelow(True)
+    axes[0][0].invert_yaxis()
+    axes[0][0].tick_params(axis="y", labelsize=8)
+    return figure
+
+
 def _rows_of(study: Study, cell: Cell) -> list[Row]:
     if cell.analysis is None:
         raise FormulaError(f"{study.folder / STUDY_FILE}: {cell.name} is made of runs, this figure of an analysis")
@@ -523,6 +550,7 @@ KINDS: dict[str, Kind] = {
     "conditionals": conditionals,
     "curves": curves,
     "distribution": distribution,
+    "estimators": estimators,
     "gumbel-softmax": gumbel_softmax,
     "intervals": intervals,
     "perfect-generator": perfect_generator,

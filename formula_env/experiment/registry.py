@@ -21,6 +21,7 @@ ALGORITHMS = {
 ANALYSES = {
     "bounds": "gan.analyses:bound_rows",
     "conditionals": "gan.analyses:conditional_rows",
+    "estimators": "agents.analyses:estimator_rows",
     "gumbel-softmax": "gan.analyses:gumbel_softmax_rows",
     "perfect-generator": "gan.analyses:perfect_generator_rows",
     "sampling": "gan.analyses:sampling_rows",
@@ -44,7 +45,7 @@ def preset(algorithm: str, name: str | None) -> dict[str, Any]:
     if name is None:
         return {}
     presets: dict[str, dict[str, Any]] = algorithm_class(algorithm).presets
-    if name not in presets:
+    if name not in list(presets):  # a study may give anything, hashable or not
         there = f"there are: {', '.join(presets)}" if presets else f"{algorithm} has none"
         raise FormulaError(f"unknown preset {name!r}; {there}")
     return presets[name]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from agents.mle import MLE, MLEConfig
 from agents.seqgan import SeqGAN, SeqGANConfig, policy_gradient_loss, position_means, sum_to_go
+from formula_env.errors import FormulaError
 from formula_env.evaluators import Evaluator
 from formula_env.networks.policy import Policy
 from formula_env.tasks import make_task
@@ -19,7 +20,12 @@ from tests.helpers import name_of, saved_and_loaded, sharpen
 from tests.oracles import all_sequences
 
 CPU = torch.device("cpu")
-SHORT = SeqGANConfig(rounds=250, mle_rounds=20, discriminator_rounds=20)
+THESIS = SeqGANConfig(**SeqGAN.presets["thesis"])
+SHORT = replace(THESIS, rounds=250, mle_rounds=20, discriminator_rounds=20, ent_coef=0.15)
+SHORT_RATIO = SeqGANConfig(
+    rounds=250, mle_rounds=20, discriminator_rounds=20, batch_size=128, d_steps=4, mle_learning_rate=1e-3,
+    generator_learning_rate=4e-3, discriminator_learning_rate=4e-3,
+)  # fmt: skip
 
 
 def gradient(loss: Tensor, seqgan: SeqGAN) -> Tensor:
@@ -28,7 +34,7 @@ def gradient(loss: Tensor, seqgan: SeqGAN) -> Tensor:
 
 
 def seqgan_with_opinions(task: Task, **settings: Any) -> SeqGAN:
-    config = replace(SeqGANConfig(embedding_dim=4, hidden_dim=8, num_rollouts=4), **settings)
+    config = replace(THESIS, **{"embedding_dim": 4, "hidden_dim": 8, "num_rollouts": 4, **settings})
     seqgan = SeqGAN(task, config, 0, CPU)
     sharpen(seqgan.generator, 2.0)
     if seqgan.rollout_generator is not seqgan.generator:
@@ -38,22 +44,32 @@ def seqgan_with_opinions(task: Task, **settings: Any) -> SeqGAN:
 
 
 def exact_gradient(seqgan: SeqGAN) -> Tensor:
-    """∇(-E[D(Y)] - α·H(π)) by listing every sequence."""
+    """∇(-E[R(Y)] - α·H(π)) by listing every sequence; R is held fixed."""
     sequences = all_sequences(seqgan.task)
     log_probs = seqgan.generator.log_prob(sequences)
     objective = seqgan.env.reward_model.score(sequences) - seqgan.config.ent_coef * log_probs
     return gradient(-(log_probs.exp() * objective).sum(), seqgan)
 
 
+RATIO = {"discriminator_kind": "ratio", "reward": "log-ratio"}
+ESTIMATORS: list[dict[str, Any]] = [
+    {},
+    {"ent_coef": 0.2},
+    {"ent_coef": 0.2, "q_estimator": "exact"},
+    {"num_rollouts": 0},
+    {"num_rollouts": 0, **RATIO},
+    {"num_rollouts": 0, "ent_coef": 0.2, "reward_clip": 1.0, **RATIO},
+    {"num_rollouts": 4, **RATIO},
+    {"q_estimator": "exact", **RATIO},
+]
+"""Settings other than those of a thesis run, 4 rollouts."""
+
+
 @pytest.mark.parametrize("task", [make_task("binary-sum", length=4), EvenOnes(4)], ids=name_of)
 @pytest.mark.parametrize("baseline", [False, True])
-@pytest.mark.parametrize(("q_estimator", "ent_coef"), [("monte-carlo", 0.0), ("monte-carlo", 0.2), ("exact", 0.2)])
-def test_the_average_gradient_is_the_enumerated_one(
-    task: Task, baseline: bool, q_estimator: str, ent_coef: float
-) -> None:
-    seqgan = seqgan_with_opinions(
-        task, batch_size=64, baseline=baseline, q_estimator=q_estimator, ent_coef=ent_coef
-    )
+@pytest.mark.parametrize("settings", ESTIMATORS, ids=str)
+def test_the_average_gradient_is_the_enumerated_one(task: Task, baseline: bool, settings: dict[str, Any]) -> None:
+    seqgan = seqgan_with_opinions(task, batch_size=64, baseline=baseline, **settings)
     expected = exact_gradient(seqgan)
     estimates = torch.stack([gradient(seqgan.generator_loss()[0], seqgan) for _ in range(250)])
     mean = estimates.mean(0)
@@ -64,6 +80,9 @@ def test_the_average_gradient_is_the_enumerated_one(
     used = spread > 0  # symbols that are never read have no gradient
     assert not expected[~used].any()
     assert (error / spread)[used].abs().max() < 6
+    noise = spread.norm() / expected.norm()
+    assert noise < 0.25
+    assert error.norm() / expected.norm() < 4 * noise  # a few directions make up most of it
     assert torch.cosine_similarity(mean, expected, dim=0) > 0.98
     assert mean.norm() / expected.norm() == pytest.approx(1, abs=0.12)
 
@@ -81,6 +100,34 @@ def test_the_baseline_lowers_the_variance() -> None:
     assert spreads[True] < spreads[False] / 2
 
 
+@pytest.mark.parametrize("batch_size", [2, 7, 64])
+def test_leave_one_out_is_the_batch_mean_scaled(batch_size: int) -> None:
+    """Why there is no option for RLOO: B/(B - 1) of our advantage, a matter of the learning rate."""
+    rewards = torch.randn(batch_size, dtype=torch.float64)
+    others = torch.stack([torch.cat([rewards[:i], rewards[i + 1 :]]).mean() for i in range(batch_size)])
+    q, written = rewards[:, None].expand(-1, 4), torch.ones(batch_size, 4, dtype=torch.bool)
+    ours = q - position_means(q, written)
+    leave_one_out = (rewards - others)[:, None].expand(-1, 4)
+    torch.testing.assert_close(leave_one_out, batch_size / (batch_size - 1) * ours)
+
+
+def test_the_log_variance_loss_has_the_gradient_of_leave_one_out() -> None:
+    """Why there is no option for it either: ½·Var[log π_θ - (log π_old + r)] over a batch, at θ = θ_old."""
+    task = make_task("binary-sum", length=4)
+    seqgan = seqgan_with_opinions(task, num_rollouts=0, **RATIO)
+    tokens, q = seqgan.env.play(seqgan.generator)
+    fake, rewards = torch.from_numpy(tokens), torch.from_numpy(q[:, -1]).float()
+    whole = seqgan.generator.log_prob(fake)
+    log_variance = gradient((whole - (whole.detach() + rewards)).var(correction=1) / 2, seqgan)
+    batch_size = len(rewards)
+    shared = rewards[:, None].expand(-1, task.max_length)
+    log_probs = seqgan.generator.token_log_probs(fake)
+    ours = policy_gradient_loss(log_probs, shared - position_means(shared, torch.ones_like(fake).bool()))
+    expected = batch_size / (batch_size - 1) * gradient(ours, seqgan)
+    torch.testing.assert_close(log_variance, expected, atol=1e-5, rtol=1e-4)
+    assert expected.norm() > 0.01
+
+
 def test_the_loss_by_hand() -> None:
     log_probs = torch.tensor([[log(0.5), log(0.25)], [log(0.8), 0.0]])
     advantage = torch.tensor([[1.0, -2.0], [0.5, 9.0]])
@@ -91,10 +138,15 @@ def test_the_loss_by_hand() -> None:
     torch.testing.assert_close(position_means(q, written), torch.tensor([[0.3, 0.6]]))
 
 
-def train_shortly(spoil: Callable[[np.ndarray], np.ndarray] | None = None) -> tuple[float, float, float]:
-    """Accuracy and JSD before, accuracy after a short adversarial phase; `spoil` changes Q on its way."""
+Metrics = dict[str, float | int | bool]
+
+
+def train_shortly(
+    config: SeqGANConfig, spoil: Callable[[np.ndarray], np.ndarray] | None = None
+) -> tuple[Metrics, Metrics]:
+    """What is judged before and after a short adversarial phase; `spoil` changes Q on its way."""
     task = make_task("binary-sum")
-    seqgan = SeqGAN(task, SHORT, 0, CPU)
+    seqgan = SeqGAN(task, config, 0, CPU)
     if spoil is not None:
         play = seqgan.env.play
 
@@ -110,7 +162,7 @@ def train_shortly(spoil: Callable[[np.ndarray], np.ndarray] | None = None) -> tu
     def real() -> np.ndarray:
         return training[rng.integers(len(training), size=seqgan.real_per_round)]
 
-    def judge() -> dict[str, float | int | bool]:
+    def judge() -> Metrics:
         return evaluate(seqgan.sample(2_000, seed=0), seqgan.log_prob)
 
     for _ in range(seqgan.pretrain_rounds):
@@ -118,21 +170,30 @@ def train_shortly(spoil: Callable[[np.ndarray], np.ndarray] | None = None) -> tu
     start = judge()
     for _ in range(seqgan.rounds):
         seqgan.update(real())
-    end = judge()
-    return float(start["accuracy"]), float(end["accuracy"]), float(end["jsd"])
+    return start, judge()
 
 
-def passes(start: float, end: float, jsd: float) -> bool:
-    return start < 0.6 and end > 0.9 and jsd < 0.1
+def passes(start: Metrics, end: Metrics) -> bool:
+    return start["accuracy"] < 0.6 and end["accuracy"] > 0.9 and end["jsd"] < 0.1
 
 
-def test_it_learns_from_the_discriminator() -> None:
-    assert passes(*train_shortly())
+@pytest.mark.parametrize("config", [SHORT, SHORT_RATIO], ids=["thesis", "ratio"])
+def test_it_learns_from_the_discriminator(config: SeqGANConfig) -> None:
+    assert passes(*train_shortly(config))
 
 
-def test_it_does_not_learn_from_rewards_shuffled_across_the_batch() -> None:
+@pytest.mark.parametrize("config", [SHORT, SHORT_RATIO], ids=["thesis", "ratio"])
+def test_it_does_not_learn_from_rewards_shuffled_across_the_batch(config: SeqGANConfig) -> None:
     rng = np.random.default_rng(0)
-    assert not passes(*train_shortly(lambda q: rng.permutation(q, axis=0)))
+    assert not passes(*train_shortly(config, lambda q: rng.permutation(q, axis=0)))
+
+
+@pytest.mark.parametrize("config", [SHORT, SHORT_RATIO], ids=["thesis", "ratio"])
+def test_it_does_not_improve_where_the_discriminator_never_learns(config: SeqGANConfig) -> None:
+    """Frozen at random, all else as above: what the generator gains, it gains from the discriminator."""
+    start, end = train_shortly(replace(config, discriminator_learning_rate=1e-12))
+    assert end["accuracy"] < start["accuracy"] + 0.02
+    assert end["jsd"] > start["jsd"] - 0.005
 
 
 @pytest.mark.parametrize("task", [make_task("signed-equation", length=7), EvenOnes(6)], ids=name_of)
@@ -153,6 +214,48 @@ def test_a_round_works_on_every_kind_of_task(task: Task, discriminator: Any) -> 
         assert seqgan.env_steps == 2 * 8 * task.max_length
     else:
         assert 2 * 8 <= seqgan.env_steps < 2 * 8 * task.max_length
+
+
+def test_the_discriminators_decay_and_clip_are_the_configs() -> None:
+    """Where the clip leaves next to no gradient, all a round does to its weights is to shrink them."""
+    task = make_task("binary-sum", length=4)
+    moved = {}
+    for clip in (0.0, 1e-30):
+        config = SeqGANConfig(rounds=10, batch_size=8, d_steps=3, discriminator_learning_rate=0.01,
+                              discriminator_weight_decay=2.0, discriminator_max_grad_norm=clip)  # fmt: skip
+        seqgan = SeqGAN(task, config, 0, CPU)
+        before = [p.detach().clone() for p in seqgan.discriminator.parameters()]
+        seqgan.update(task.sample(seqgan.real_per_round, np.random.default_rng(0)))
+        shrunk = [(1 - 0.01 * 2.0) ** 3 * p for p in before]
+        after = [p.detach() for p in seqgan.discriminator.parameters()]
+        moved[clip] = max(float((a - s).abs().max()) for a, s in zip(after, shrunk, strict=True))
+    assert moved[1e-30] < 1e-6
+    assert moved[0.0] > 1e-3
+
+
+@pytest.mark.parametrize("mle_coef", [0.0, 0.5])
+def test_likelihood_beside_the_reward_is_added_with_its_weight(mle_coef: float) -> None:
+    """The loss a g-step tells is REINFORCE's and the batch's NLL, by hand."""
+    task = make_task("binary-sum", length=4)
+    one, two = (SeqGAN(task, SeqGANConfig(batch_size=8, d_steps=1, mle_coef=mle_coef), 0, CPU) for _ in range(2))
+    real = task.sample(8, np.random.default_rng(0))
+    by_hand = two.generator_loss()[0] - mle_coef * two.generator.log_prob(torch.from_numpy(real)).mean()
+    torch.testing.assert_close(one.train_generator(real)["train/loss"], by_hand.detach())
+
+
+def test_noise_has_a_temperature_only_where_its_density_counts() -> None:
+    with pytest.raises(FormulaError, match="a plain discriminator must see what it judges"):
+        SeqGANConfig(discriminator_kind="plain", noise_temperature=2.0)
+
+
+@pytest.mark.parametrize("name", SeqGAN.presets)
+def test_presets_can_be_trained(name: str) -> None:
+    config = SeqGANConfig(**{**SeqGAN.presets[name], "batch_size": 8, "num_rollouts": 2})
+    task = make_task("binary-sum", length=4)
+    seqgan = SeqGAN(task, config, 0, CPU)
+    real = task.sample(seqgan.real_per_round, np.random.default_rng(0))
+    for step in (seqgan.pretrain, seqgan.update):
+        assert all(np.isfinite(value) for value in step(real).values())
 
 
 def test_the_rollout_policy_follows_at_its_own_pace() -> None:
@@ -222,6 +325,7 @@ def test_it_can_be_saved_after_every_round_of_pretraining() -> None:
 def test_runs_of_neighbouring_seeds_share_no_random_numbers() -> None:
     task = make_task("binary-sum", length=4)
     keys = [
-        SeqGAN(task, SeqGANConfig(), seed, CPU).env.state_dict()["episodes"]["_seed_keys"] for seed in range(3)
+        SeqGAN(task, SeqGANConfig(batch_size=64), seed, CPU).env.state_dict()["episodes"]["_seed_keys"]
+        for seed in range(3)
     ]
     assert len(torch.cat(keys).unique()) == 3 * 64

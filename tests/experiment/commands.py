@@ -13,8 +13,8 @@ import torch
 from formula_env.experiment.checkpoint import checkpoints, load_checkpoint
 
 TINY_SEQGAN = shlex.split(
-    "--task.length 6 --algo.rounds 40 --algo.mle-rounds 3 --algo.discriminator-rounds 3 --algo.batch-size 16 "
-    "--algo.num-rollouts 4 --algo.d-steps 2 --data.size 500 --eval-every 8 --eval-samples 400"
+    "--preset thesis --task.length 6 --algo.rounds 40 --algo.mle-rounds 3 --algo.discriminator-rounds 3 "
+    "--algo.batch-size 16 --algo.num-rollouts 4 --algo.d-steps 2 --data.size 500 --eval-every 8 --eval-samples 400"
 )
 TINY_MLE = shlex.split("--task.length 6 --algo.rounds 20 --data.size 500 --eval-every 5 --eval-samples 400")
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import torch
 import yaml
 
+from agents.seqgan import SeqGAN, SeqGANConfig
 from formula_env.errors import FormulaError
 from formula_env.experiment.checkpoint import checkpoints, load_checkpoint
 from formula_env.experiment.cli import main
@@ -214,6 +216,34 @@ def test_the_last_task_named_is_the_one_that_counts(tmp_path: Path) -> None:
     arguments = ["--task", "binary-sum", "--task", "signed-equation", "--task.length", "5", *TINY_MLE[2:]]
     assert main(["train", "mle", *arguments, "--out", str(folder)]) == 0
     assert load_config(folder).task == make_task("signed-equation", length=5)
+
+
+def test_a_preset_is_the_settings_that_it_stands_for(tmp_path: Path) -> None:
+    """Whatever is said besides prevails; what was trained with goes into config.yaml, and resumes."""
+    folder = tmp_path / "run"
+    tiny = "--algo.rounds 2 --algo.mle-rounds 1 --algo.discriminator-rounds 1 --algo.num-rollouts 3"
+    arguments = [*tiny.split(), "--algo.no-baseline", "--task.length=6", "--data.size", "100"]
+    command = ["train", "seqgan", *arguments, "--eval-samples", "50", "--preset=thesis", "--out", str(folder)]
+    assert main(command) == 0
+    said = {"rounds": 2, "mle_rounds": 1, "discriminator_rounds": 1, "num_rollouts": 3, "baseline": False}
+    config = load_config(folder)
+    assert config.algo == SeqGANConfig(**{**SeqGAN.presets["thesis"], **said})
+    assert config.task == make_task("binary-sum", length=6)
+    written = yaml.safe_load((folder / "config.yaml").read_text())
+    assert "preset" not in written
+    assert written["algo"] == asdict(config.algo)
+    before = rows_without_time(folder)
+    (folder / "summary.json").unlink()
+    checkpoints(folder)[-1].unlink()
+    assert main(["resume", str(folder)]) == 0
+    assert rows_without_time(folder) == before
+
+
+def test_presets_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "algorithms", "--json"]) == 0
+    presets = {entry["name"]: entry["presets"] for entry in json.loads(capsys.readouterr().out)}
+    assert presets["seqgan"] == SeqGAN.presets
+    assert presets["mle"] == {}
 
 
 def test_damaged_checkpoints_never_escape_as_something_else(finished: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.seqgan import SeqGAN, SeqGANConfig
 from formula_env.experiment.checkpoint import checkpoints
 from formula_env.experiment.cli import main
 from formula_env.experiment.findings import our_numbers, shaken, study_readme
@@ -281,7 +282,7 @@ def test_a_stopped_study_goes_on(done: Path, tmp_path: Path) -> None:
 def test_a_run_that_fails_is_named_and_the_others_are_done(tmp_path: Path) -> None:
     text = STUDY.replace("hard = false", "hard = false\ngenerator_learning_rate = 1e30")
     folder = write_study(tmp_path / "small", text)
-    code, _, err = run("study", folder)
+    code, _, err = run("study", folder, "--jobs", 1)  # side by side, either of the two may be the first to fail
     assert code == 2
     last = err.splitlines()[-1]
     assert "2 of 5 runs failed, first small/gan/seed-0:" in last
@@ -299,6 +300,14 @@ def test_run_anew_elsewhere(done: Path, tmp_path: Path) -> None:
         )
     (tmp_path / "again" / "small" / "study.toml").write_text(STUDY + "\n")
     assert main(["study", str(done), "--out", str(tmp_path / "again")]) == 2
+
+
+def test_a_cells_preset_are_its_settings_over_which_its_own_prevail(tmp_path: Path) -> None:
+    preset = 'algorithm = "seqgan"\npreset = "thesis"'
+    study = load_study(write_study(tmp_path / "small", STUDY.replace('algorithm = "mle"', preset)))
+    config = study.cells["mle"].config(0)
+    assert config.algo == SeqGANConfig(**{**SeqGAN.presets["thesis"], "rounds": 20, "hidden_dim": 8})
+    assert SeqGAN.presets["thesis"]["rounds"] == 2000
 
 
 def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -325,6 +334,9 @@ def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ('algorithm = "mle"', "", "cells.mle: algorithm is missing"),
         ('algorithm = "mle"', 'algorithm = "vanilla-gan"', "cells.mle: vanilla-gan can't learn binary-sum; it is"),
         ("rounds = 20\nhidden", "roundz = 20\nhidden", "cells.mle: unknown algo setting 'roundz'; there are: rou"),
+        ('algorithm = "mle"', 'algorithm = "mle"\npreset = "thesis"', "unknown preset 'thesis'; mle has none"),
+        ('algorithm = "mle"', 'algorithm = "seqgan"\npreset = "thesiz"', "unknown preset 'thesiz'; there are: th"),
+        ('algorithm = "mle"', 'algorithm = "seqgan"\npreset = ["thesis"]', "unknown preset ['thesis']; there are"),
         ("[defaults.task]", "keep_samples = 3\n[defaults.task]", "keep_samples must be a list of rounds, got 3"),
         ("[cells.limits]", "[cells.limits]\nlength = 3", "unknown key 'length' in cells.limits"),
         ("[defaults]", "[defaults]\ncolour = 3", "unknown key 'colour' in defaults"),

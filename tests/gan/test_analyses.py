@@ -129,7 +129,7 @@ def test_the_next_symbol() -> None:
     assert next_symbol(make_task("binary-sum"), "").tolist() == [0.5, 0.5]
 
 
-@pytest.mark.parametrize("name", ANALYSES)
+@pytest.mark.parametrize("name", [name for name, place in ANALYSES.items() if place.startswith("gan.")])
 def test_analyses_are_deterministic_and_can_be_written(name: str) -> None:
     import json
 
