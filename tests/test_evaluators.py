@@ -2,6 +2,7 @@ from math import exp, log, sqrt
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from formula_env.evaluators import (
     Evaluator,
@@ -16,6 +17,7 @@ from formula_env.evaluators import (
 )
 from formula_env.tasks import make_task
 from formula_env.tasks.integer_sum import IntegerSum
+from formula_env.vocabulary import Tokens, row_keys
 
 BINARY = make_task("binary-sum")
 TINY = make_task("binary-sum", length=2)  # correct: 00 and 11
@@ -254,3 +256,22 @@ def test_what_judges_say_of_single_formulae() -> None:
     vectors = VectorEvaluator(IntegerSum())
     assert vectors.describe(np.array([[1.0, 2.0, 2.5]])) == [{"formula": "1.000 2.000 2.500", "error": 0.5}]
     assert vectors.histogram(np.zeros((1, 3)), None) == []
+
+
+def test_the_nll_of_what_cannot_be_listed_is_not_that_of_a_training_set() -> None:
+    task = make_task("binary-sum", length=32)
+    judged: list[Tokens] = []
+
+    def log_prob(tokens: Tokens) -> NDArray[np.float64]:
+        judged.append(tokens)
+        return np.zeros(len(tokens))
+
+    Evaluator(task)(task.sample(10, np.random.default_rng(1)), log_prob)
+    sample = np.unique(row_keys(judged[-1]))
+    assert len(sample) > 9_900
+    for seed in (0, 1):
+        for training in (
+            task.sample(10_000, np.random.default_rng(seed)),
+            task.split(10_000, seed, held_out=0)[0],
+        ):
+            assert len(np.intersect1d(sample, row_keys(training))) < 100
