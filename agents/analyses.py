@@ -34,7 +34,7 @@ BATCH = 64
 MLE_STEPS, DISCRIMINATOR_STEPS = 100, 200
 
 
-def estimator_rows(seed: int, num_batches: int = 200, length: int = 8) -> list[Row]:
+def estimator_rows(seed: int, num_batches: int = 400, length: int = 8) -> list[Row]:
     """Each estimator's error in one batch of 64 formulae, beside the gradient ∇ that listing all of them gives.
 
     The generator is half trained by likelihood, the discriminator a little against it. All relative to ∇:

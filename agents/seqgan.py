@@ -32,7 +32,7 @@ from formula_env.adversarial import (
 from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_share, check_types
 from formula_env.networks import (
     AutoregressiveDiscriminator,
-    DiscriminatorName,
+    EnergyName,
     LSTMGenerator,
     RatioDiscriminator,
     Tempered,
@@ -71,14 +71,14 @@ class SeqGANConfig:
     q_estimator: QEstimator = "monte-carlo"
     """"exact" replaces sampling by backward recursion, where the prefix tree is small."""
     baseline: bool = True
-    """Subtract the batch mean of Q at each position; B/(B - 1) times this is RLOO."""
+    """Subtract the batch mean of Q at each position; B/(B - 1) times this, where all B have a symbol, is RLOO."""
     ent_coef: float = 0.0
     """Weight α of the policy's entropy (nats) beside the reward; falls linearly."""
     mle_coef: float = 0.0
     """Weight of a batch's negative log-likelihood (nats per formula) beside the reward."""
     rollout_decay: float = 0.0
     """Rollout policy β ← decay·β + (1 - decay)·θ after each round; 0 is the thesis' β ← θ."""
-    discriminator: DiscriminatorName = "mlp"
+    discriminator: EnergyName = "mlp"
     """Its architecture; "autoregressive" begins as a copy of the generator after maximum likelihood."""
     discriminator_kind: DiscriminatorKind = "ratio"
     """"plain": the network is the logit, as in the thesis; "ratio": the network minus log π."""
@@ -134,6 +134,10 @@ class SeqGANConfig:
             reward_clip=self.reward_clip,
             noise_temperature=self.noise_temperature,
         )
+        if self.discriminator_kind == "plain" and self.discriminator == "autoregressive":
+            raise FormulaError(
+                "an autoregressive discriminator is a log-density: it needs discriminator_kind ratio"
+            )
         if self.discriminator_kind == "plain" and self.noise_temperature != 1:
             raise FormulaError(
                 "noise_temperature is for discriminator_kind ratio; a plain discriminator must see what it judges"

@@ -378,7 +378,7 @@ def _list(arguments: list[str]) -> None:
         cls: Any = task_class(name) if options.what == "tasks" else algorithm_class(name)
         about = " ".join((getdoc(cls) or "").partition("\n\n")[0].split())
         defaults = {field.name: field.default for field in fields(getattr(cls, "Config", cls))}
-        presets = cls.presets if options.what == "algorithms" else {}
+        presets = getattr(cls, "presets", {})
         entries.append({"name": name, "about": about, "options": defaults, "presets": presets})
     if options.json:
         print(json.dumps(entries))

@@ -524,8 +524,8 @@ def estimators(study: Study, cells: list[Cell]) -> Figure:
         axis.bar_label(bars, told, fontsize=7, padding=4)
         axis.set_title(f"reward: {reward}", fontsize=9)
         axis.set_xscale("log")
-        axis.set_xlim(least / 4, 12 * largest)  # room for what is told
-        axis.set_xlabel(f"E‖g - ∇‖² / ‖∇‖² (batch of {shown[0]['batch']}, log scale)", fontsize=9)
+        axis.set_xlim(least / 4, 10 * largest)  # room for what is told
+        axis.set_xlabel(f"variance of g / ‖∇‖² (batch of {shown[0]['batch']}, log scale)", fontsize=9)
         axis.grid(alpha=0.25, axis="x")
         axis.set_axisbelow(True)
     axes[0][0].invert_yaxis()

@@ -44,7 +44,7 @@ def preset(algorithm: str, name: str | None) -> dict[str, Any]:
     """The hyper-parameters of an algorithm's preset, {} for None; raises FormulaError for an unknown one."""
     if name is None:
         return {}
-    presets: dict[str, dict[str, Any]] = algorithm_class(algorithm).presets
+    presets: dict[str, dict[str, Any]] = getattr(algorithm_class(algorithm), "presets", {})
     if name not in list(presets):  # a study may give anything, hashable or not
         there = f"there are: {', '.join(presets)}" if presets else f"{algorithm} has none"
         raise FormulaError(f"unknown preset {name!r}; {there}")

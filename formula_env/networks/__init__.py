@@ -16,7 +16,11 @@ from formula_env.networks.discriminators import (
 from formula_env.networks.generators import LSTMGenerator, Tempered
 from formula_env.tasks.base import Task
 
-DiscriminatorName = Literal["mlp", "cnn", "recurrent", "autoregressive"]
+DiscriminatorName = Literal["mlp", "cnn", "recurrent"]
+"""Those that can be a discriminator by themselves."""
+
+EnergyName = Literal["mlp", "cnn", "recurrent", "autoregressive"]
+"""Those that can be the f of a ratio discriminator."""
 
 DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "mlp": MLPDiscriminator,
@@ -36,6 +40,7 @@ __all__ = [
     "DISCRIMINATORS",
     "AutoregressiveDiscriminator",
     "DiscriminatorName",
+    "EnergyName",
     "LSTMGenerator",
     "RatioDiscriminator",
     "Tempered",
