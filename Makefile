@@ -13,7 +13,7 @@ train: $(VENV)/ready
 test: $(VENV)/ready
 	$(BIN)/pytest -n auto
 
-# Every study of the thesis anew, beside the records: some 80 minutes on two cores. The same call goes on with it.
+# Every study anew, beside the records: over two hours on two cores. The same call goes on with it.
 reproduce: $(VENV)/ready
 	$(BIN)/formula-env study $(STUDIES) --out runs/reproduction
 	$(BIN)/formula-env report $(STUDIES:runs/studies/%=runs/reproduction/%)
