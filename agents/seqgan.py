@@ -339,7 +339,7 @@ class SeqGAN:
     def density_ratio(self, tokens: Tokens) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         batch = torch.from_numpy(tokens).to(self.device)
         log_probs = log_prob(self.generator, self.task.vocabulary, batch).cpu().numpy()
-        return raw_logits(self.judge, batch), log_probs
+        return raw_logits(self.judge, batch).double().cpu().numpy(), log_probs
 
     def state_dict(self) -> dict[str, Any]:
         saved = {name: getattr(self, name).state_dict() for name in _SAVED}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from formula_env.adversarial import adam, discriminator_step
 from formula_env.errors import check_at_least, check_choice
-from formula_env.networks import DiscriminatorName, make_discriminator
+from formula_env.networks import DiscriminatorName, make_discriminator, raw_logits
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens
 
@@ -89,13 +89,9 @@ class DiscriminatorReward(FixedReward):
         check_choice(get_args(RewardKind), reward=kind)
         self.discriminator, self.kind, self.clip = discriminator, kind, clip
 
-    @torch.no_grad()
     def score(self, tokens: Tensor) -> Tensor:
-        # A reward must not depend on dropout: judge in eval mode, whatever mode training left behind.
-        was_training = self.discriminator.training
-        self.discriminator.eval()
-        logits = self.discriminator(tokens)
-        self.discriminator.train(was_training)
+        # A reward must not depend on dropout, whatever mode training left behind.
+        logits = raw_logits(self.discriminator, tokens)
         return torch.sigmoid(logits) if self.kind == "probability" else logits.clamp(-self.clip, self.clip)
 
 

@@ -70,7 +70,7 @@ class GumbelSoftmaxGAN(UnrolledGAN):
         return self._log_prob_under(self.averaged_generator, tokens)
 
     def _density_ratio(self, tokens: Tokens) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        logits = raw_logits(self.discriminator, self.encode(tokens))
+        logits = raw_logits(self.discriminator, self.encode(tokens)).double().cpu().numpy()
         return logits, self._log_prob_under(self.generator, tokens)
 
     def _log_prob_under(self, generator: nn.Module, tokens: Tokens) -> NDArray[np.float64]:

@@ -5,9 +5,7 @@ For formulae the position of a symbol matters, so none of them pools over time.
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from formula_env.networks.generators import LSTMGenerator
@@ -149,10 +147,10 @@ class RatioDiscriminator(nn.Module):
 
 
 @torch.no_grad()
-def raw_logits(discriminator: nn.Module, formulae: Tensor) -> NDArray[np.float64]:
+def raw_logits(discriminator: nn.Module, formulae: Tensor) -> Tensor:
     """The logits `(n,)` of formulae, without dropout; the network's mode stays as it was."""
     was_training = discriminator.training
     discriminator.eval()
     logits = discriminator(formulae)
     discriminator.train(was_training)
-    return logits.double().cpu().numpy()
+    return logits
