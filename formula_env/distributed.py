@@ -37,8 +37,8 @@ def process_group(device: str) -> Iterator[None]:
 def leave(code: int) -> None:
     """End this process at once with this exit code, if `torchrun` started it; a process alone returns.
 
-    DistributedDataParallel never lets go of its group (torch 2.13), so gloo's threads outlive it. One that is still
-    at work while the interpreter is taken down may abort the process after all its work is done ("terminate called
+    DistributedDataParallel never lets go of its group (torch 2.13), so gloo's threads outlive it. One that still
+    runs while the interpreter is taken down may abort the process after all its work is done ("terminate called
     without an active exception").
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
