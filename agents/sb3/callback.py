@@ -243,8 +243,8 @@ def check_gamma(model: Any, reward_mode: str) -> None:
     gamma = getattr(model, "gamma", 1.0)  # ARS adds up all rewards
     if reward_mode == "q" and gamma != 0:
         raise FormulaError(
-            f'reward_mode "q" hands out Q_t itself, which {type(model).__name__} adds up with gamma {gamma}: that is '
-            'not the gradient of E[D(Y)]; use reward_mode "difference" or "terminal", or gamma 0'
+            f'reward_mode "q" hands out Q_t itself; {type(model).__name__} with gamma {gamma} would add these up, '
+            'which is not E[D(Y)]; use reward_mode "difference" or "terminal", or gamma 0'
         )
 
 
