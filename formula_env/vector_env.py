@@ -29,16 +29,24 @@ QEstimator = Literal["monte-carlo", "exact"]
 
 
 def transition(
-    vocabulary: Vocabulary, tokens: Tokens, lengths: NDArray[np.int64], actions: NDArray[np.int64]
-) -> tuple[Tokens, NDArray[np.int64], NDArray[np.bool_]]:
-    """Append one symbol to every prefix: new tokens `(n, T)`, new lengths `(n,)`, and which are finished."""
-    tokens = tokens.copy()
-    tokens[np.arange(len(tokens)), lengths] = actions
-    lengths = lengths + 1
-    finished = lengths == tokens.shape[1]
+    vocabulary: Vocabulary,
+    tokens: Tokens,
+    lengths: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    actions: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Append the symbols `(m,)` to the prefixes in these rows `(m,)`; returns which of them are finished, `(m,)`.
+
+    Tokens `(n, T)` and their lengths `(n,)` change in place.
+    """
+    length = lengths[rows]
+    tokens[rows, length] = actions
+    length += 1
+    lengths[rows] = length
+    finished = length == tokens.shape[1]
     if vocabulary.eos is not None:
         finished |= actions == vocabulary.eos
-    return tokens, lengths, finished
+    return finished
 
 
 class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
@@ -208,7 +216,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
 
     def action_masks(self) -> NDArray[np.bool_]:
         """`(num_envs, V)`: the symbols that keep each formula well-formed, in the form sb3-contrib asks for."""
-        return self.task.legal_symbols(self._tokens)
+        return self.task.legal_symbols(self._tokens[:, : self._lengths.max()])
 
     # --- Q ----------------------------------------------------------------------------------------------------
 
@@ -280,18 +288,18 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
 
     def _append(self, envs: NDArray[np.int64], actions: NDArray[np.int64]) -> NDArray[np.float64]:
         """Write the symbols, and the rewards `(num_envs,)` for it: 0 where nothing was written."""
-        tokens, lengths, finished = transition(
-            self.task.vocabulary, self._tokens[envs], self._lengths[envs], actions
-        )
-        self._tokens[envs], self._lengths[envs], self._finished[envs] = tokens, lengths, finished
+        finished = transition(self.task.vocabulary, self._tokens, self._lengths, envs, actions)
+        self._finished[envs] = finished
         q = np.zeros(len(envs))
-        q[finished] = self._score(tokens[finished])
+        q[finished] = self._score(self._tokens[envs[finished]])
         if self.reward_mode != "terminal":
-            q[~finished] = self._estimate_q(tokens[~finished], lengths[~finished], envs[~finished])
-        rewards = np.zeros(self.num_envs)
-        rewards[envs] = step_rewards(self.reward_mode, q, self._q[envs], finished)
+            going_on = envs[~finished]
+            q[~finished] = self._estimate_q(self._tokens[going_on], self._lengths[going_on], going_on)
+        earned = step_rewards(self.reward_mode, q, self._q[envs], finished)
         self._q[envs] = q
-        self._rewards[envs, lengths - 1] = rewards[envs]
+        self._rewards[envs, self._lengths[envs] - 1] = earned
+        rewards = np.zeros(self.num_envs)
+        rewards[envs] = earned
         return rewards
 
     def _begin(self, mask: NDArray[np.bool_]) -> None:
@@ -335,7 +343,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
     def _observation(self) -> Observation:
         if self._observe_tokens:
             return self._tokens.copy()
-        return self._one_hot_rows[self._tokens].reshape(self.num_envs, -1)
+        return self._one_hot_rows.take(self._tokens, axis=0).reshape(self.num_envs, -1)  # 40 times faster than [ ]
 
     # --- infos, in the layout of gymnasium.vector.VectorEnv._add_info -----------------------------------------
 
@@ -410,7 +418,8 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
             )
         vocab_size = self.task.vocabulary.size
         if actions.min() < 0 or actions.max() >= vocab_size:
-            raise FormulaError(f"actions must be from 0 to {vocab_size - 1}, got {actions.tolist()}")
+            wrong = actions[(actions < 0) | (actions >= vocab_size)][0]
+            raise FormulaError(f"actions must be from 0 to {vocab_size - 1}, got {wrong}")
         return actions
 
 

@@ -51,12 +51,12 @@ def test_make_vec_gives_the_native_vector_env(env_id: str) -> None:
 
 def test_the_transition_by_hand() -> None:
     vocabulary = Vocabulary(("0", "1"), variable_length=True)
-    tokens = np.array([[3, 3, 3], [1, 3, 3], [1, 0, 3]])
-    new, lengths, finished = transition(vocabulary, tokens, np.array([0, 1, 2]), np.array([1, 2, 0]))
-    assert new.tolist() == [[1, 3, 3], [1, 2, 3], [1, 0, 0]]
-    assert lengths.tolist() == [1, 2, 3]
+    tokens = np.array([[3, 3, 3], [0, 3, 3], [1, 3, 3], [1, 0, 3]])
+    lengths = np.array([0, 1, 1, 2])
+    finished = transition(vocabulary, tokens, lengths, np.array([0, 2, 3]), np.array([1, 2, 0]))
+    assert tokens.tolist() == [[1, 3, 3], [0, 3, 3], [1, 2, 3], [1, 0, 0]], "the second is left alone"
+    assert lengths.tolist() == [1, 1, 2, 3]
     assert finished.tolist() == [False, True, True]
-    assert tokens[0, 0] == 3, "the input is left alone"
 
 
 def assert_same(one: object, two: object, where: str = "") -> None:
@@ -325,6 +325,35 @@ def test_observations_hold_the_prefix_and_are_not_shared() -> None:
     second[:] = 9
     assert env.step(np.array([2, 2]))[0].max() == 1
     assert not first.any()
+
+
+def spoil(returned: object) -> None:
+    """Overwrite every array in what an environment has returned."""
+    if isinstance(returned, dict):
+        returned = tuple(returned.values())
+    if isinstance(returned, tuple):
+        for value in returned:
+            spoil(value)
+    elif isinstance(returned, np.ndarray):
+        for value in returned if returned.dtype == object else ():
+            spoil(value)
+        returned.fill(1)
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("observation", ["one-hot", "tokens"])
+@pytest.mark.parametrize("task", small_tasks(), ids=name_of)
+def test_returned_arrays_are_the_callers_to_overwrite(task: Task, observation: Any, mode: AutoresetMode) -> None:
+    spoilt, untouched = (
+        FormulaVectorEnv(task, num_envs=4, observation=observation, autoreset_mode=mode) for _ in range(2)
+    )
+    assert_same(first := spoilt.reset(seed=0), untouched.reset(seed=0))
+    spoil(first)
+    rng = np.random.default_rng(0)
+    for _ in range(2 * task.max_length + 2):
+        actions = rng.integers(task.vocabulary.size, size=4)
+        assert_same(returned := spoilt.step(actions), untouched.step(actions))
+        spoil(returned)
 
 
 def test_masks_follow_the_grammar_and_info_tells_the_verdict() -> None:
