@@ -63,7 +63,8 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         q_estimator: "monte-carlo", or "exact" for backward recursion where the prefix tree is small.
         discriminator: "mlp", "cnn" or "recurrent": what "discriminator" trains.
         discriminator_update_every: it takes one step after this many finished formulae.
-        discriminator_seed: of its weights and of the correct formulae it is shown.
+        discriminator_seed: of its weights and of the formulae it is shown as real.
+        discriminator_real: those formulae, as text; by default fresh correct ones.
         autoreset_mode: any of Gymnasium's three, such as "NextStep", "SameStep" or "Disabled" (an action on a
             finished formula is then ignored).
         render_mode: "ansi", "human" or "rgb_array".
@@ -89,6 +90,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         discriminator: DiscriminatorName = "mlp",
         discriminator_update_every: int = 64,
         discriminator_seed: int = 0,
+        discriminator_real: Sequence[str] | None = None,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
         device: str | torch.device = "cpu",
@@ -122,6 +124,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
             update_every=discriminator_update_every,
             seed=discriminator_seed,
             device=self.device,
+            real=None if discriminator_real is None else _encode_finished(self.task, discriminator_real),
         )
         self.rollout_policy: Policy = UniformPolicy(self.task)
 
@@ -388,13 +391,15 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         return {"episodes": episodes, "reward_model": self.reward_model.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where that state was taken, bit for bit; the options must be the same."""
         arrays = {name: state["episodes"][name].numpy().copy() for name in _STATE_ARRAYS}
-        for name, array in arrays.items():
-            if array.shape != getattr(self, name).shape:
-                raise FormulaError(f"the state is of {len(array)} environments, not of {self.num_envs}")
+        n, length = arrays["_tokens"].shape
+        if (n, length) != self._tokens.shape:
+            ours = f"{self.num_envs} of length {self.task.max_length}"
+            raise FormulaError(f"the state is of {n} formulae of length {length}, not of {ours}")
+        self.reward_model.load_state_dict(state["reward_model"])
         vars(self).update(arrays)
         self._is_seeded = True
-        self.reward_model.load_state_dict(state["reward_model"])
 
     # --- checks -----------------------------------------------------------------------------------------------
 
@@ -424,6 +429,16 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
 
 
 _STATE_ARRAYS = ("_tokens", "_lengths", "_finished", "_q", "_rewards", "_episodes", "_seed_keys")
+
+
+def _encode_finished(task: Task, formulae: Sequence[str]) -> Tokens:
+    tokens = task.encode(formulae)
+    if not len(tokens):
+        raise FormulaError("discriminator_real holds no formula")
+    if task.vocabulary.eos is None and (tokens == task.vocabulary.pad).any():
+        shortest = min(formulae, key=len)
+        raise FormulaError(f"discriminator_real: {shortest!r} must have {task.max_length} symbols")
+    return tokens
 
 
 def _seed_key(seed: int | None) -> int:
