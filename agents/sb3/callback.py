@@ -47,7 +47,8 @@ class AdversarialCallback(BaseCallback):
         learning_rate: of the discriminator's Adam; falls linearly to 0 over `learn`.
         batch_size: real, and as many finished formulae in a step.
         d_steps: steps each time.
-        update_every: finished formulae from one time to the next, at least.
+        update_every: finished formulae from one time to the next, at least. No more than one collection finishes,
+            for "ratio": the π in its logit is the model's of this moment, which must have written what is fake.
         eval_every: symbols (`num_timesteps`) from one evaluation to the next, at least; 0: none. Each logs all
             metrics of `formula_env.evaluators.Evaluator` as `eval/…`, exact ones from the policy's probabilities.
         eval_samples: formulae in an evaluation's sample.
@@ -69,7 +70,7 @@ class AdversarialCallback(BaseCallback):
         learning_rate: float = 1e-3,
         batch_size: int = 256,
         d_steps: int = 2,
-        update_every: int = 256,
+        update_every: int = 64,
         eval_every: int = 0,
         eval_samples: int = 10_000,
         seed: int = 0,
