@@ -67,7 +67,7 @@ class AdversarialCallback(BaseCallback):
         discriminator_kind: DiscriminatorKind = "ratio",
         reward: RewardKind = "log-ratio",
         reward_clip: float = 5.0,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 2e-3,
         batch_size: int = 256,
         d_steps: int = 2,
         update_every: int = 64,
