@@ -54,20 +54,20 @@ def observations_of(task: Task, sequence: list[int], observation: str) -> list[A
     return seen[:-1]
 
 
-def acted_log_prob(model: Any, seen: list[Any], symbols: list[int]) -> float:
+def acted_log_prob(model: Any, seen: list[Any], symbols: list[int], vocab_size: int) -> float:
     """log π of a formula as the model itself tells it, step by step."""
-    batch, actions = torch.from_numpy(np.stack(seen)), torch.tensor(symbols)
+    batch, actions, policy = torch.from_numpy(np.stack(seen)), torch.tensor(symbols), model.policy
     if isinstance(model, RecurrentPPO):
-        shape = model.policy.lstm_hidden_state_shape
+        shape = policy.lstm_hidden_state_shape
         memory: Any = ((torch.zeros(shape),) * 2, (torch.zeros(shape),) * 2)
         starts = torch.tensor([1.0] + [0.0] * (len(symbols) - 1))
         states = type(model._last_lstm_states)(*memory)
-        return model.policy.evaluate_actions(batch, actions, states, starts)[1].sum().item()
+        return policy.evaluate_actions(batch, actions, states, starts)[1].sum().item()
     if isinstance(model, PPO | A2C | TRPO):
-        return model.policy.evaluate_actions(batch, actions)[1].sum().item()
-    greedy, _ = model.policy.predict(np.stack(seen), deterministic=True)
+        return policy.evaluate_actions(batch, actions)[1].sum().item()
+    greedy, _ = policy.predict(np.stack(seen), deterministic=True)
     epsilon = 0.0 if isinstance(model, ARS) else EPSILON
-    probs = (1 - epsilon) * (greedy == actions.numpy()) + epsilon / model.action_space.n
+    probs = (1 - epsilon) * (greedy == actions.numpy()) + epsilon / vocab_size
     return float(np.log(np.maximum(probs, 1e-30)).sum())
 
 
@@ -83,7 +83,8 @@ def test_it_is_the_distribution_the_model_acts_by(task: Task, cls: Any, observat
     likely = int(log_probs.argmax())
     for i in (0, 7, likely, len(sequences) - 1):
         symbols = [symbol for symbol in sequences[i].tolist() if symbol != task.vocabulary.pad]
-        acted = acted_log_prob(model, observations_of(task, sequences[i].tolist(), observation), symbols)
+        seen = observations_of(task, sequences[i].tolist(), observation)
+        acted = acted_log_prob(model, seen, symbols, task.vocabulary.size)
         if acted < -20:  # never, of a deterministic policy
             assert log_probs[i] < -20
         else:
@@ -203,7 +204,7 @@ def test_reading_an_observation_gives_the_prefix_back() -> None:
                 seen, *_ = env.step(rng.integers(task.vocabulary.size, size=20))
                 expected = env.formulae._tokens
                 assert np.array_equal(codec.read(np.asarray(seen)), expected)
-                assert np.array_equal(codec.observe(torch.from_numpy(expected)).numpy(), seen)
+                assert np.array_equal(codec.observe(torch.from_numpy(expected)).numpy(), np.asarray(seen))
 
 
 def test_the_embedding_looks_symbols_up() -> None:
