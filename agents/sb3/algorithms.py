@@ -27,7 +27,7 @@ from agents.sb3.state import load_model_state, model_state
 from agents.sb3.vec_env import FormulaVecEnv
 from formula_env import distributed
 from formula_env.algorithm import DensityRatio, LogProb
-from formula_env.errors import check_above_zero, check_at_least, check_share, check_types
+from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_share, check_types
 from formula_env.networks import DiscriminatorKind, DiscriminatorName, raw_logits
 from formula_env.randomness import OwnRandomness
 from formula_env.rewards import RewardKind, RewardMode, RewardModelName
@@ -307,6 +307,7 @@ class OnPolicyConfig(SB3Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(0, n_steps=self.n_steps)
+        check_at_least(2, num_envs=self.num_envs)  # a batch of one step has no standard deviation
         check_share(gamma=self.gamma, gae_lambda=self.gae_lambda)
 
 
@@ -338,6 +339,11 @@ class A2CConfig(OnPolicyConfig):
     use_rms_prop: bool = False
     """RMSprop instead of Adam."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(0, ent_coef=self.ent_coef, vf_coef=self.vf_coef)
+        check_above_zero(max_grad_norm=self.max_grad_norm)
+
 
 @dataclass(frozen=True)
 class PPOConfig(OnPolicyConfig):
@@ -356,6 +362,13 @@ class PPOConfig(OnPolicyConfig):
     normalize_advantage: bool = True
     """Divide advantages by their standard deviation."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(2, batch_size=self.batch_size)  # of one, there is no standard deviation
+        check_at_least(1, n_epochs=self.n_epochs)
+        check_at_least(0, ent_coef=self.ent_coef, vf_coef=self.vf_coef)
+        check_above_zero(clip_range=self.clip_range, max_grad_norm=self.max_grad_norm)
+
 
 @dataclass(frozen=True)
 class TRPOConfig(OnPolicyConfig):
@@ -369,6 +382,12 @@ class TRPOConfig(OnPolicyConfig):
     """Of conjugate gradients."""
     normalize_advantage: bool = True
     """Divide advantages by their standard deviation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(2, batch_size=self.batch_size)
+        check_at_least(1, n_critic_updates=self.n_critic_updates, cg_max_steps=self.cg_max_steps)
+        check_above_zero(target_kl=self.target_kl)
 
 
 class A2C(OnPolicy):
@@ -440,7 +459,11 @@ class DQNConfig(SB3Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(1, buffer_size=self.buffer_size, batch_size=self.batch_size, train_freq=self.train_freq)
+        check_at_least(1, gradient_steps=self.gradient_steps, target_update_interval=self.target_update_interval)
+        check_at_least(0, learning_starts=self.learning_starts)
         check_share(gamma=self.gamma, exploration_final_eps=self.exploration_final_eps)
+        check_share(exploration_fraction=self.exploration_fraction)
+        check_above_zero(exploration_fraction=self.exploration_fraction)
 
 
 class DQN(SB3Algorithm):
@@ -516,6 +539,13 @@ class ARSConfig(SB3Config):
     """Size of the steps tried."""
     zero_policy: bool = False
     """Begin with all weights 0."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(1, n_delta=self.n_delta, n_top=self.n_top)
+        check_above_zero(delta_std=self.delta_std)
+        if self.n_top > self.n_delta:
+            raise FormulaError(f"n_top must be at most n_delta, {self.n_delta}; got {self.n_top}")
 
 
 class ARS(SB3Algorithm):
