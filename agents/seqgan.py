@@ -341,6 +341,9 @@ class SeqGAN:
         log_probs = log_prob(self.generator, self.task.vocabulary, batch).cpu().numpy()
         return raw_logits(self.judge, batch).double().cpu().numpy(), log_probs
 
+    def exports(self) -> dict[str, bytes]:
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         saved = {name: getattr(self, name).state_dict() for name in _SAVED}
         counters = {name: getattr(self, name) for name in _COUNTERS}

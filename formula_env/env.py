@@ -4,13 +4,15 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from formula_env.networks.policy import Policy
-from formula_env.rewards import RewardModel
+from formula_env.rewards import RewardMode, RewardModel
 from formula_env.tasks.base import Task
 from formula_env.vector_env import FormulaVectorEnv, Observation
+from formula_env.vocabulary import Tokens
 
 
 class FormulaEnv(gym.Env[Observation, np.int64]):
@@ -35,6 +37,21 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
     def set_rollout_policy(self, policy: Policy) -> None:
         """Complete prefixes by this policy from now on."""
         self._batch.set_rollout_policy(policy)
+
+    @property
+    def reward_model(self) -> RewardModel:
+        """What judges now."""
+        return self._batch.reward_model
+
+    @property
+    def reward_mode(self) -> RewardMode:
+        return self._batch.reward_mode
+
+    def rewards_between(
+        self, prefixes: Tokens, finished: NDArray[np.bool_], generator: torch.Generator
+    ) -> NDArray[np.float64]:
+        """What steps would earn now, as in `FormulaVectorEnv`."""
+        return self._batch.rewards_between(prefixes, finished, generator)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -18,6 +18,7 @@ from formula_env.networks.policy import Policy, UniformPolicy
 from formula_env.render import draw_formula, print_formula
 from formula_env.rewards import RewardMode, RewardModel, RewardModelName, make_reward_model, step_rewards
 from formula_env.rollouts import exact_q, monte_carlo_q, play, write
+from formula_env.sampling import draw_keys
 from formula_env.streams import derive_keys
 from formula_env.tasks import make_task
 from formula_env.tasks.base import Task
@@ -231,7 +232,23 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         """
         if self.num_rollouts == 0 and self.q_estimator == "monte-carlo":
             raise FormulaError("Q of prefixes needs num_rollouts of at least 1")
-        return self._prefix_q(tokens, np.ones(self.num_envs, dtype=np.int64), np.arange(self.num_envs))[:, 1:]
+        keys = self._keys(np.arange(self.num_envs))
+        return self._prefix_q(tokens, np.ones(self.num_envs, dtype=np.int64), keys)[:, 1:]
+
+    def rewards_between(
+        self, prefixes: Tokens, finished: NDArray[np.bool_], generator: torch.Generator
+    ) -> NDArray[np.float64]:
+        """What the last step to each of these prefixes `(m, T)` would earn now, `(m,)`: by the reward model and
+        the rollout policy of this moment, with random numbers of their own. `finished` are complete formulae."""
+        lengths, row = (prefixes != self.task.vocabulary.pad).sum(axis=1), np.arange(len(prefixes))
+        q, previous_q = np.zeros(len(prefixes)), np.zeros(len(prefixes))
+        if self.reward_mode == "terminal":
+            q[finished] = self._score(prefixes[finished])
+        else:
+            keys = draw_keys(len(prefixes), generator).to(self.device)
+            of_prefixes = self._prefix_q(prefixes, lengths - 1, keys)
+            q, previous_q = of_prefixes[row, lengths], of_prefixes[row, lengths - 1]
+        return step_rewards(self.reward_mode, q, previous_q, finished)
 
     def play(self, policy: Policy) -> tuple[Tokens, NDArray[np.float64]]:
         """A whole new episode in every environment, acted by a policy: formulae and their Q, `(num_envs, T)` each.
@@ -256,7 +273,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
             tokens, q = (part.cpu().numpy() for part in played)
         else:
             tokens = write(policy, vocabulary, length, keys).cpu().numpy()
-            q = self._prefix_q(tokens, first, envs)
+            q = self._prefix_q(tokens, first, keys)
         self._end(tokens, q)
         return tokens, q[:, 1:]
 
@@ -270,17 +287,17 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         self, tokens: Tokens, lengths: NDArray[np.int64], envs: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         """Q `(m,)` of prefixes `(m, T)` of these lengths."""
-        return self._prefix_q(tokens, lengths, envs)[np.arange(len(tokens)), lengths]
+        return self._prefix_q(tokens, lengths, self._keys(envs))[np.arange(len(tokens)), lengths]
 
-    def _prefix_q(self, tokens: Tokens, first: NDArray[np.int64], envs: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Q `(m, T+1)` as in `monte_carlo_q`, with the random numbers of each environment's running episode."""
+    def _prefix_q(self, tokens: Tokens, first: NDArray[np.int64], keys: Tensor) -> NDArray[np.float64]:
+        """Q `(m, T+1)` as in `monte_carlo_q`, with the random numbers of these keys `(m,)`."""
         if not len(tokens):
             return np.zeros((0, tokens.shape[1] + 1))
         formulae, first_ = (torch.from_numpy(array).to(self.device) for array in (tokens, first))
         arguments = (self.rollout_policy, self.reward_model.score, self.task.vocabulary, formulae, first_)
         if self.q_estimator == "exact":
             return exact_q(*arguments).cpu().numpy()
-        return monte_carlo_q(*arguments, self._keys(envs), self.num_rollouts).cpu().numpy()
+        return monte_carlo_q(*arguments, keys, self.num_rollouts).cpu().numpy()
 
     def _keys(self, envs: NDArray[np.int64]) -> Tensor:
         """Seeds `(m,)` of the random numbers of these environments' running episodes."""
