@@ -531,7 +531,7 @@ class ARS(SB3Algorithm):
     )
 
     def policy_options(self) -> dict[str, Any]:
-        return super().policy_options() | {"net_arch": [self.config.hidden_dim]}
+        return {"net_arch": [self.config.hidden_dim]}  # it has no place for an embedding
 
     def model_options(self) -> dict[str, Any]:
         return self.config.own() | {"n_eval_episodes": self.config.num_envs}
