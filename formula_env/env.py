@@ -77,6 +77,15 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
         """`(V,)`: the symbols that keep the formula well-formed, in the form sb3-contrib asks for."""
         return self._batch.action_masks()[0]
 
+    def state_dict(self) -> dict[str, Any]:
+        """The running episode, with its random numbers, and the reward model's state."""
+        return self._batch.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where that state was taken, bit for bit; the options must be the same."""
+        self._batch.load_state_dict(state)
+        self._running = True
+
 
 def _single_info(infos: dict[str, Any]) -> dict[str, Any]:
     """Row 0 of a batch's infos, as plain Python values."""
