@@ -155,8 +155,11 @@ class SB3Algorithm:
 
     def policy_options(self) -> dict[str, Any]:
         """The policy's."""
-        sizes = {"net_arch": [self.config.hidden_dim] * 2}
-        return sizes if self.config.observation == "one-hot" else {**sizes, **EMBEDDED}
+        network = {
+            "net_arch": [self.config.hidden_dim] * 2,
+            "activation_fn": torch.nn.ReLU,
+        }  # tanh is slow on a CPU
+        return network if self.config.observation == "one-hot" else {**network, **EMBEDDED}
 
     def _make_adversary(self, seed: int) -> AdversarialCallback:
         config = self.config
@@ -328,6 +331,7 @@ class OnPolicy(SB3Algorithm):
 
 @dataclass(frozen=True)
 class A2CConfig(OnPolicyConfig):
+    learning_rate: float = 3e-3
     ent_coef: float = 0.0
     """Weight of the policy's entropy (nats per symbol)."""
     vf_coef: float = 0.5
@@ -347,6 +351,7 @@ class A2CConfig(OnPolicyConfig):
 
 @dataclass(frozen=True)
 class PPOConfig(OnPolicyConfig):
+    rounds: int = 500
     batch_size: int = 512
     """Steps in a minibatch."""
     n_epochs: int = 4
@@ -372,11 +377,13 @@ class PPOConfig(OnPolicyConfig):
 
 @dataclass(frozen=True)
 class TRPOConfig(OnPolicyConfig):
+    rounds: int = 400
+    num_envs: int = 128
     batch_size: int = 512
     """Steps in a minibatch of the value's updates."""
     n_critic_updates: int = 5
     """Passes over the collected experience for the value."""
-    target_kl: float = 0.01
+    target_kl: float = 0.03
     """The policy moves by at most this KL divergence (nats per symbol)."""
     cg_max_steps: int = 10
     """Of conjugate gradients."""
