@@ -352,6 +352,7 @@ class A2CConfig(OnPolicyConfig):
 @dataclass(frozen=True)
 class PPOConfig(OnPolicyConfig):
     rounds: int = 500
+    learning_rate: float = 2e-3
     batch_size: int = 512
     """Steps in a minibatch."""
     n_epochs: int = 4
@@ -373,6 +374,12 @@ class PPOConfig(OnPolicyConfig):
         check_at_least(1, n_epochs=self.n_epochs)
         check_at_least(0, ent_coef=self.ent_coef, vf_coef=self.vf_coef)
         check_above_zero(clip_range=self.clip_range, max_grad_norm=self.max_grad_norm)
+
+
+@dataclass(frozen=True)
+class RecurrentPPOConfig(PPOConfig):
+    rounds: int = 300
+    learning_rate: float = 3e-3
 
 
 @dataclass(frozen=True)
@@ -421,7 +428,7 @@ class MaskablePPO(OnPolicy):
 class RecurrentPPO(OnPolicy):
     """PPO with an LSTM, by sb3-contrib."""
 
-    Config = PPOConfig
+    Config = RecurrentPPOConfig
     model_class = sb3_contrib.RecurrentPPO
     policy_name = "MlpLstmPolicy"
 
@@ -532,7 +539,7 @@ NUM_QUANTILES = 32
 
 @dataclass(frozen=True)
 class ARSConfig(SB3Config):
-    rounds: int = 300
+    rounds: int = 200
     num_envs: int = 1
     discriminator_kind: DiscriminatorKind = "plain"
     reward: RewardKind = "probability"
