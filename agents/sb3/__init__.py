@@ -16,6 +16,7 @@ from agents.sb3.extractor import SymbolEmbedding
 from agents.sb3.policies import SB3Policy, policy_of
 from agents.sb3.replay import RelabelledReplayBuffer
 from agents.sb3.vec_env import FormulaVecEnv
+from agents.sb3.wandb_writer import WandbWriter
 
 __all__ = [
     "AdversarialCallback",
@@ -23,5 +24,6 @@ __all__ = [
     "RelabelledReplayBuffer",
     "SB3Policy",
     "SymbolEmbedding",
+    "WandbWriter",
     "policy_of",
 ]

@@ -1,6 +1,7 @@
 """Adversarial training within one `learn()` of Stable-Baselines3."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from typing import Any, get_args
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.vec_env import SubprocVecEnv
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, unwrap_vec_normalize
 from torch import Tensor
 
 from agents.sb3.policies import SB3Policy, policy_of
@@ -46,15 +47,16 @@ class AdversarialCallback(BaseCallback):
         learning_rate: of the discriminator's Adam; falls linearly to 0 over `learn`.
         batch_size: real, and as many finished formulae in a step.
         d_steps: steps each time.
-        update_every: finished formulae from one time to the next, at least.
+        update_every: finished formulae from one time to the next, at least. No more than one collection finishes,
+            for "ratio": the π in its logit is the model's of this moment, which must have written what is fake.
         eval_every: symbols (`num_timesteps`) from one evaluation to the next, at least; 0: none. Each logs all
             metrics of `formula_env.evaluators.Evaluator` as `eval/…`, exact ones from the policy's probabilities.
         eval_samples: formulae in an evaluation's sample.
         seed: of the discriminator and of what it is shown.
 
     Raises FormulaError when `learn` begins, if model and environment don't go together: another vocabulary, worker
-    processes (they would judge by copies that never learn), an off-policy model without a
-    `RelabelledReplayBuffer`, Q as rewards with γ above 0.
+    processes (they would judge by copies that never learn), `VecNormalize`, an off-policy model without a
+    `RelabelledReplayBuffer`, Q as rewards with γ above 0; or if the callback has judged another task before.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class AdversarialCallback(BaseCallback):
         learning_rate: float = 1e-3,
         batch_size: int = 256,
         d_steps: int = 2,
-        update_every: int = 256,
+        update_every: int = 64,
         eval_every: int = 0,
         eval_samples: int = 10_000,
         seed: int = 0,
@@ -91,21 +93,26 @@ class AdversarialCallback(BaseCallback):
         self.num_updates = 0
         self._evaluated_at = 0
         self._is_set_up = False
+        self._to_load: dict[str, Any] | None = None
 
     # --- what Stable-Baselines3 calls -------------------------------------------------------------------------
 
     def _init_callback(self) -> None:
         """`learn` begins: for the first time, or going on with the same model."""
         env = self.training_env
-        if isinstance(env.unwrapped, SubprocVecEnv):
-            raise FormulaError(
-                "environments in worker processes judge by copies of the discriminator that never learn; "
-                "use FormulaVecEnv, or DummyVecEnv"
-            )
-        self.policy = policy_for(self.model, env.get_attr("task")[0], self.kind)
+        self.policy = policy_for(self.model, task_of(env), self.kind)
         check_gamma(self.model, env.get_attr("reward_mode")[0])
         if not self._is_set_up:
             self._set_up(self.policy.task)
+        if self.policy.task != self.task:
+            raise FormulaError(
+                f"this callback's discriminator judges {self.task}, not {self.policy.task}; make a new one"
+            )
+        self._evaluated_at = min(self._evaluated_at, self.model.num_timesteps)  # which may begin at 0 again
+        self.reward_model.forget()  # between two calls of `learn` others may have written, such as evaluate_policy
+        if self._to_load is not None:
+            self.load_state_dict(self._to_load)
+            self._to_load = None
         env.env_method("set_reward_model", self.reward_model)
         env.env_method("set_rollout_policy", self.policy)
         if isinstance(self.model, OffPolicyAlgorithm):
@@ -186,10 +193,10 @@ class AdversarialCallback(BaseCallback):
     # --- saved with the model ---------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """The discriminator's, and of what it has yet to see; tensors and plain values."""
+        """The discriminator's, and what it has yet to see; a copy, of tensors and plain values."""
         return {
-            "discriminator": self.discriminator.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "discriminator": deepcopy(self.discriminator.state_dict()),
+            "optimizer": deepcopy(self.optimizer.state_dict()),
             "finished": torch.from_numpy(self.reward_model.finished),
             "rng": self.rng.bit_generator.state,
             "torch_rng": self.torch_rng.get_state(),
@@ -198,8 +205,12 @@ class AdversarialCallback(BaseCallback):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there. Before the first `learn`, which says what is judged, the state waits for it."""
+        if not self._is_set_up:
+            self._to_load = state
+            return
         self.discriminator.load_state_dict(state["discriminator"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(deepcopy(state["optimizer"]))  # it would train the caller's tensors
         self.reward_model.forget()
         self.reward_model.observe(state["finished"].numpy())
         self.rng.bit_generator.state = state["rng"]
@@ -225,6 +236,24 @@ class FinishedFormulae(DiscriminatorReward):
 
     def forget(self) -> None:
         self._parts: list[Tokens] = []
+
+
+def task_of(env: VecEnv) -> Task:
+    """What is written there; raises FormulaError for environments where no callback can train a discriminator."""
+    if isinstance(env.unwrapped, SubprocVecEnv):
+        raise FormulaError(
+            "environments in worker processes judge by copies of the discriminator that never learn; "
+            "use FormulaVecEnv, or DummyVecEnv"
+        )
+    if unwrap_vec_normalize(env) is not None:
+        raise FormulaError(
+            "VecNormalize shows the policy other observations than those its formulae are judged by, and scales "
+            "rewards by a past discriminator's; leave it out"
+        )
+    try:
+        return env.get_attr("task")[0]
+    except AttributeError:
+        raise FormulaError("this environment writes no formulae; use FormulaVecEnv or FormulaEnv") from None
 
 
 def policy_for(model: Any, task: Task, kind: DiscriminatorKind) -> SB3Policy:

@@ -168,7 +168,7 @@ class PrefixCodec:
         self.reads_tokens = space.dtype is not None and np.issubdtype(space.dtype, np.integer)
         if space.shape != ((length,) if self.reads_tokens else (length * self.vocab_size,)):
             raise FormulaError(
-                f"the policy reads observations of shape {space.shape}; the task's are "
+                f"the policy reads observations of {space}; the task's are of shape "
                 f"({length * self.vocab_size},) one-hot, or ({length},) ids"
             )
 

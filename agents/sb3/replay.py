@@ -21,6 +21,10 @@ class RelabelledReplayBuffer(ReplayBuffer):
 
     relabel: Relabel | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What `model.save_replay_buffer` writes: not the callback, which sets `relabel` again."""
+        return {name: value for name, value in vars(self).items() if name != "relabel"}
+
     def _get_samples(self, batch_inds: NDArray[Any], env: Any = None) -> ReplayBufferSamples:
         samples = super()._get_samples(batch_inds, env)
         if self.relabel is None:
