@@ -179,7 +179,7 @@ def test_maskable_ppo_breaks_no_mask_in_ten_thousand_episodes(task: Task) -> Non
 
 def test_a_policy_for_other_formulae_is_refused() -> None:
     small, large = small_tasks()[:2]
-    with pytest.raises(FormulaError, match="the policy reads observations of shape"):
+    with pytest.raises(FormulaError, match="the policy reads observations of Box"):
         policy_of(model_for(small), large)
     model = model_for(small)
     model.action_space = spaces.Discrete(3)
