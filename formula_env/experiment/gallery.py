@@ -205,7 +205,7 @@ def intervals(
         statistic: "mean" or "iqm".
         best_of: cells whose best rows, seed by seed, make one more line, as a comparison picks them.
     """
-    groups = [(cell.label, last_rows(study, cell)) for cell in cells]
+    groups = [(cell.label, last_rows(study, cell, cell.seeds)) for cell in cells]
     if best_of:
         groups.append(_best(study, [study.cells[name] for name in best_of]))
     figure, axes = plt.subplots(
