@@ -148,7 +148,7 @@ THESIS = {
 longer tasks, and signed equations, a symbol has more entropy than that."""
 
 UNSEEN = {
-    "rounds": 900, "mle_rounds": 300, "mle_final_share": 0.05, "discriminator_rounds": 400, "d_steps": 1,
+    "rounds": 1050, "mle_rounds": 150, "discriminator_rounds": 400, "d_steps": 1,
     "discriminator": "autoregressive", "noise_temperature": 5.0, "discriminator_learning_rate": 4e-3,
     "discriminator_weight_decay": 0.3, "discriminator_averaging": 0.99, "discriminator_max_grad_norm": 1.0,
 }  # fmt: skip
