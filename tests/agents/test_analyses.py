@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 
@@ -96,7 +97,7 @@ def test_the_figure_has_a_bar_for_each_and_a_dot_for_each_seed(rows: list[dict[s
         variances = list(of(rows, reward, "variance").values())
         widths = [bar.get_width() for bar in axis.patches]  # type: ignore[attr-defined]
         assert widths == pytest.approx([2 * variance for variance in variances])
-        dots = [list(line.get_xdata()) for line in axis.lines]
+        dots = [np.asarray(line.get_xdata()).tolist() for line in axis.lines]
         assert dots == [[variance, 3 * variance] for variance in variances]
         assert reward in axis.get_title()
     plt.close("all")
