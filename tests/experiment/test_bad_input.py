@@ -38,7 +38,7 @@ from tests.experiment.commands import TINY_MLE
         ("train seqgan --algo.reward-clip 0", "reward_clip must be above 0"),
         ("train seqgan --algo.reward money", "money"),
         ("train seqgan --algo.discriminator-weight-decay -1", "discriminator_weight_decay must be at least 0"),
-        ("train seqgan --algo.rollout-decay 1.5", "rollout_decay must be from 0 to 1"),
+        ("train seqgan --algo.mle-final-share 1.5", "mle_final_share must be from 0 to 1"),
         ("train seqgan --algo.mle-learning-rate -1", "mle_learning_rate must be above 0"),
         ("train seqgan --task.length 40 --algo.q-estimator exact --algo.rounds 1 --algo.mle-rounds 0 "
          "--algo.discriminator-rounds 0", "exact Q needs a tree of more than"),
