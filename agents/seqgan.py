@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from formula_env.adversarial import (
 from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_share, check_types
 from formula_env.networks import (
     AutoregressiveDiscriminator,
+    DiscriminatorKind,
     EnergyName,
     LSTMGenerator,
     RatioDiscriminator,
@@ -46,8 +47,6 @@ from formula_env.sampling import draw_keys, log_prob
 from formula_env.tasks.base import Task
 from formula_env.vector_env import FormulaVectorEnv, QEstimator
 from formula_env.vocabulary import Tokens
-
-DiscriminatorKind = Literal["plain", "ratio"]
 
 
 @dataclass(frozen=True)
