@@ -30,6 +30,9 @@ ESTIMATORS: dict[str, dict[str, Any]] = {
 }
 """Ways to the gradient of E[R(Y)]; the baseline is the batch mean at each position."""
 
+REFERENCE = "whole formula, baseline"
+"""What the defaults use."""
+
 BATCH = 64
 MLE_STEPS, DISCRIMINATOR_STEPS = 100, 200
 
@@ -41,7 +44,7 @@ def estimator_rows(seed: int, num_batches: int = 400, length: int = 8) -> list[R
 
     bias: ‖mean g - ∇‖ / ‖∇‖ over the batches, and `noise`, what an unbiased estimator of this variance would show
         there: √(variance / num_batches). A baseline alone makes it 1/64.
-    variance: E‖g - mean g‖² / ‖∇‖².
+    variance: E‖g - mean g‖² / ‖∇‖²; `variance_share`, divided by that of the whole formula with baseline.
     cosine: of a single g and ∇, the mean; `cosine_of_mean`: of the mean g and ∇.
     """
     task = make_task("binary-sum", length=length)
@@ -49,12 +52,15 @@ def estimator_rows(seed: int, num_batches: int = 400, length: int = 8) -> list[R
     for reward, settings in REWARDS.items():
         begun = _half_trained(task, settings, seed)
         exact = enumerated_gradient(begun)
+        found: list[Row] = []
         for name, estimator in ESTIMATORS.items():
             seqgan = _with_weights_of(begun, {**settings, **estimator}, seed)
             estimates = torch.stack([estimated_gradient(seqgan) for _ in range(num_batches)])
             row: Row = {"estimator": name, "reward": reward, "batch": BATCH, "num_batches": num_batches}
             row |= {"q": seqgan.config.q_estimator, "num_rollouts": seqgan.config.num_rollouts}
-            rows.append(row | {"baseline": seqgan.config.baseline} | errors(estimates, exact))
+            found.append(row | {"baseline": seqgan.config.baseline} | errors(estimates, exact))
+        (reference,) = (row["variance"] for row in found if row["estimator"] == REFERENCE)
+        rows += [row | {"variance_share": row["variance"] / reference} for row in found]
     return rows
 
 

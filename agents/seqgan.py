@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from formula_env.adversarial import (
 from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_share, check_types
 from formula_env.networks import (
     AutoregressiveDiscriminator,
+    DiscriminatorKind,
     EnergyName,
     LSTMGenerator,
     RatioDiscriminator,
@@ -47,13 +48,11 @@ from formula_env.tasks.base import Task
 from formula_env.vector_env import FormulaVectorEnv, QEstimator
 from formula_env.vocabulary import Tokens
 
-DiscriminatorKind = Literal["plain", "ratio"]
-
 
 @dataclass(frozen=True)
 class SeqGANConfig:
     rounds: int = 2500
-    """Adversarial rounds: `g_steps` updates of the generator, then `d_steps` of the discriminator."""
+    """Adversarial rounds: an update of the generator, then `d_steps` of the discriminator."""
     mle_rounds: int = 0
     """Rounds of maximum likelihood before that, `d_steps` updates each."""
     mle_nll: float = 0.0
@@ -62,8 +61,6 @@ class SeqGANConfig:
     """Rounds of discriminator pre-training after those, `d_steps` updates each; and what was left of them."""
     batch_size: int = 256
     """Episodes in a generator update; real and as many fake formulae in a discriminator update."""
-    g_steps: int = 1
-    """Generator updates in a round."""
     d_steps: int = 2
     """Discriminator updates in a round."""
     num_rollouts: int = 0
@@ -76,8 +73,6 @@ class SeqGANConfig:
     """Weight α of the policy's entropy (nats) beside the reward; falls linearly."""
     mle_coef: float = 0.0
     """Weight of a batch's negative log-likelihood (nats per formula) beside the reward."""
-    rollout_decay: float = 0.0
-    """Rollout policy β ← decay·β + (1 - decay)·θ after each round; 0 is the thesis' β ← θ."""
     discriminator: EnergyName = "mlp"
     """Its architecture; "autoregressive" begins as a copy of the generator after maximum likelihood."""
     discriminator_kind: DiscriminatorKind = "ratio"
@@ -120,10 +115,9 @@ class SeqGANConfig:
         check_at_least(0, num_rollouts=self.num_rollouts)
         check_at_least(0, discriminator_weight_decay=self.discriminator_weight_decay)
         check_at_least(0, discriminator_max_grad_norm=self.discriminator_max_grad_norm)
-        check_at_least(1, rounds=self.rounds, batch_size=self.batch_size)
-        check_at_least(1, g_steps=self.g_steps, d_steps=self.d_steps)
+        check_at_least(1, rounds=self.rounds, batch_size=self.batch_size, d_steps=self.d_steps)
         check_at_least(1, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
-        check_share(rollout_decay=self.rollout_decay, weight_averaging=self.weight_averaging)
+        check_share(weight_averaging=self.weight_averaging)
         check_share(final_share=self.final_share, mle_final_share=self.mle_final_share)
         check_share(discriminator_averaging=self.discriminator_averaging)
         check_above_zero(
@@ -153,7 +147,7 @@ THESIS = {
 longer tasks, and signed equations, a symbol has more entropy than that."""
 
 UNSEEN = {
-    "rounds": 900, "mle_rounds": 300, "mle_final_share": 0.05, "discriminator_rounds": 400, "d_steps": 1,
+    "rounds": 1050, "mle_rounds": 150, "discriminator_rounds": 400, "d_steps": 1,
     "discriminator": "autoregressive", "noise_temperature": 5.0, "discriminator_learning_rate": 4e-3,
     "discriminator_weight_decay": 0.3, "discriminator_averaging": 0.99, "discriminator_max_grad_norm": 1.0,
 }  # fmt: skip
@@ -176,9 +170,6 @@ class SeqGAN:
         torch.manual_seed(seed)
         self.task, self.config, self.device = task, config, device
         self.generator = LSTMGenerator(task.vocabulary, config.embedding_dim, config.hidden_dim).to(device)
-        # The thesis' β ← θ after every round makes them one network, unless θ moves on within a round.
-        is_one = config.rollout_decay == 0 and config.g_steps == 1
-        self.rollout_generator = self.generator if is_one else deepcopy(self.generator)
         self.averaged_generator = deepcopy(self.generator)
         self.discriminator = self._make_discriminator()
         self.averaged_discriminator = (
@@ -207,7 +198,8 @@ class SeqGAN:
             device=device,
         )
         self.env.set_reward_model(DiscriminatorReward(self.judge, config.reward, config.reward_clip))
-        self.env.set_rollout_policy(self.rollout_generator)
+        # The thesis' β ← θ after every round: with one generator update a round they are one network.
+        self.env.set_rollout_policy(self.generator)
         # Seeds that follow each other, as env.reset(seed=seed) gives them, would overlap with those of other runs.
         seeds = torch.from_numpy(np.random.SeedSequence(seed).generate_state(config.batch_size).astype(np.int64))
         self.env.reset(seed=distributed.own_rows(seeds).tolist())
@@ -248,7 +240,6 @@ class SeqGAN:
             ]
             for batch in self._batches(torch.from_numpy(real))
         ]
-        move_weights(self.rollout_generator, self.generator, decay=0.0)
         move_weights(self.averaged_generator, self.generator, decay=0.0)
         for discriminator in (self.discriminator, self.averaged_discriminator):
             if isinstance(discriminator, AutoregressiveDiscriminator):
@@ -259,13 +250,9 @@ class SeqGAN:
         return metrics
 
     def update(self, real: Tokens) -> dict[str, float]:
-        """Algorithm 3, one epoch: g-steps, d-steps, β ← θ."""
+        """Algorithm 3, one epoch: a g-step, d-steps, β ← θ (which are one network)."""
         self._decay_learning_rates()
-        metrics: Metrics = {}
-        for _ in range(self.config.g_steps):
-            metrics |= self.train_generator(real)
-        metrics |= self._train_discriminator(real)
-        move_weights(self.rollout_generator, self.generator, self.config.rollout_decay)
+        metrics = self.train_generator(real) | self._train_discriminator(real)
         self.round += 1
         return floats(metrics)
 
@@ -362,7 +349,6 @@ class SeqGAN:
 
 _SAVED = (
     "generator",
-    "rollout_generator",
     "averaged_generator",
     "discriminator",
     "averaged_discriminator",

@@ -47,11 +47,11 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
     def reward_mode(self) -> RewardMode:
         return self._batch.reward_mode
 
-    def rewards_between(
+    def rewards_of(
         self, prefixes: Tokens, finished: NDArray[np.bool_], generator: torch.Generator
     ) -> NDArray[np.float64]:
-        """What steps would earn now, as in `FormulaVectorEnv`."""
-        return self._batch.rewards_between(prefixes, finished, generator)
+        """What the last steps to these prefixes would earn now, as in `FormulaVectorEnv`."""
+        return self._batch.rewards_of(prefixes, finished, generator)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -235,7 +235,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         keys = self._keys(np.arange(self.num_envs))
         return self._prefix_q(tokens, np.ones(self.num_envs, dtype=np.int64), keys)[:, 1:]
 
-    def rewards_between(
+    def rewards_of(
         self, prefixes: Tokens, finished: NDArray[np.bool_], generator: torch.Generator
     ) -> NDArray[np.float64]:
         """What the last step to each of these prefixes `(m, T)` would earn now, `(m,)`: by the reward model and

@@ -27,7 +27,7 @@ from agents.sb3.state import load_model_state, model_state
 from agents.sb3.vec_env import FormulaVecEnv
 from formula_env import distributed
 from formula_env.algorithm import DensityRatio, LogProb
-from formula_env.errors import check_above_zero, check_at_least, check_share, check_types
+from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_share, check_types
 from formula_env.networks import DiscriminatorKind, DiscriminatorName, raw_logits
 from formula_env.randomness import OwnRandomness
 from formula_env.rewards import RewardKind, RewardMode, RewardModelName
@@ -155,8 +155,11 @@ class SB3Algorithm:
 
     def policy_options(self) -> dict[str, Any]:
         """The policy's."""
-        sizes = {"net_arch": [self.config.hidden_dim] * 2}
-        return sizes if self.config.observation == "one-hot" else {**sizes, **EMBEDDED}
+        network = {
+            "net_arch": [self.config.hidden_dim] * 2,
+            "activation_fn": torch.nn.ReLU,
+        }  # tanh is slow on a CPU
+        return network if self.config.observation == "one-hot" else {**network, **EMBEDDED}
 
     def _make_adversary(self, seed: int) -> AdversarialCallback:
         config = self.config
@@ -307,6 +310,7 @@ class OnPolicyConfig(SB3Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(0, n_steps=self.n_steps)
+        check_at_least(2, num_envs=self.num_envs)  # a batch of one step has no standard deviation
         check_share(gamma=self.gamma, gae_lambda=self.gae_lambda)
 
 
@@ -327,6 +331,7 @@ class OnPolicy(SB3Algorithm):
 
 @dataclass(frozen=True)
 class A2CConfig(OnPolicyConfig):
+    learning_rate: float = 3e-3
     ent_coef: float = 0.0
     """Weight of the policy's entropy (nats per symbol)."""
     vf_coef: float = 0.5
@@ -338,9 +343,16 @@ class A2CConfig(OnPolicyConfig):
     use_rms_prop: bool = False
     """RMSprop instead of Adam."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(0, ent_coef=self.ent_coef, vf_coef=self.vf_coef)
+        check_above_zero(max_grad_norm=self.max_grad_norm)
+
 
 @dataclass(frozen=True)
 class PPOConfig(OnPolicyConfig):
+    rounds: int = 500
+    learning_rate: float = 2e-3
     batch_size: int = 512
     """Steps in a minibatch."""
     n_epochs: int = 4
@@ -356,19 +368,40 @@ class PPOConfig(OnPolicyConfig):
     normalize_advantage: bool = True
     """Divide advantages by their standard deviation."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(2, batch_size=self.batch_size)  # of one, there is no standard deviation
+        check_at_least(1, n_epochs=self.n_epochs)
+        check_at_least(0, ent_coef=self.ent_coef, vf_coef=self.vf_coef)
+        check_above_zero(clip_range=self.clip_range, max_grad_norm=self.max_grad_norm)
+
+
+@dataclass(frozen=True)
+class RecurrentPPOConfig(PPOConfig):
+    rounds: int = 300
+    learning_rate: float = 3e-3
+
 
 @dataclass(frozen=True)
 class TRPOConfig(OnPolicyConfig):
+    rounds: int = 400
+    num_envs: int = 128
     batch_size: int = 512
     """Steps in a minibatch of the value's updates."""
     n_critic_updates: int = 5
     """Passes over the collected experience for the value."""
-    target_kl: float = 0.01
+    target_kl: float = 0.03
     """The policy moves by at most this KL divergence (nats per symbol)."""
     cg_max_steps: int = 10
     """Of conjugate gradients."""
     normalize_advantage: bool = True
     """Divide advantages by their standard deviation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(2, batch_size=self.batch_size)
+        check_at_least(1, n_critic_updates=self.n_critic_updates, cg_max_steps=self.cg_max_steps)
+        check_above_zero(target_kl=self.target_kl)
 
 
 class A2C(OnPolicy):
@@ -395,7 +428,7 @@ class MaskablePPO(OnPolicy):
 class RecurrentPPO(OnPolicy):
     """PPO with an LSTM, by sb3-contrib."""
 
-    Config = PPOConfig
+    Config = RecurrentPPOConfig
     model_class = sb3_contrib.RecurrentPPO
     policy_name = "MlpLstmPolicy"
 
@@ -440,7 +473,11 @@ class DQNConfig(SB3Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(1, buffer_size=self.buffer_size, batch_size=self.batch_size, train_freq=self.train_freq)
+        check_at_least(1, gradient_steps=self.gradient_steps, target_update_interval=self.target_update_interval)
+        check_at_least(0, learning_starts=self.learning_starts)
         check_share(gamma=self.gamma, exploration_final_eps=self.exploration_final_eps)
+        check_share(exploration_fraction=self.exploration_fraction)
+        check_above_zero(exploration_fraction=self.exploration_fraction)
 
 
 class DQN(SB3Algorithm):
@@ -502,7 +539,7 @@ NUM_QUANTILES = 32
 
 @dataclass(frozen=True)
 class ARSConfig(SB3Config):
-    rounds: int = 300
+    rounds: int = 200
     num_envs: int = 1
     discriminator_kind: DiscriminatorKind = "plain"
     reward: RewardKind = "probability"
@@ -516,6 +553,13 @@ class ARSConfig(SB3Config):
     """Size of the steps tried."""
     zero_policy: bool = False
     """Begin with all weights 0."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(1, n_delta=self.n_delta, n_top=self.n_top)
+        check_above_zero(delta_std=self.delta_std)
+        if self.n_top > self.n_delta:
+            raise FormulaError(f"n_top must be at most n_delta, {self.n_delta}; got {self.n_top}")
 
 
 class ARS(SB3Algorithm):
@@ -531,7 +575,7 @@ class ARS(SB3Algorithm):
     )
 
     def policy_options(self) -> dict[str, Any]:
-        return super().policy_options() | {"net_arch": [self.config.hidden_dim]}
+        return {"net_arch": [self.config.hidden_dim]}  # it has no place for an embedding
 
     def model_options(self) -> dict[str, Any]:
         return self.config.own() | {"n_eval_episodes": self.config.num_envs}

@@ -175,10 +175,10 @@ class AdversarialCallback(BaseCallback):
         batch = torch.from_numpy(tokens).to(self.model.device)
         return log_prob(self.policy, self.task.vocabulary, batch).cpu().numpy()
 
-    def _reward_now(self, before: Any, after: Any, finished: Any) -> Any:
-        """What steps from observation to observation would earn now."""
-        rewards_between = self.training_env.get_attr("rewards_between")[0]
-        return rewards_between(self.policy.codec.read(after), finished, self.torch_rng)
+    def _reward_now(self, observations: Any, finished: Any) -> Any:
+        """What the last step to each of these observations would earn now."""
+        rewards_of = self.training_env.get_attr("rewards_of")[0]
+        return rewards_of(self.policy.codec.read(observations), finished, self.torch_rng)
 
     def _real_formulae(self, task: Task) -> Draw:
         if self.training is None:

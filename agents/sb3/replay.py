@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
-Relabel = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], NDArray[Any]]
-"""Observations before and after a step `(n, …)`, and whether it was the last `(n,)`, to its reward `(n,)`."""
+Relabel = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
+"""Observations after a step `(n, …)`, and whether it was the last `(n,)`, to its reward `(n,)`."""
 
 
 class RelabelledReplayBuffer(ReplayBuffer):
@@ -29,6 +29,5 @@ class RelabelledReplayBuffer(ReplayBuffer):
         samples = super()._get_samples(batch_inds, env)
         if self.relabel is None:
             return samples
-        before, after = samples.observations.cpu().numpy(), samples.next_observations.cpu().numpy()
-        rewards = self.relabel(before, after, samples.dones.cpu().numpy()[:, 0] > 0)
+        rewards = self.relabel(samples.next_observations.cpu().numpy(), samples.dones.cpu().numpy()[:, 0] > 0)
         return samples._replace(rewards=torch.from_numpy(rewards).to(samples.rewards)[:, None])

@@ -24,10 +24,12 @@ REPLAYED = ("observations", "next_observations", "actions", "rewards", "dones", 
 
 def model_state(model: BaseAlgorithm) -> dict[str, Any]:
     """Weights, optimiser, counters, where its episodes stand, and its replay buffer, where it has one."""
+    episodes = model.ep_info_buffer or ()
     state: dict[str, Any] = {
         "policy": model.policy.state_dict(),
         "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
-        "episodes": [[float(info["r"]), int(info["l"])] for info in model.ep_info_buffer or ()],
+        "returns": torch.from_numpy(np.array([info["r"] for info in episodes], dtype=np.float32)),
+        "lengths": [int(info["l"]) for info in episodes],
         "random_actions": model.action_space.np_random.bit_generator.state,
     }
     if hasattr(model.policy, "optimizer"):
@@ -47,7 +49,8 @@ def load_model_state(model: Any, state: dict[str, Any]) -> None:
     model.policy.load_state_dict(state["policy"])
     for name, value in state["counters"].items():
         setattr(model, name, value)
-    infos = [{"r": r, "l": length, "t": 0.0} for r, length in state["episodes"]]
+    episodes = zip(state["returns"].numpy(), state["lengths"], strict=True)
+    infos = [{"r": r, "l": length, "t": 0.0} for r, length in episodes]
     model.ep_info_buffer = deque(infos, maxlen=model._stats_window_size)
     model.action_space.np_random.bit_generator.state = state["random_actions"]
     if "optimizer" in state:

@@ -22,8 +22,8 @@ class FormulaVecEnv(VecEnv):
     Args:
         task: a name from `formula_env.tasks`, a `Task`, or a `FormulaVectorEnv` with SAME_STEP autoreset.
         num_envs: formulae at a time.
-        **options: of `FormulaVectorEnv`, the task's among them: `length=8, reward_model="exact"`. Without a
-            `reward_mode` rewards are terminal, which at γ = 1 need no rollouts to be right.
+        **options: of `FormulaVectorEnv`, the task's among them: `length=8, reward_model="exact"`. Rewards are
+            terminal, which at γ = 1 need no rollouts to be right, unless an option is about them.
 
     Raises FormulaError for an environment that resets in another way, or comes with options.
     """
@@ -36,8 +36,8 @@ class FormulaVecEnv(VecEnv):
                 )
             self.formulae = task
         else:
-            if "reward_mode" not in options:
-                options = {"reward_mode": "terminal", "num_rollouts": 0, **options}
+            if not options.keys() & {"reward_mode", "num_rollouts", "q_estimator"}:
+                options |= {"reward_mode": "terminal", "num_rollouts": 0}
             self.formulae = FormulaVectorEnv(task, num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options)
         if self.formulae.autoreset_mode != AutoresetMode.SAME_STEP:
             raise FormulaError(

@@ -1,4 +1,4 @@
-"""What a study found, from its rows: claims beside our numbers, and comparisons; as README, or on the terminal."""
+"""What a study found, from its rows, as README or on the terminal: claims, comparisons and ablations."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -14,10 +14,11 @@ from formula_env.experiment.files import write_atomically
 from formula_env.experiment.gallery import read_samples
 from formula_env.experiment.loop import SAMPLES_FILE, read_summary
 from formula_env.experiment.rows import Row, read_rows
-from formula_env.experiment.statistics import Answer, Outcome, compare, interval, iqm
+from formula_env.experiment.statistics import Answer, Outcome, ablate, compare, interval, iqm
 from formula_env.experiment.study import (
     HIGHER_IS_BETTER,
     STUDY_FILE,
+    Ablation,
     Cell,
     Claim,
     Study,
@@ -154,6 +155,10 @@ def study_readme(study: Study) -> str:
         ]
     if study.comparisons:
         lines += [HOW_COMPARED, "", *_markdown(("question", *COLUMNS_COMPARED), _compared(study)), ""]
+    if study.ablations:
+        lines += [HOW_ABLATED, ""]
+    for ablation in study.ablations:
+        lines += [*_markdown(_ablation_header(ablation), _ablated(study, ablation)), ""]
     table = cell_table(study)
     if table:
         lines += ["At the end of each run; mean over the seeds, and least – most:", "", *table, ""]
@@ -216,26 +221,28 @@ HOW_COMPARED = (
 COLUMNS_COMPARED = ("metric", "ours, the last", "baseline, its best", "difference", "better on", "verdict", "goal")
 
 
-def _entries(outcome: Outcome) -> dict[str, str]:
-    """By `COLUMNS_COMPARED`."""
+def _entries(outcome: Outcome, marked: bool = False, robust: bool = True) -> dict[str, str]:
+    """By `COLUMNS_COMPARED`: verdicts in bold where `marked`, interquartile means where `robust`."""
     metric, seeds = outcome.metric, len(outcome.ours)
     entries = (
         NAMES[metric] + (f" sampled, floor {outcome.floor:.4f}" if outcome.floor is not None else ""),
-        _with_interval(outcome.ours, metric),
-        _with_interval(outcome.baseline, metric),
+        _with_interval(outcome.ours, metric, robust),
+        _with_interval(outcome.baseline, metric, robust),
         _change(outcome),
         f"{outcome.wins} of {seeds}",
-        outcome.verdict,
+        f"**{outcome.verdict}**" if marked else outcome.verdict,
         _goal(outcome),
     )
     return dict(zip(COLUMNS_COMPARED, entries, strict=True))
 
 
-def _with_interval(numbers: Sequence[float], metric: str) -> str:
-    middle, low, high, robust = (
+def _with_interval(numbers: Sequence[float], metric: str, robust: bool) -> str:
+    middle, low, high, quartiles = (
         _number(value, metric) for value in (fmean(numbers), *interval(numbers), iqm(numbers))
     )
-    return middle if low == high else f"{middle} [{low}, {high}], IQM {robust}"
+    if low == high:
+        return middle
+    return f"{middle} [{low}, {high}]" + (f", IQM {quartiles}" if robust else "")
 
 
 def _change(outcome: Outcome) -> str:
@@ -270,21 +277,52 @@ def _compared(study: Study) -> list[list[str]]:
         answer = compare(study, comparison)
         question = _question(study, answer)
         for outcome in answer.outcomes:
-            entries = _entries(outcome) | {"verdict": f"**{outcome.verdict}**"}
-            lines.append([question, *entries.values()])
+            lines.append([question, *_entries(outcome, marked=True).values()])
             question = ""
     return lines
 
 
 def comparisons_table(studies: Sequence[Study]) -> str:
-    """All comparisons of several studies as one Markdown table, for the project's README; empty without any."""
+    """All comparisons of several studies as one short Markdown table, for the project's README; empty without any.
+
+    Who is compared with whom, and interquartile means, are on the studies' pages.
+    """
     lines = []
     for study in studies:
-        link = f"[{study.name}](runs/studies/{study.name}/README.md)"
-        for entries in _compared(study):
-            lines.append([link, *entries])
-            link = ""
-    return "\n".join(_markdown(("study", "question", *COLUMNS_COMPARED), lines)) if lines else ""
+        for comparison in study.comparisons:
+            question = f"[{comparison.question}](runs/studies/{study.name}/README.md)"
+            for outcome in compare(study, comparison).outcomes:
+                lines.append([question, *_entries(outcome, marked=True, robust=False).values()])
+                question = ""
+    return "\n".join(_markdown(("question", *COLUMNS_COMPARED), lines)) if lines else ""
+
+
+# --- ablations ------------------------------------------------------------------------------------------------
+
+HOW_ABLATED = (
+    "What each part is worth: each line has one thing changed, and all else as in the first; the last generators "
+    "beside each other. Means, and the difference to the first line, paired by seed, with its 95 % bootstrap "
+    "interval; better or worse is what has an interval without 0."
+)
+
+
+def _ablation_header(ablation: Ablation) -> list[str]:
+    return [ablation.question, *(NAMES[metric] for metric in ablation.metrics)]
+
+
+def _ablated(study: Study, ablation: Ablation) -> list[list[str]]:
+    """A line for the whole, and one for each change: its label, and an entry for each metric."""
+    found = ablate(study, ablation)
+    whole = [_number(fmean(outcome.baseline), outcome.metric) for outcome in next(iter(found.values()))]
+    lines = [[study.cells[ablation.cell].label, *whole]]
+    for name, outcomes in found.items():
+        entries = [
+            f"{_number(fmean(o.ours), o.metric)}; {_change(o)}"
+            + ("" if o.verdict == "no difference shown" else f": {o.verdict}")
+            for o in outcomes
+        ]
+        lines.append([study.cells[name].label, *entries])
+    return lines
 
 
 def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
@@ -307,6 +345,8 @@ def print_study(study: Study, console: Console) -> None:
         _print_answer(study, compare(study, comparison), console)
     if study.comparisons:
         console.print(HOW_COMPARED, highlight=False)
+    for ablation in study.ablations:
+        _print_ablation(study, ablation, console)
     for spec in study.figures:
         if spec.kind == "sequences":
             _print_sequences(study, study.cells_of(spec), console)
@@ -328,6 +368,15 @@ def _print_answer(study: Study, answer: Answer, console: Console) -> None:
         entries = {name: Text(entry) for name, entry in _entries(outcome).items()}  # brackets are no markup
         entries["verdict"].stylize(colours.get(outcome.verdict, "yellow"))
         table.add_row(*entries.values())
+    console.print(table)
+
+
+def _print_ablation(study: Study, ablation: Ablation, console: Console) -> None:
+    table = Table(
+        *_ablation_header(ablation), title=Text(f"{study.name}: one thing changed"), title_justify="left"
+    )
+    for line in _ablated(study, ablation):
+        table.add_row(*(Text(entry) for entry in line))
     console.print(table)
 
 

@@ -205,7 +205,7 @@ def intervals(
         statistic: "mean" or "iqm".
         best_of: cells whose best rows, seed by seed, make one more line, as a comparison picks them.
     """
-    groups = [(cell.label, last_rows(study, cell)) for cell in cells]
+    groups = [(cell.label, last_rows(study, cell, cell.seeds)) for cell in cells]
     if best_of:
         groups.append(_best(study, [study.cells[name] for name in best_of]))
     figure, axes = plt.subplots(
@@ -507,25 +507,34 @@ def sampling(study: Study, cells: list[Cell]) -> Figure:
 
 
 def estimators(study: Study, cells: list[Cell]) -> Figure:
-    """Variance of estimates of SeqGAN's gradient from one batch, relative to the gradient, a panel per reward."""
-    rows = _rows_of(study, cells[0])
+    """Variance of estimates of SeqGAN's gradient from one batch, relative to the gradient, a panel per reward.
+
+    Bars and what they tell are means over the seeds, dots the seeds.
+    """
+    rows = [row for folder in study.folders(cells[0]) for row in _rows_in(study, cells[0], folder)]
     rewards = list(dict.fromkeys(row["reward"] for row in rows))
     figure, axes = plt.subplots(
         1, len(rewards), squeeze=False, sharey=True, figsize=(2 + 4 * len(rewards), 3.4), layout="constrained"
     )
     largest, least = (choose(row["variance"] for row in rows) for choose in (max, min))
     for axis, reward in zip(axes[0], rewards, strict=True):
-        shown = [row for row in rows if row["reward"] == reward]
-        bars = axis.barh([row["estimator"] for row in shown], [row["variance"] for row in shown], 0.6, color=INK)
-        told = [
-            f"{row['variance']:.3g}; cosine {row['cosine']:.2f}\nbias {row['bias']:.3f} (noise {row['noise']:.3f})"
-            for row in shown
-        ]
-        axis.bar_label(bars, told, fontsize=7, padding=4)
+        shown: dict[str, list[Row]] = {}
+        for row in rows:
+            if row["reward"] == reward:
+                shown.setdefault(row["estimator"], []).append(row)
+        for i, (name, of_seeds) in enumerate(shown.items()):
+            variance, cosine, bias, noise = (
+                fmean(row[column] for row in of_seeds) for column in ("variance", "cosine", "bias", "noise")
+            )
+            axis.barh(name, variance, 0.6, color=INK)
+            variances = [row["variance"] for row in of_seeds]
+            axis.plot(variances, [i] * len(variances), ".", color="tab:orange", markersize=4)
+            told = f"{variance:.3g}; cosine {cosine:.2f}\nbias {bias:.3f} (noise {noise:.3f})"
+            axis.annotate(told, (max(variances), i), (6, 0), textcoords="offset points", fontsize=7, va="center")
         axis.set_title(f"reward: {reward}", fontsize=9)
         axis.set_xscale("log")
-        axis.set_xlim(least / 4, 10 * largest)  # room for what is told
-        axis.set_xlabel(f"variance of g / ‖∇‖² (batch of {shown[0]['batch']}, log scale)", fontsize=9)
+        axis.set_xlim(least / 4, 60 * largest)  # room for what is told
+        axis.set_xlabel(f"variance of g / ‖∇‖² (batch of {rows[0]['batch']}, log scale)", fontsize=9)
         axis.grid(alpha=0.25, axis="x")
         axis.set_axisbelow(True)
     axes[0][0].invert_yaxis()
@@ -534,9 +543,14 @@ def estimators(study: Study, cells: list[Cell]) -> Figure:
 
 
 def _rows_of(study: Study, cell: Cell) -> list[Row]:
+    """Of an analysis with one seed, as what is exact has."""
+    return _rows_in(study, cell, study.folders(cell)[0])
+
+
+def _rows_in(study: Study, cell: Cell, folder: Path) -> list[Row]:
     if cell.analysis is None:
         raise FormulaError(f"{study.folder / STUDY_FILE}: {cell.name} is made of runs, this figure of an analysis")
-    return read_analysis(study.run_folder(cell, cell.seeds[0]), cell.analysis) or []
+    return read_analysis(folder, cell.analysis) or []
 
 
 def _summary(folder: Path) -> Row:

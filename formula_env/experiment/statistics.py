@@ -1,4 +1,4 @@
-"""What can be said over seeds: means, bootstrap intervals, and a study's comparisons, paired by seed.
+"""What can be said over seeds: means, bootstrap intervals, and comparisons and ablations, paired by seed.
 
 A comparison is made as hard as it can be. The baseline is, for each seed, whichever recorded row of its runs the
 exact checker likes best: early stopping by an oracle. Ours is the last row: nothing is picked.
@@ -14,7 +14,15 @@ from scipy.stats import bootstrap, trim_mean
 
 from formula_env.errors import FormulaError
 from formula_env.experiment.rows import Row, read_rows
-from formula_env.experiment.study import HIGHER_IS_BETTER, STUDY_FILE, Cell, Comparison, Study, check_paired
+from formula_env.experiment.study import (
+    HIGHER_IS_BETTER,
+    STUDY_FILE,
+    Ablation,
+    Cell,
+    Comparison,
+    Study,
+    check_paired,
+)
 
 Statistic = Callable[..., Any]
 """Of numbers `(n, …)` along an `axis`."""
@@ -106,7 +114,7 @@ class Answer:
 def compare(study: Study, comparison: Comparison) -> Answer:
     """Answer a comparison from the rows. Raises FormulaError for a metric that the rows haven't."""
     cell = study.cells[comparison.cell]
-    ours = last_rows(study, cell)
+    ours = last_rows(study, cell, cell.seeds)
     picked_by, best = best_rows(study, [study.cells[name] for name in comparison.baselines], cell.seeds)
     if "jsd" in comparison.metrics and len({row.get("eval/jsd_exact") for row in ours + best}) > 1:
         raise FormulaError(
@@ -126,9 +134,32 @@ def compare(study: Study, comparison: Comparison) -> Answer:
     return Answer(comparison, picked_by, outcomes)
 
 
-def last_rows(study: Study, cell: Cell) -> list[Row]:
-    """The last row of each of a cell's runs."""
-    return [read_rows(folder)[-1] for folder in study.folders(cell)]
+def ablate(study: Study, ablation: Ablation) -> dict[str, list[Outcome]]:
+    """By changed cell, an outcome for each metric: `ours` is the changed cell's, `baseline` the whole's.
+
+    Raises FormulaError for a metric that the rows haven't.
+    """
+    seeds = study.cells[ablation.cell].seeds
+    whole = last_rows(study, study.cells[ablation.cell], seeds)
+    found = {}
+    for name in ablation.changed:
+        rows = last_rows(study, study.cells[name], seeds)
+        found[name] = [
+            Outcome(
+                metric,
+                metric_of(study, rows, f"eval/{metric}"),
+                metric_of(study, whole, f"eval/{metric}"),
+                goal=None,
+                floor=None,
+            )
+            for metric in ablation.metrics
+        ]
+    return found
+
+
+def last_rows(study: Study, cell: Cell, seeds: Sequence[int]) -> list[Row]:
+    """The last row of a cell's run of each seed."""
+    return [read_rows(study.run_folder(cell, seed))[-1] for seed in seeds]
 
 
 def best_rows(study: Study, cells: Sequence[Cell], seeds: Sequence[int]) -> tuple[str, list[Row]]:

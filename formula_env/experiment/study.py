@@ -134,6 +134,30 @@ class Comparison:
             raise FormulaError(f"{self.cell} can't be its own baseline")
 
 
+@dataclass(frozen=True)
+class Ablation:
+    """What the parts of a method are worth: cells with one thing changed beside the whole, seed by seed.
+
+    The last rows count, on both sides.
+    """
+
+    question: str
+    cell: str
+    """The whole."""
+    changed: list[str]
+    """Cells that differ from it in one thing, which their label names."""
+    metrics: list[str]
+    """Of `HIGHER_IS_BETTER`."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        _check_names(changed=self.changed, metrics=self.metrics)
+        for metric in self.metrics:
+            check_choice(tuple(HIGHER_IS_BETTER), metric=metric)
+        if self.cell in self.changed:
+            raise FormulaError(f"{self.cell} can't be an ablation of itself")
+
+
 HIGHER_IS_BETTER = {
     "accuracy": True,
     "coverage": True,
@@ -259,6 +283,7 @@ class Study:
     figures: list[FigureSpec]
     claims: list[Claim]
     comparisons: list[Comparison]
+    ablations: list[Ablation]
 
     @property
     def name(self) -> str:
@@ -285,7 +310,7 @@ class Study:
         return [self.run_folder(cell, seed) for seed in cell.seeds]
 
 
-KEYS = ("title", "about", "thesis", "seeds", "defaults", "cells", "figures", "claims", "comparisons")
+KEYS = ("title", "about", "thesis", "seeds", "defaults", "cells", "figures", "claims", "comparisons", "ablations")
 """Of a `study.toml`."""
 
 
@@ -322,9 +347,14 @@ def _study(folder: Path, document: dict[str, Any]) -> Study:
     for claim in claims:
         if claim.row and cells[claim.cell].analysis is None:
             raise FormulaError(f"a claim's row is for analyses; {claim.cell} is made of runs")
-    comparisons = [_comparison(f"comparisons {i}", t, cells) for i, t in enumerate(_list(document, "comparisons"))]
+    comparisons = [_build(f"comparisons {i}", Comparison, t) for i, t in enumerate(_list(document, "comparisons"))]
+    ablations = [_build(f"ablations {i}", Ablation, t) for i, t in enumerate(_list(document, "ablations"))]
+    for i, comparison in enumerate(comparisons):
+        _check_side_by_side(f"comparisons {i}", [comparison.cell, *comparison.baselines], cells)
+    for i, ablation in enumerate(ablations):
+        _check_side_by_side(f"ablations {i}", [ablation.cell, *ablation.changed], cells)
     title, about, thesis = document["title"], document["about"].strip(), document["thesis"]
-    return Study(folder, title, about, thesis, cells, figures, claims, comparisons)
+    return Study(folder, title, about, thesis, cells, figures, claims, comparisons, ablations)
 
 
 def _list(document: dict[str, Any], name: str) -> list[Any]:
@@ -360,16 +390,14 @@ def _cell(name: str, table: Any, defaults: Any, seeds: tuple[int, ...]) -> Cell:
     return cell
 
 
-def _comparison(where: str, table: Any, cells: dict[str, Cell]) -> Comparison:
-    comparison = _build(where, Comparison, table)
-    names = (comparison.cell, *comparison.baselines)
+def _check_side_by_side(where: str, names: Sequence[str], cells: dict[str, Cell]) -> None:
+    """Raise FormulaError for names of cells that are not there, or are no pairs."""
     for name in names:
         check_choice(tuple(cells), cell=name)
     try:
         check_paired([cells[name] for name in names])
     except FormulaError as error:
         raise FormulaError(f"{where}: {error}") from None
-    return comparison
 
 
 PAIRED = ("task", "data", "eval_samples")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 
@@ -52,6 +53,8 @@ def test_the_baseline_and_better_q_lower_the_variance(rows: list[dict[str, Any]]
     assert variance["64 rollouts, baseline"] < noise * variance["16 rollouts, baseline"]
     assert variance["16 rollouts, baseline"] < variance["whole formula, baseline"]
     assert variance["whole formula, baseline"] < noise * variance["whole formula"]
+    shares = {name: value / variance["whole formula, baseline"] for name, value in variance.items()}
+    assert of(rows, reward, "variance_share") == pytest.approx(shares)
 
 
 def test_errors_by_hand() -> None:
@@ -72,7 +75,7 @@ STUDY = """
 title = "Estimators"
 thesis = "nowhere"
 about = "An analysis."
-seeds = [0]
+seeds = [0, 1]
 [cells.estimators]
 analysis = "estimators"
 [[figures]]
@@ -81,15 +84,20 @@ kind = "estimators"
 """
 
 
-def test_the_figure_has_a_bar_for_each(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_the_figure_has_a_bar_for_each_and_a_dot_for_each_seed(rows: list[dict[str, Any]], tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(STUDY)
-    folder = tmp_path / "estimators" / "seed-0"
-    folder.mkdir(parents=True)
-    (folder / "rows.json").write_text(json.dumps({"analysis": "estimators", "rows": rows}))
+    by_seed = [rows, [row | {"variance": 3 * row["variance"]} for row in rows]]
+    for seed, of_seed in enumerate(by_seed):
+        folder = tmp_path / "estimators" / f"seed-{seed}"
+        folder.mkdir(parents=True)
+        (folder / "rows.json").write_text(json.dumps({"analysis": "estimators", "rows": of_seed}))
     study = load_study(tmp_path)
     figure = draw(study, study.figures[0])
     for axis, reward in zip(figure.axes, REWARDS, strict=True):
+        variances = list(of(rows, reward, "variance").values())
         widths = [bar.get_width() for bar in axis.patches]  # type: ignore[attr-defined]
-        assert widths == list(of(rows, reward, "variance").values())
+        assert widths == pytest.approx([2 * variance for variance in variances])
+        dots = [np.asarray(line.get_xdata()).tolist() for line in axis.lines]
+        assert dots == [[variance, 3 * variance] for variance in variances]
         assert reward in axis.get_title()
     plt.close("all")

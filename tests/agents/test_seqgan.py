@@ -37,8 +37,6 @@ def seqgan_with_opinions(task: Task, **settings: Any) -> SeqGAN:
     config = replace(THESIS, **{"embedding_dim": 4, "hidden_dim": 8, "num_rollouts": 4, **settings})
     seqgan = SeqGAN(task, config, 0, CPU)
     sharpen(seqgan.generator, 2.0)
-    if seqgan.rollout_generator is not seqgan.generator:
-        sharpen(seqgan.rollout_generator, 2.0)
     sharpen(seqgan.discriminator, 3.0)
     return seqgan
 
@@ -200,7 +198,7 @@ def test_it_does_not_improve_where_the_discriminator_never_learns(config: SeqGAN
 @pytest.mark.parametrize("discriminator", ["mlp", "cnn", "recurrent"])
 def test_a_round_works_on_every_kind_of_task(task: Task, discriminator: Any) -> None:
     config = SeqGANConfig(rounds=2, mle_rounds=1, discriminator_rounds=1, batch_size=8, d_steps=2,
-                          rollout_decay=0.8, discriminator=discriminator)  # fmt: skip
+                          discriminator=discriminator)  # fmt: skip
     seqgan = SeqGAN(task, config, 0, CPU)
     before = [p.clone() for p in seqgan.generator.parameters()]
     for step in (seqgan.pretrain, seqgan.pretrain, seqgan.update, seqgan.update):
@@ -256,17 +254,6 @@ def test_presets_can_be_trained(name: str) -> None:
     real = task.sample(seqgan.real_per_round, np.random.default_rng(0))
     for step in (seqgan.pretrain, seqgan.update):
         assert all(np.isfinite(value) for value in step(real).values())
-
-
-def test_the_rollout_policy_follows_at_its_own_pace() -> None:
-    task = make_task("binary-sum", length=4)
-    for decay in (0.0, 0.8):
-        seqgan = SeqGAN(task, SeqGANConfig(rounds=9, rollout_decay=decay, batch_size=4, d_steps=1), 0, CPU)
-        before = seqgan.rollout_generator.output.weight.detach().clone()
-        seqgan.update(task.sample(4, np.random.default_rng(0)))
-        after = seqgan.generator.output.weight.detach()
-        expected = decay * before + (1 - decay) * after
-        torch.testing.assert_close(seqgan.rollout_generator.output.weight.detach(), expected)
 
 
 @pytest.mark.parametrize("cls", [MLE, SeqGAN])

@@ -1,6 +1,7 @@
 """Statistics by hand and by their laws; comparisons of a made-up study, whose rows are written here."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from formula_env.experiment.config import save_config
 from formula_env.experiment.findings import comparisons_table, study_readme
 from formula_env.experiment.gallery import draw
 from formula_env.experiment.rows import append_row
-from formula_env.experiment.statistics import Outcome, compare, interval, iqm, mean
+from formula_env.experiment.statistics import Outcome, ablate, compare, interval, iqm, mean
 from formula_env.experiment.study import Study, incomplete, load_study
 
 # --- numbers --------------------------------------------------------------------------------------------------
@@ -330,12 +331,14 @@ def test_a_table_for_the_projects_readme(tmp_path: Path) -> None:
     without = write_study(tmp_path / "three", STUDY[: STUDY.index("[[comparisons]]")])
     assert comparisons_table([without]) == ""
     lines = comparisons_table([with_it, without, again]).splitlines()
-    assert lines[2:] == [
-        f"| [one](runs/studies/one/README.md) {ACCURACY}",
-        f"|  {JSD}",
-        f"| [two](runs/studies/two/README.md) {ACCURACY}",
-        f"|  {JSD}",
+    assert [line.split(" | ")[0] for line in lines[2:]] == [
+        "| [four bits](runs/studies/one/README.md)",
+        "| ",
+        "| [four bits](runs/studies/two/README.md)",
+        "| ",
     ]
+    for line, long in zip(lines[2:], (ACCURACY, JSD, ACCURACY, JSD), strict=True):
+        assert line.split(" | ")[1:] == re.sub(", IQM [^ ]+", "", long).split(" | ")[1:]
 
 
 def test_report_tells_the_verdicts(
@@ -350,7 +353,68 @@ def test_report_tells_the_verdicts(
     assert "no difference shown" in out
     assert "picked with the checker, in its favour" in " ".join(out.split())
     assert main(["report", "--markdown", str(tmp_path / "made-up")]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"|  {JSD}"
+    assert capsys.readouterr().out.splitlines()[-1] == re.sub(", IQM [^ ]+", "", JSD)
+
+
+# --- ablations ------------------------------------------------------------------------------------------------
+
+ABLATION = """
+[[ablations]]
+question = "four bits"
+cell = "ours"
+changed = ["small", "large"]
+metrics = ["accuracy", "jsd"]
+"""
+
+
+def test_an_ablation_takes_the_last_rows_of_the_same_seeds_on_both_sides(tmp_path: Path) -> None:
+    text = (STUDY + ABLATION).replace('label = "ours"', 'label = "ours"\nseeds = [1, 0]')
+    study = write_study(tmp_path / "made-up", text)
+    found = ablate(study, study.ablations[0])
+    assert [(o.metric, o.ours, o.baseline) for o in found["small"]] == [
+        ("accuracy", [0.4, 0.7], [0.9, 0.8]),
+        ("jsd", [0.4, 0.5], [0.1, 0.3]),
+    ]
+    assert [o.ours for o in found["large"]] == [[0.9, 0.9], [0.6, 0.3]]
+
+
+def test_a_page_and_the_terminal_show_what_each_change_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = write_study(tmp_path / "made-up", STUDY + ABLATION)
+    lines = study_readme(study).splitlines()
+    at = lines.index("| four bits | accuracy | JSD (nats) |")
+    assert lines[at + 2 : at + 5] == [
+        "| ours | 85.0% | 0.2000 |",
+        "| MLE 64 | 55.0%; -30.00 [-50.00, -10.00] points: worse | 0.4500; +0.2500 [+0.2000, +0.3000]: worse |",
+        "| MLE 128 | 90.00%; +5.00 [+0.00, +10.00] points | 0.4500; +0.2500 [+0.0000, +0.5000] |",
+    ]
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["report", str(tmp_path / "made-up")]) == 0
+    assert "55.0%; -30.00 [-50.00, -10.00] points: worse" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('changed = ["small", "large"]', "changed = []", "ablations 0: changed must name at least one, got []"),
+        (
+            'changed = ["small", "large"]',
+            'changed = ["huge"]',
+            "unknown cell 'huge'; there are: ours, small, large",
+        ),
+        ('changed = ["small", "large"]', 'changed = ["ours"]', "ablations 0: ours can't be an ablation of itself"),
+        ("[[ablations]]", "[[ablation]]", "unknown key 'ablation'; there are: title"),
+    ],
+)
+def test_a_wrong_ablation_is_refused_in_one_line(
+    old: str, new: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ABLATION.count(old) == 1
+    (tmp_path / "study.toml").write_text(STUDY + ABLATION.replace(old, new))
+    assert main(["study", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
 
 
 # --- figures --------------------------------------------------------------------------------------------------
