@@ -132,6 +132,12 @@ class AdversarialCallback(BaseCallback):
         self._draw_real = self._real_formulae(task)
         self._is_set_up = True
 
+    def _on_training_start(self) -> None:
+        if not self.locals.get("use_masking", True):
+            raise FormulaError(
+                "MaskablePPO without masks would be judged by the density it has with them; use PPO instead"
+            )
+
     def _on_step(self) -> bool:
         return True
 
