@@ -378,13 +378,13 @@ class PPOConfig(OnPolicyConfig):
 
 @dataclass(frozen=True)
 class RecurrentPPOConfig(PPOConfig):
-    rounds: int = 300
+    rounds: int = 200
     learning_rate: float = 3e-3
 
 
 @dataclass(frozen=True)
 class TRPOConfig(OnPolicyConfig):
-    rounds: int = 400
+    rounds: int = 300
     num_envs: int = 128
     batch_size: int = 512
     """Steps in a minibatch of the value's updates."""
@@ -521,9 +521,15 @@ class DQN(SB3Algorithm):
                 model.train(batch_size=model.batch_size, gradient_steps=model.gradient_steps)
 
 
+@dataclass(frozen=True)
+class QRDQNConfig(DQNConfig):
+    rounds: int = 500
+
+
 class QRDQN(DQN):
     """Quantile-regression DQN (Dabney et al. 2018), by sb3-contrib; else as DQN."""
 
+    Config = QRDQNConfig
     model_class = sb3_contrib.QRDQN
 
     def policy_options(self) -> dict[str, Any]:
