@@ -14,7 +14,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor
 
 from agents.sb3 import AdversarialCallback, FormulaVecEnv, RelabelledReplayBuffer, policy_of
-from agents.sb3.algorithms import RoundOfFormulae, SB3Config
+from agents.sb3.bridge import RoundOfFormulae, SB3Config
 from formula_env import FormulaEnv, make_task
 from formula_env.errors import FormulaError
 from formula_env.experiment.registry import ALGORITHMS, algorithm_class
