@@ -28,6 +28,7 @@ lint: $(VENV)/ready
 
 benchmark: $(VENV)/ready
 	$(BIN)/python -m benchmarks.rollouts
+	$(BIN)/python -m benchmarks.environment
 
 scaling: $(VENV)/ready
 	$(BIN)/python -m benchmarks.scaling

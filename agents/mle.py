@@ -82,6 +82,9 @@ class MLE:
         batch = torch.from_numpy(tokens).to(self.device)
         return log_prob(self.generator, self.task.vocabulary, batch).cpu().numpy()
 
+    def exports(self) -> dict[str, bytes]:
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "generator": self.generator.state_dict(),

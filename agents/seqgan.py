@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from formula_env.adversarial import (
 from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_share, check_types
 from formula_env.networks import (
     AutoregressiveDiscriminator,
+    DiscriminatorKind,
     EnergyName,
     LSTMGenerator,
     RatioDiscriminator,
@@ -45,8 +46,6 @@ from formula_env.sampling import draw_keys, log_prob
 from formula_env.tasks.base import Task
 from formula_env.vector_env import FormulaVectorEnv, QEstimator
 from formula_env.vocabulary import Tokens
-
-DiscriminatorKind = Literal["plain", "ratio"]
 
 
 @dataclass(frozen=True)
@@ -321,6 +320,9 @@ class SeqGAN:
         batch = torch.from_numpy(tokens).to(self.device)
         log_probs = log_prob(self.generator, self.task.vocabulary, batch).cpu().numpy()
         return raw_logits(self.judge, batch).double().cpu().numpy(), log_probs
+
+    def exports(self) -> dict[str, bytes]:
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         saved = {name: getattr(self, name).state_dict() for name in _SAVED}

@@ -4,6 +4,7 @@ Importing this package registers one Gymnasium environment for each task:
 `gymnasium.make("formula_env:Formula/BinarySum-v0", length=8)`.
 """
 
+from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as _gym
@@ -11,6 +12,7 @@ import gymnasium as _gym
 from formula_env.errors import FormulaError
 from formula_env.tasks import Task, make_task, symbol_tasks
 from formula_env.vocabulary import Vocabulary
+from formula_env.wrappers import MaskInObservation, VectorMaskInObservation
 
 if TYPE_CHECKING:
     from formula_env.env import FormulaEnv
@@ -25,17 +27,23 @@ for _name in symbol_tasks():
     )
 
 
+_LAZY = {"FormulaEnv": "formula_env.env", "FormulaVectorEnv": "formula_env.vector_env"}
+
+
 def __getattr__(name: str) -> Any:
     """The environments need torch, which takes a second to import: only when asked for."""
-    if name == "FormulaEnv":
-        from formula_env.env import FormulaEnv
-
-        return FormulaEnv
-    if name == "FormulaVectorEnv":
-        from formula_env.vector_env import FormulaVectorEnv
-
-        return FormulaVectorEnv
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_import_module(_LAZY[name]), name)
 
 
-__all__ = ["FormulaEnv", "FormulaError", "FormulaVectorEnv", "Task", "Vocabulary", "make_task"]
+__all__ = [
+    "FormulaEnv",
+    "FormulaError",
+    "FormulaVectorEnv",
+    "MaskInObservation",
+    "Task",
+    "VectorMaskInObservation",
+    "Vocabulary",
+    "make_task",
+]

@@ -6,9 +6,12 @@ import sys
 def main() -> int:
     """The command line; returns its exit code. An interrupt while it is still loading is no traceback either."""
     try:
+        from formula_env.distributed import leave
         from formula_env.experiment.cli import main as run
 
-        return run()
+        code = run()
+        leave(code)
+        return code
     except KeyboardInterrupt:
         print("formula-env: interrupted", file=sys.stderr)
         return 130

@@ -4,6 +4,7 @@ A process alone is the first of one, and everything here leaves its values as th
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,6 +32,19 @@ def process_group(device: str) -> Iterator[None]:
         wait_for_all()  # nobody hangs up while another one is still at work
     finally:
         dist.destroy_process_group()
+
+
+def leave(code: int) -> None:
+    """End this process at once with this exit code, if `torchrun` started it; a process alone returns.
+
+    DistributedDataParallel never lets go of its group (torch 2.13), so gloo's threads outlive it. One that still
+    runs while the interpreter is taken down may abort the process after all its work is done ("terminate called
+    without an active exception").
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _check_gpus(device: str) -> None:

@@ -4,13 +4,15 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from formula_env.networks.policy import Policy
-from formula_env.rewards import RewardModel
+from formula_env.rewards import RewardMode, RewardModel
 from formula_env.tasks.base import Task
 from formula_env.vector_env import FormulaVectorEnv, Observation
+from formula_env.vocabulary import Tokens
 
 
 class FormulaEnv(gym.Env[Observation, np.int64]):
@@ -36,6 +38,21 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
         """Complete prefixes by this policy from now on."""
         self._batch.set_rollout_policy(policy)
 
+    @property
+    def reward_model(self) -> RewardModel:
+        """What judges now."""
+        return self._batch.reward_model
+
+    @property
+    def reward_mode(self) -> RewardMode:
+        return self._batch.reward_mode
+
+    def rewards_of(
+        self, prefixes: Tokens, finished: NDArray[np.bool_], generator: torch.Generator
+    ) -> NDArray[np.float64]:
+        """What the last steps to these prefixes would earn now, as in `FormulaVectorEnv`."""
+        return self._batch.rewards_of(prefixes, finished, generator)
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
@@ -59,6 +76,15 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
     def action_masks(self) -> NDArray[np.bool_]:
         """`(V,)`: the symbols that keep the formula well-formed, in the form sb3-contrib asks for."""
         return self._batch.action_masks()[0]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The running episode, with its random numbers, and the reward model's state."""
+        return self._batch.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where that state was taken, bit for bit; the options must be the same."""
+        self._batch.load_state_dict(state)
+        self._running = True
 
 
 def _single_info(infos: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,10 @@
 """What judges a finished formula, and how its verdict is spread over the steps that wrote it."""
 
+import logging
+import multiprocessing
+import os
+from copy import deepcopy
+from functools import cache
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -8,10 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from formula_env.adversarial import adam, discriminator_step
-from formula_env.errors import check_at_least, check_choice
+from formula_env.errors import FormulaError, check_at_least, check_choice
 from formula_env.networks import DiscriminatorName, make_discriminator, raw_logits
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens
+
+logger = logging.getLogger("formula_env")
 
 RewardModelName = Literal["exact", "discriminator", "constant"]
 
@@ -51,7 +58,8 @@ class FixedReward:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
+        if state:
+            raise FormulaError('the state is of a reward model that learns: ask for reward_model="discriminator"')
 
 
 class ExactReward(FixedReward):
@@ -98,8 +106,11 @@ class DiscriminatorReward(FixedReward):
 class SelfTrainingDiscriminator(DiscriminatorReward):
     """A discriminator that trains itself against the formulae an agent finishes.
 
-    After every `update_every` of them it takes one step on these as fake and as many correct formulae as real,
-    so a client that knows nothing of GANs trains adversarially.
+    After every `update_every` of them it takes one step on these as fake and as many real formulae: drawn from
+    `real` `(n, T)`, or fresh correct ones. So a client that knows nothing of GANs trains adversarially.
+
+    In worker processes each environment trains a discriminator of its own; each process says so once, as a warning
+    of the logger "formula_env".
     """
 
     def __init__(
@@ -110,6 +121,7 @@ class SelfTrainingDiscriminator(DiscriminatorReward):
         learning_rate: float = 1e-3,
         seed: int = 0,
         device: str | torch.device = "cpu",
+        real: Tokens | None = None,
     ) -> None:
         check_at_least(1, update_every=update_every)
         # Own generators: making an environment must not move the user's random numbers.
@@ -118,6 +130,7 @@ class SelfTrainingDiscriminator(DiscriminatorReward):
             discriminator = make_discriminator(architecture, task).to(device)
         super().__init__(discriminator)
         self.task = task
+        self.real = real
         self.update_every = update_every
         self.num_updates = 0
         self.optimizer = adam(discriminator.parameters(), learning_rate)
@@ -126,29 +139,49 @@ class SelfTrainingDiscriminator(DiscriminatorReward):
         self._waiting = np.empty((0, task.max_length), dtype=np.int64)
 
     def observe(self, tokens: Tokens) -> None:
+        if multiprocessing.parent_process() is not None:
+            _tell_it_is_a_copy(os.getpid())
         self._waiting = np.concatenate([self._waiting, tokens])
         while len(self._waiting) >= self.update_every:
             fake, self._waiting = self._waiting[: self.update_every], self._waiting[self.update_every :]
-            real = self.task.sample(self.update_every, self._rng)
-            real, fake = (torch.from_numpy(batch).to(self._device) for batch in (real, fake))
+            real, fake = (torch.from_numpy(batch).to(self._device) for batch in (self._draw_real(), fake))
             discriminator_step(self.discriminator, self.optimizer, real, fake)
             self.num_updates += 1
 
+    def _draw_real(self) -> Tokens:
+        if self.real is None:
+            return self.task.sample(self.update_every, self._rng)
+        return self.real[self._rng.integers(len(self.real), size=self.update_every)]
+
     def state_dict(self) -> dict[str, Any]:
+        """A copy: training goes on without it."""
         return {
-            "discriminator": self.discriminator.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "discriminator": deepcopy(self.discriminator.state_dict()),
+            "optimizer": deepcopy(self.optimizer.state_dict()),
             "rng": self._rng.bit_generator.state,
             "waiting": torch.from_numpy(self._waiting.copy()),
             "num_updates": self.num_updates,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.discriminator.load_state_dict(state["discriminator"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.discriminator.load_state_dict(state["discriminator"])
+        except (KeyError, RuntimeError) as error:
+            name = type(self.discriminator).__name__
+            raise FormulaError(f"the state holds no {name} for this task: make the same environment") from error
+        self.optimizer.load_state_dict(deepcopy(state["optimizer"]))  # it would train the caller's tensors
         self._rng.bit_generator.state = state["rng"]
         self._waiting = state["waiting"].numpy().copy()
         self.num_updates = state["num_updates"]
+
+
+@cache
+def _tell_it_is_a_copy(pid: int) -> None:
+    logger.warning(
+        "the discriminator in worker process %d is a copy: it learns only from the formulae finished there. "
+        "gym.make_vec gives many environments that train one, in one process",
+        pid,
+    )
 
 
 def make_reward_model(name: RewardModelName, task: Task, **discriminator_options: Any) -> RewardModel:

@@ -18,6 +18,7 @@ from formula_env.networks.policy import Policy, UniformPolicy
 from formula_env.render import draw_formula, print_formula
 from formula_env.rewards import RewardMode, RewardModel, RewardModelName, make_reward_model, step_rewards
 from formula_env.rollouts import exact_q, monte_carlo_q, play, write
+from formula_env.sampling import draw_keys
 from formula_env.streams import derive_keys
 from formula_env.tasks import make_task
 from formula_env.tasks.base import Task
@@ -29,16 +30,24 @@ QEstimator = Literal["monte-carlo", "exact"]
 
 
 def transition(
-    vocabulary: Vocabulary, tokens: Tokens, lengths: NDArray[np.int64], actions: NDArray[np.int64]
-) -> tuple[Tokens, NDArray[np.int64], NDArray[np.bool_]]:
-    """Append one symbol to every prefix: new tokens `(n, T)`, new lengths `(n,)`, and which are finished."""
-    tokens = tokens.copy()
-    tokens[np.arange(len(tokens)), lengths] = actions
-    lengths = lengths + 1
-    finished = lengths == tokens.shape[1]
+    vocabulary: Vocabulary,
+    tokens: Tokens,
+    lengths: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    actions: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Append the symbols `(m,)` to the prefixes in these rows `(m,)`; returns which of them are finished, `(m,)`.
+
+    Tokens `(n, T)` and their lengths `(n,)` change in place.
+    """
+    length = lengths[rows]
+    tokens[rows, length] = actions
+    length += 1
+    lengths[rows] = length
+    finished = length == tokens.shape[1]
     if vocabulary.eos is not None:
         finished |= actions == vocabulary.eos
-    return tokens, lengths, finished
+    return finished
 
 
 class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
@@ -55,7 +64,8 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         q_estimator: "monte-carlo", or "exact" for backward recursion where the prefix tree is small.
         discriminator: "mlp", "cnn" or "recurrent": what "discriminator" trains.
         discriminator_update_every: it takes one step after this many finished formulae.
-        discriminator_seed: of its weights and of the correct formulae it is shown.
+        discriminator_seed: of its weights and of the formulae it is shown as real.
+        discriminator_real: those formulae, as text; by default fresh correct ones.
         autoreset_mode: any of Gymnasium's three, such as "NextStep", "SameStep" or "Disabled" (an action on a
             finished formula is then ignored).
         render_mode: "ansi", "human" or "rgb_array".
@@ -81,6 +91,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         discriminator: DiscriminatorName = "mlp",
         discriminator_update_every: int = 64,
         discriminator_seed: int = 0,
+        discriminator_real: Sequence[str] | None = None,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
         device: str | torch.device = "cpu",
@@ -114,6 +125,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
             update_every=discriminator_update_every,
             seed=discriminator_seed,
             device=self.device,
+            real=None if discriminator_real is None else _encode_finished(self.task, discriminator_real),
         )
         self.rollout_policy: Policy = UniformPolicy(self.task)
 
@@ -208,7 +220,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
 
     def action_masks(self) -> NDArray[np.bool_]:
         """`(num_envs, V)`: the symbols that keep each formula well-formed, in the form sb3-contrib asks for."""
-        return self.task.legal_symbols(self._tokens)
+        return self.task.legal_symbols(self._tokens[:, : self._lengths.max()])
 
     # --- Q ----------------------------------------------------------------------------------------------------
 
@@ -220,7 +232,23 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         """
         if self.num_rollouts == 0 and self.q_estimator == "monte-carlo":
             raise FormulaError("Q of prefixes needs num_rollouts of at least 1")
-        return self._prefix_q(tokens, np.ones(self.num_envs, dtype=np.int64), np.arange(self.num_envs))[:, 1:]
+        keys = self._keys(np.arange(self.num_envs))
+        return self._prefix_q(tokens, np.ones(self.num_envs, dtype=np.int64), keys)[:, 1:]
+
+    def rewards_of(
+        self, prefixes: Tokens, finished: NDArray[np.bool_], generator: torch.Generator
+    ) -> NDArray[np.float64]:
+        """What the last step to each of these prefixes `(m, T)` would earn now, `(m,)`: by the reward model and
+        the rollout policy of this moment, with random numbers of their own. `finished` are complete formulae."""
+        lengths, row = (prefixes != self.task.vocabulary.pad).sum(axis=1), np.arange(len(prefixes))
+        q, previous_q = np.zeros(len(prefixes)), np.zeros(len(prefixes))
+        if self.reward_mode == "terminal":
+            q[finished] = self._score(prefixes[finished])
+        else:
+            keys = draw_keys(len(prefixes), generator).to(self.device)
+            of_prefixes = self._prefix_q(prefixes, lengths - 1, keys)
+            q, previous_q = of_prefixes[row, lengths], of_prefixes[row, lengths - 1]
+        return step_rewards(self.reward_mode, q, previous_q, finished)
 
     def play(self, policy: Policy) -> tuple[Tokens, NDArray[np.float64]]:
         """A whole new episode in every environment, acted by a policy: formulae and their Q, `(num_envs, T)` each.
@@ -245,7 +273,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
             tokens, q = (part.cpu().numpy() for part in played)
         else:
             tokens = write(policy, vocabulary, length, keys).cpu().numpy()
-            q = self._prefix_q(tokens, first, envs)
+            q = self._prefix_q(tokens, first, keys)
         self._end(tokens, q)
         return tokens, q[:, 1:]
 
@@ -259,17 +287,17 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         self, tokens: Tokens, lengths: NDArray[np.int64], envs: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         """Q `(m,)` of prefixes `(m, T)` of these lengths."""
-        return self._prefix_q(tokens, lengths, envs)[np.arange(len(tokens)), lengths]
+        return self._prefix_q(tokens, lengths, self._keys(envs))[np.arange(len(tokens)), lengths]
 
-    def _prefix_q(self, tokens: Tokens, first: NDArray[np.int64], envs: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Q `(m, T+1)` as in `monte_carlo_q`, with the random numbers of each environment's running episode."""
+    def _prefix_q(self, tokens: Tokens, first: NDArray[np.int64], keys: Tensor) -> NDArray[np.float64]:
+        """Q `(m, T+1)` as in `monte_carlo_q`, with the random numbers of these keys `(m,)`."""
         if not len(tokens):
             return np.zeros((0, tokens.shape[1] + 1))
         formulae, first_ = (torch.from_numpy(array).to(self.device) for array in (tokens, first))
         arguments = (self.rollout_policy, self.reward_model.score, self.task.vocabulary, formulae, first_)
         if self.q_estimator == "exact":
             return exact_q(*arguments).cpu().numpy()
-        return monte_carlo_q(*arguments, self._keys(envs), self.num_rollouts).cpu().numpy()
+        return monte_carlo_q(*arguments, keys, self.num_rollouts).cpu().numpy()
 
     def _keys(self, envs: NDArray[np.int64]) -> Tensor:
         """Seeds `(m,)` of the random numbers of these environments' running episodes."""
@@ -280,18 +308,18 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
 
     def _append(self, envs: NDArray[np.int64], actions: NDArray[np.int64]) -> NDArray[np.float64]:
         """Write the symbols, and the rewards `(num_envs,)` for it: 0 where nothing was written."""
-        tokens, lengths, finished = transition(
-            self.task.vocabulary, self._tokens[envs], self._lengths[envs], actions
-        )
-        self._tokens[envs], self._lengths[envs], self._finished[envs] = tokens, lengths, finished
+        finished = transition(self.task.vocabulary, self._tokens, self._lengths, envs, actions)
+        self._finished[envs] = finished
         q = np.zeros(len(envs))
-        q[finished] = self._score(tokens[finished])
+        q[finished] = self._score(self._tokens[envs[finished]])
         if self.reward_mode != "terminal":
-            q[~finished] = self._estimate_q(tokens[~finished], lengths[~finished], envs[~finished])
-        rewards = np.zeros(self.num_envs)
-        rewards[envs] = step_rewards(self.reward_mode, q, self._q[envs], finished)
+            going_on = envs[~finished]
+            q[~finished] = self._estimate_q(self._tokens[going_on], self._lengths[going_on], going_on)
+        earned = step_rewards(self.reward_mode, q, self._q[envs], finished)
         self._q[envs] = q
-        self._rewards[envs, lengths - 1] = rewards[envs]
+        self._rewards[envs, self._lengths[envs] - 1] = earned
+        rewards = np.zeros(self.num_envs)
+        rewards[envs] = earned
         return rewards
 
     def _begin(self, mask: NDArray[np.bool_]) -> None:
@@ -335,7 +363,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
     def _observation(self) -> Observation:
         if self._observe_tokens:
             return self._tokens.copy()
-        return self._one_hot_rows[self._tokens].reshape(self.num_envs, -1)
+        return self._one_hot_rows.take(self._tokens, axis=0).reshape(self.num_envs, -1)  # 40 times faster than [ ]
 
     # --- infos, in the layout of gymnasium.vector.VectorEnv._add_info -----------------------------------------
 
@@ -380,13 +408,15 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         return {"episodes": episodes, "reward_model": self.reward_model.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where that state was taken, bit for bit; the options must be the same."""
         arrays = {name: state["episodes"][name].numpy().copy() for name in _STATE_ARRAYS}
-        for name, array in arrays.items():
-            if array.shape != getattr(self, name).shape:
-                raise FormulaError(f"the state is of {len(array)} environments, not of {self.num_envs}")
+        n, length = arrays["_tokens"].shape
+        if (n, length) != self._tokens.shape:
+            ours = f"{self.num_envs} of length {self.task.max_length}"
+            raise FormulaError(f"the state is of {n} formulae of length {length}, not of {ours}")
+        self.reward_model.load_state_dict(state["reward_model"])
         vars(self).update(arrays)
         self._is_seeded = True
-        self.reward_model.load_state_dict(state["reward_model"])
 
     # --- checks -----------------------------------------------------------------------------------------------
 
@@ -410,11 +440,22 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
             )
         vocab_size = self.task.vocabulary.size
         if actions.min() < 0 or actions.max() >= vocab_size:
-            raise FormulaError(f"actions must be from 0 to {vocab_size - 1}, got {actions.tolist()}")
+            wrong = actions[(actions < 0) | (actions >= vocab_size)][0]
+            raise FormulaError(f"actions must be from 0 to {vocab_size - 1}, got {wrong}")
         return actions
 
 
 _STATE_ARRAYS = ("_tokens", "_lengths", "_finished", "_q", "_rewards", "_episodes", "_seed_keys")
+
+
+def _encode_finished(task: Task, formulae: Sequence[str]) -> Tokens:
+    tokens = task.encode(formulae)
+    if not len(tokens):
+        raise FormulaError("discriminator_real holds no formula")
+    if task.vocabulary.eos is None and (tokens == task.vocabulary.pad).any():
+        shortest = min(formulae, key=len)
+        raise FormulaError(f"discriminator_real: {shortest!r} must have {task.max_length} symbols")
+    return tokens
 
 
 def _seed_key(seed: int | None) -> int:

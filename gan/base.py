@@ -120,6 +120,9 @@ class GAN(ABC):
     def density_ratio(self) -> DensityRatio | None:
         return None
 
+    def exports(self) -> dict[str, bytes]:
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         saved = {name: getattr(self, name).state_dict() for name in _SAVED}
         return saved | {"round": self.round, "rng": self.rng.get_state()}

@@ -19,12 +19,24 @@ from tests.even_ones import EvenOnes
 from tests.helpers import name_of, saved_and_loaded, small_tasks
 
 NETWORKS = {"embedding_dim": 4, "hidden_dim": 8}
+TINY_SB3 = {"rounds": 6, "num_envs": 8, "hidden_dim": 8, "discriminator_batch_size": 8}
+TINY_ON_POLICY = {**TINY_SB3, "n_steps": 4}
+TINY_OFF_POLICY = {**TINY_SB3, "learning_starts": 16, "batch_size": 8, "buffer_size": 200,
+                   "target_update_interval": 32}  # fmt: skip
 TINY: dict[str, dict[str, Any]] = {
+    "a2c": TINY_ON_POLICY,
+    "ars": {**TINY_SB3, "num_envs": 1, "n_delta": 4, "n_top": 2},
+    "dqn": TINY_OFF_POLICY,
     "gumbel-softmax-gan": {"rounds": 6, "batch_size": 8, **NETWORKS},
+    "maskable-ppo": {**TINY_ON_POLICY, "batch_size": 16},
     "mle": {"rounds": 6, "batch_size": 8, **NETWORKS},
+    "ppo": {**TINY_ON_POLICY, "batch_size": 16},
+    "qrdqn": TINY_OFF_POLICY,
+    "recurrent-ppo": {**TINY_ON_POLICY, "batch_size": 16},
     "seqgan": {"rounds": 6, "mle_rounds": 1, "discriminator_rounds": 1, "d_steps": 2, "num_rollouts": 2,
                "batch_size": 8, **NETWORKS},
     "softmax-gan": {"rounds": 6, "batch_size": 8, **NETWORKS},
+    "trpo": {**TINY_ON_POLICY, "batch_size": 16},
     "vanilla-gan": {"rounds": 6, "batch_size": 8, "hidden_dim": 8},
     "verified-mle": {"rounds": 6, "batch_size": 8, "warmup_rounds": 2, "search_every": 2, "search_size": 16,
                      **NETWORKS},

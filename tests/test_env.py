@@ -51,12 +51,12 @@ def test_make_vec_gives_the_native_vector_env(env_id: str) -> None:
 
 def test_the_transition_by_hand() -> None:
     vocabulary = Vocabulary(("0", "1"), variable_length=True)
-    tokens = np.array([[3, 3, 3], [1, 3, 3], [1, 0, 3]])
-    new, lengths, finished = transition(vocabulary, tokens, np.array([0, 1, 2]), np.array([1, 2, 0]))
-    assert new.tolist() == [[1, 3, 3], [1, 2, 3], [1, 0, 0]]
-    assert lengths.tolist() == [1, 2, 3]
+    tokens = np.array([[3, 3, 3], [0, 3, 3], [1, 3, 3], [1, 0, 3]])
+    lengths = np.array([0, 1, 1, 2])
+    finished = transition(vocabulary, tokens, lengths, np.array([0, 2, 3]), np.array([1, 2, 0]))
+    assert tokens.tolist() == [[1, 3, 3], [0, 3, 3], [1, 2, 3], [1, 0, 0]], "the second is left alone"
+    assert lengths.tolist() == [1, 1, 2, 3]
     assert finished.tolist() == [False, True, True]
-    assert tokens[0, 0] == 3, "the input is left alone"
 
 
 def assert_same(one: object, two: object, where: str = "") -> None:
@@ -327,6 +327,35 @@ def test_observations_hold_the_prefix_and_are_not_shared() -> None:
     assert not first.any()
 
 
+def spoil(returned: object) -> None:
+    """Overwrite every array in what an environment has returned."""
+    if isinstance(returned, dict):
+        returned = tuple(returned.values())
+    if isinstance(returned, tuple):
+        for value in returned:
+            spoil(value)
+    elif isinstance(returned, np.ndarray):
+        for value in returned if returned.dtype == object else ():
+            spoil(value)
+        returned.fill(1)
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("observation", ["one-hot", "tokens"])
+@pytest.mark.parametrize("task", small_tasks(), ids=name_of)
+def test_returned_arrays_are_the_callers_to_overwrite(task: Task, observation: Any, mode: AutoresetMode) -> None:
+    spoilt, untouched = (
+        FormulaVectorEnv(task, num_envs=4, observation=observation, autoreset_mode=mode) for _ in range(2)
+    )
+    assert_same(first := spoilt.reset(seed=0), untouched.reset(seed=0))
+    spoil(first)
+    rng = np.random.default_rng(0)
+    for _ in range(2 * task.max_length + 2):
+        actions = rng.integers(task.vocabulary.size, size=4)
+        assert_same(returned := spoilt.step(actions), untouched.step(actions))
+        spoil(returned)
+
+
 def test_masks_follow_the_grammar_and_info_tells_the_verdict() -> None:
     env = gym.make(IDS[1], length=5)
     inner = env.unwrapped
@@ -378,22 +407,87 @@ def test_the_self_training_discriminator_learns_from_finished_formulae() -> None
     assert model.score(correct).mean() - model.score(wrong).mean() > before + 0.2
 
 
-def test_a_saved_environment_goes_on_alike() -> None:
-    def make() -> FormulaVectorEnv:
-        return FormulaVectorEnv(
-            "binary-sum", num_envs=4, reward_model="discriminator", discriminator_update_every=8
-        )
+def walk(env: FormulaEnv | FormulaVectorEnv, actions: np.ndarray) -> list[Any]:
+    """What steps return, and new episodes where they are asked for."""
+    returned: list[Any] = []
+    for action in actions:
+        if isinstance(env, FormulaVectorEnv):
+            returned.append(env.step(action))
+        else:
+            returned.append(env.step(action[0]))
+            if returned[-1][2]:
+                returned.append(env.reset())
+    return returned
 
-    rng = np.random.default_rng(0)
-    actions = rng.integers(2, size=(60, 4))
-    env = make()
-    env.reset(seed=3)
-    for action in actions[:30]:
-        env.step(action)
-    copy = make()
-    copy.load_state_dict(saved_and_loaded(env.state_dict()))
-    for action in actions[30:]:
-        assert_same(env.step(action), copy.step(action))
+
+@pytest.mark.parametrize("through", [lambda state: state, saved_and_loaded], ids=["memory", "a file"])
+@pytest.mark.parametrize("reward_model", REWARDS)
+@pytest.mark.parametrize("kind", [FormulaEnv, FormulaVectorEnv])
+def test_a_saved_environment_goes_on_alike(kind: Any, reward_model: str, through: Any) -> None:
+    """The original goes on first, then two copies from one state: neither may have changed it."""
+
+    def make() -> Any:
+        return kind(length=4, reward_model=reward_model, discriminator_update_every=4, num_rollouts=2, **sizes)
+
+    sizes = {"num_envs": 3} if kind is FormulaVectorEnv else {}
+    actions = np.random.default_rng(0).integers(2, size=(80, 3))
+    original = make()
+    original.reset(seed=3)
+    walk(original, actions[:42])
+    state = through(original.state_dict())
+    expected, end = walk(original, actions[42:]), saved_and_loaded(original.state_dict())
+    for _ in range(2):
+        copy = make()
+        copy.load_state_dict(state)
+        assert_same(tuple(walk(copy, actions[42:])), tuple(expected))
+        assert_equal_states(copy.state_dict(), end)
+    if reward_model == "discriminator":
+        assert end["reward_model"]["num_updates"] > state["reward_model"]["num_updates"] > 0
+
+
+def assert_equal_states(one: Any, two: Any) -> None:
+    """Equal bit for bit."""
+    if isinstance(one, dict):
+        assert set(one) == set(two)
+        for key in one:
+            assert_equal_states(one[key], two[key])
+    else:
+        assert torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"length": 6}, "the state is of 1 formulae of length 4, not of 1 of length 6"),
+        ({"discriminator": "cnn"}, "the state holds no CNN"),
+        ({"reward_model": "exact"}, "the state is of a reward model that learns"),
+    ],
+)
+def test_a_state_of_another_environment_is_refused(options: dict[str, Any], message: str) -> None:
+    settings = {"length": 4, "reward_model": "discriminator"}
+    saved, other = FormulaEnv(**settings), FormulaEnv(**settings | options)
+    saved.reset(seed=0)
+    before = other.reset(seed=1)
+    other_state = saved_and_loaded(other.state_dict())
+    with pytest.raises(FormulaError, match=message):
+        other.load_state_dict(saved.state_dict())
+    assert_equal_states(other.state_dict()["episodes"], other_state["episodes"])
+    assert_same(other.reset(seed=1), before)
+
+
+def test_the_discriminator_can_be_shown_the_users_own_formulae() -> None:
+    env = FormulaVectorEnv(
+        length=4, num_envs=8, reward_model="discriminator", discriminator_real=["0110", "1001"], num_rollouts=1
+    )
+    env.reset(seed=0)
+    walk(env, np.random.default_rng(0).integers(2, size=(2_000, 8)))
+    correct = env.task.enumerate()
+    scores = dict(zip(env.task.decode(correct), env.reward_model.score(torch.from_numpy(correct)), strict=True))
+    shown = [scores.pop("0110"), scores.pop("1001")]
+    assert min(shown) > 0.5 > max(scores.values())
+    spec = gym.make(IDS[0], discriminator_real=["01100110"]).spec
+    assert spec is not None
+    gym.make(EnvSpec.from_json(spec.to_json()))
 
 
 def test_making_an_environment_leaves_global_random_numbers_alone() -> None:
@@ -452,6 +546,9 @@ def test_rendering(capsys: pytest.CaptureFixture[str]) -> None:
         ({"num_rollouts": 0, "reward_mode": "q"}, "num_rollouts must be at least 1"),
         ({"num_rollouts": -1, "reward_mode": "terminal"}, "num_rollouts must be at least 0"),
         ({"discriminator_update_every": 0}, "at least 1"),
+        ({"discriminator_real": []}, "discriminator_real holds no formula"),
+        ({"discriminator_real": ["0110"]}, "discriminator_real: '0110' must have 8 symbols"),
+        ({"discriminator_real": ["01102110"]}, "unknown symbol '2'"),
     ],
 )
 def test_impossible_environments_are_refused(options: dict[str, Any], message: str) -> None:

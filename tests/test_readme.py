@@ -1,5 +1,6 @@
 """What the README shows must run."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -13,10 +14,25 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_example_steps_the_environment() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert re.fullmatch(r"[01]{8} (True|False) return [+-]\d\.\d\d\n", output_of(example(0)))
+
+
+def test_the_example_trains_with_stable_baselines() -> None:
+    metrics = ast.literal_eval(output_of(example(1)))
+    assert metrics["jsd_exact"]
+    assert 0.27 < metrics["accuracy"] <= 1
+
+
+def example(i: int) -> str:
+    code = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[i]
     assert len(code.strip().splitlines()) <= 15
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert re.fullmatch(r"[01]{8} (True|False) return [+-]\d\.\d\d\n", result.stdout)
+    return code
+
+
+def output_of(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout
 
 
 def test_the_commands_and_folders_it_names_exist() -> None:

@@ -2,12 +2,10 @@
 
 import io
 import pickle
-import random
 import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from formula_env.errors import FormulaError
@@ -57,33 +55,3 @@ def first_non_finite(state: Any, name: str = "") -> str | None:
     items = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list) else ()
     found = (first_non_finite(value, f"{name}.{key}".lstrip(".")) for key, value in items)
     return next((each for each in found if each is not None), None)
-
-
-def global_random_state() -> dict[str, Any]:
-    """The state of the generators that libraries draw from unasked: torch, numpy and Python."""
-    _, keys, position, has_gauss, gauss = np.random.get_state()
-    state: dict[str, Any] = {
-        "torch": torch.get_rng_state(),
-        "numpy": (torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, gauss),
-        "python": random.getstate(),
-    }
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def set_global_random_state(state: dict[str, Any]) -> None:
-    """Put them back."""
-    torch.set_rng_state(state["torch"].cpu())
-    keys, position, has_gauss, gauss = state["numpy"]
-    np.random.set_state(("MT19937", keys.cpu().numpy().astype(np.uint32), position, has_gauss, gauss))
-    random.setstate(state["python"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"].cpu())
-
-
-def seed_global_random(seed: int) -> None:
-    """Seed torch, numpy and Python."""
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)
-    random.seed(seed)

@@ -21,11 +21,8 @@ from formula_env.experiment.alarms import collapse
 from formula_env.experiment.checkpoint import (
     checkpoints,
     first_non_finite,
-    global_random_state,
     load_checkpoint,
     save_checkpoint,
-    seed_global_random,
-    set_global_random_state,
 )
 from formula_env.experiment.config import CONFIG_FILE, RunConfig, check_device, load_config, save_config
 from formula_env.experiment.files import exclusive, new_run_folder, remove_leftovers, write_atomically
@@ -34,6 +31,7 @@ from formula_env.experiment.progress import NoProgress, RunProgress, make_progre
 from formula_env.experiment.registry import algorithm_class
 from formula_env.experiment.rows import Row, append_row, drop_rows_after, read_rows
 from formula_env.experiment.tracking import NoTracker, Tracker, WandbTracker
+from formula_env.randomness import global_random_state, seed_global_random, set_global_random_state
 from formula_env.tasks import AnyTask
 
 SUMMARY_FILE, SAMPLES_FILE, DISTRIBUTION_FILE = "summary.json", "samples.txt", "distribution.csv"
@@ -259,6 +257,8 @@ class Training:
         }
         self._write_samples(SAMPLES_FILE, tokens[:SAVED_SAMPLES])
         self._write_distribution(tokens)
+        for name, content in self.algorithm.exports().items():
+            write_atomically(self.folder / name, content)
         draw_figures(self.folder, summary)
         tracker.finish(summary, self.evaluator.describe(tokens[:SAVED_SAMPLES]), self.folder)
         document = json.dumps(summary, indent=2, allow_nan=False)

@@ -10,10 +10,18 @@ from formula_env.errors import FormulaError
 from formula_env.tasks import AnyTask, all_tasks, load_class, task_class, with_entry_points
 
 ALGORITHMS = {
+    "a2c": "agents.sb3.algorithms:A2C",
+    "ars": "agents.sb3.algorithms:ARS",
+    "dqn": "agents.sb3.algorithms:DQN",
     "gumbel-softmax-gan": "gan.gumbel_softmax:GumbelSoftmaxGAN",
+    "maskable-ppo": "agents.sb3.algorithms:MaskablePPO",
     "mle": "agents.mle:MLE",
+    "ppo": "agents.sb3.algorithms:PPO",
+    "qrdqn": "agents.sb3.algorithms:QRDQN",
+    "recurrent-ppo": "agents.sb3.algorithms:RecurrentPPO",
     "seqgan": "agents.seqgan:SeqGAN",
     "softmax-gan": "gan.softmax:SoftmaxGAN",
+    "trpo": "agents.sb3.algorithms:TRPO",
     "vanilla-gan": "gan.vanilla:VanillaGAN",
     "verified-mle": "agents.verified_mle:VerifiedMLE",
 }
@@ -35,8 +43,14 @@ def all_algorithms() -> dict[str, str]:
     return with_entry_points(ALGORITHMS, "formula_env.algorithms")
 
 
+CONTINUOUS = ("crossq", "ddpg", "sac", "td3", "tqc")
+"""Well-known algorithms that choose real numbers."""
+
+
 def algorithm_class(name: str) -> Any:
     """The class of this name (see `formula_env.algorithm.Algorithm`); raises FormulaError for an unknown one."""
+    if name in CONTINUOUS and name not in all_algorithms():
+        raise FormulaError(f"{name} acts by real numbers; formulae are made of symbols: use ppo, a2c, trpo or dqn")
     return load_class(all_algorithms(), "algorithm", name)
 
 

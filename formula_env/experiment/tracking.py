@@ -52,7 +52,6 @@ class WandbTracker:
         self._wandb = wandb
         id_file = folder / WANDB_FILE
         run_id = read_text(id_file).strip() if id_file.exists() else secrets.token_hex(4)
-        write_atomically(id_file, f"{run_id}\n")
         name = f"{config.algorithm}-{config.task_name}"
         try:
             self._run = wandb.init(
@@ -70,6 +69,7 @@ class WandbTracker:
             raise FormulaError(
                 f"W&B: {error}; mend that, or leave out --track (in config.yaml: track: false)"
             ) from None
+        write_atomically(id_file, f"{self._run.id}\n")  # in a sweep its agent chooses the id, whatever we ask for
         self._run.define_metric("round")
         self._run.define_metric("*", step_metric="round")
 

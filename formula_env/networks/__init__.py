@@ -22,6 +22,9 @@ DiscriminatorName = Literal["mlp", "cnn", "recurrent"]
 EnergyName = Literal["mlp", "cnn", "recurrent", "autoregressive"]
 """Those that can be the f of a ratio discriminator."""
 
+DiscriminatorKind = Literal["plain", "ratio"]
+"""Whether the network is the logit itself, as in the thesis, or the logit is the network minus log π."""
+
 DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "mlp": MLPDiscriminator,
     "cnn": CNNDiscriminator,
@@ -39,6 +42,7 @@ def make_discriminator(name: str, task: Task) -> nn.Module:
 __all__ = [
     "DISCRIMINATORS",
     "AutoregressiveDiscriminator",
+    "DiscriminatorKind",
     "DiscriminatorName",
     "EnergyName",
     "LSTMGenerator",

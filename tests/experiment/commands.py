@@ -17,7 +17,10 @@ TINY_SEQGAN = shlex.split(
     "--algo.batch-size 16 --algo.num-rollouts 4 --algo.d-steps 2 --data.size 500 --eval-every 8 --eval-samples 400"
 )
 TINY_MLE = shlex.split("--task.length 6 --algo.rounds 20 --data.size 500 --eval-every 5 --eval-samples 400")
-
+TINY_PPO = shlex.split(
+    "--task.length 6 --algo.rounds 40 --algo.num-envs 16 --algo.n-epochs 1 --algo.discriminator-batch-size 16 "
+    "--data.size 500 --eval-every 8 --eval-samples 400"
+)
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 

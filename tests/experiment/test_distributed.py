@@ -1,9 +1,12 @@
 """Two processes that train together, started by torchrun: the same run as one process' with the joint batch."""
 
 import json
+import os
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -78,6 +81,22 @@ def test_what_two_have_begun_one_can_finish(by_two: Path, tmp_path: Path) -> Non
     ends = [json.loads((run_ / "summary.json").read_text()) for run_ in (by_two, folder)]
     assert ends[0]["rounds"] == ends[1]["rounds"]
     assert ends[1]["jsd"] == pytest.approx(ends[0]["jsd"], rel=1e-2)
+
+
+@pytest.mark.parametrize(("processes", "output"), [("1", "work, then the interpreter's end"), ("2", "work")])
+def test_one_of_several_processes_leaves_at_once_with_all_it_said(processes: str, output: str) -> None:
+    """Before the interpreter is taken down, where gloo's threads could abort it."""
+    script = """
+import atexit, sys
+from formula_env.distributed import leave
+atexit.register(print, ", then the interpreter's end", end="")
+print("work", end="")
+leave(7)
+sys.exit(7)
+"""
+    environment = {**os.environ, "WORLD_SIZE": processes}
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    assert (ended.returncode, ended.stdout) == (7, output)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:

@@ -1,19 +1,29 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from formula_env.errors import FormulaError
 from formula_env.experiment.rows import drop_rows_after, read_rows
-from tests.experiment.commands import TINY_SEQGAN, rows_without_time, run, start
+from tests.experiment.commands import TINY_MLE, TINY_PPO, TINY_SEQGAN, rows_without_time, run, start
 from tests.experiment.wandb_log import items, records
 
 
-def test_an_offline_run_holds_what_was_logged(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("algorithm", "options", "setting", "told"),
+    [
+        ("seqgan", TINY_SEQGAN, {"num_rollouts": 4}, {"train/reward"}),
+        ("ppo", TINY_PPO, {"n_epochs": 1}, {"train/policy_gradient_loss", "rollout/ep_rew_mean"}),
+    ],
+)
+def test_an_offline_run_holds_what_was_logged(
+    algorithm: str, options: list[str], setting: dict[str, int], told: set[str], tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     home = {"HOME": str(tmp_path)}  # where nobody is logged in
     code, out, err = run(
-        "train", "seqgan", *TINY_SEQGAN, "--out", folder, "--track", "--wandb-group", "cell", env=home
+        "train", algorithm, *options, "--out", folder, "--track", "--wandb-group", "cell", env=home
     )
     assert code == 0, err
     assert "W&B" not in out
@@ -27,9 +37,9 @@ def test_an_offline_run_holds_what_was_logged(tmp_path: Path) -> None:
     assert started.project == "formula-env"
     assert started.run_id == (folder / "wandb_run_id.txt").read_text().strip()
     config = items(started.config.update)
-    assert config["algorithm"] == "seqgan"
+    assert config["algorithm"] == algorithm
     assert config["task"] == {"name": "binary-sum", "length": 6}
-    assert config["algo"]["num_rollouts"] == 4
+    assert setting.items() <= config["algo"].items()
 
     steps = {r.metric.glob_name or r.metric.name: r.metric.step_metric for r in found if r.HasField("metric")}
     assert steps["*"] == "round"
@@ -40,6 +50,7 @@ def test_an_offline_run_holds_what_was_logged(tmp_path: Path) -> None:
     assert len(logged) == len(rows)
     for row, ours in zip(logged, rows, strict=True):
         assert {key: row[key] for key in ours} == ours
+    assert all(told | {"eval/jsd", "discriminator/loss"} <= set(row) for row in logged[1:])
     (last,) = [row for row in history if "formulae.path" in row]
     (table_file,) = folder.rglob(Path(last["formulae.path"]).name)
     table = json.loads(table_file.read_text())
@@ -49,6 +60,15 @@ def test_an_offline_run_holds_what_was_logged(tmp_path: Path) -> None:
     assert [row[1] for row in table["data"]] == [verdict == "correct" for _, verdict in texts]
     assert last["figures/training._type"] == "image-file"
     assert last["figures/distribution._type"] == "image-file"
+
+    summary: dict[str, Any] = {}
+    for record in found:
+        if record.HasField("summary"):
+            summary |= items(record.summary.update)
+    ours = json.loads((folder / "summary.json").read_text())
+    assert {key: summary[key] for key in ("accuracy", "jsd", "rounds")} == {
+        key: ours[key] for key in ("accuracy", "jsd", "rounds")
+    }
 
     artifacts = [r.request.log_artifact.artifact for r in found if r.HasField("request")]
     artifacts += [r.artifact for r in found if r.HasField("artifact")]
@@ -77,6 +97,15 @@ def test_the_run_id_survives_a_resume(tmp_path: Path) -> None:
     histories = [items(r.history.item) for log in sorted(logs) for r in records(log) if r.HasField("history")]
     rounds = [row["round"] for row in rows_without_time(folder)]
     assert [row["_step"] for row in histories] == [row["round"] for row in histories] == rounds
+
+
+def test_a_sweep_s_run_is_resumed_by_the_id_that_its_agent_gave(tmp_path: Path) -> None:
+    sweep = {"WANDB_SWEEP_ID": "sweep", "WANDB_RUN_ID": "from-agent", "WANDB_MODE": "offline"}
+    code, _, err = run("train", "mle", *TINY_MLE, "--out", tmp_path / "run", "--track", env=sweep)
+    assert code == 0, err
+    (log,) = tmp_path.glob("run/wandb/offline-run-*/run-*.wandb")
+    assert next(r.run.run_id for r in records(log) if r.HasField("run")) == "from-agent"
+    assert (tmp_path / "run/wandb_run_id.txt").read_text() == "from-agent\n"
 
 
 def test_rows_behind_the_checkpoint_are_taken_back(tmp_path: Path) -> None:

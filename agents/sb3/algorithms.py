@@ -1,0 +1,596 @@
+"""Stable-Baselines3's algorithms as ours: trained, evaluated, tracked, saved and resumed like SeqGAN.
+
+One bridge serves them all. A round is one iteration of the algorithm's own `learn` (for DQN and QRDQN as many as
+make an episode), with the same result as a plain call of `learn` with an `AdversarialCallback`.
+"""
+
+import io
+import math
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+import sb3_contrib
+import stable_baselines3 as sb3
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecMonitor
+
+from agents.sb3.callback import AdversarialCallback, check_gamma
+from agents.sb3.extractor import SymbolEmbedding
+from agents.sb3.policies import policy_of
+from agents.sb3.replay import RelabelledReplayBuffer
+from agents.sb3.state import load_model_state, model_state
+from agents.sb3.vec_env import FormulaVecEnv
+from formula_env import distributed
+from formula_env.algorithm import DensityRatio, LogProb
+from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_share, check_types
+from formula_env.networks import DiscriminatorKind, DiscriminatorName, raw_logits
+from formula_env.randomness import OwnRandomness
+from formula_env.rewards import RewardKind, RewardMode, RewardModelName
+from formula_env.rollouts import write
+from formula_env.sampling import draw_keys, log_prob
+from formula_env.tasks.base import Task
+from formula_env.vector_env import ObservationName, QEstimator
+from formula_env.vocabulary import Tokens
+
+
+@dataclass(frozen=True)
+class SB3Config:
+    """What is the same for all. The other fields of a subclass are the algorithm's own, by the names they have in
+    Stable-Baselines3."""
+
+    rounds: int = 1000
+    """Of collecting experience and learning from it."""
+    num_envs: int = 256
+    """Formulae written side by side."""
+    observation: ObservationName = "one-hot"
+    """What the policy reads; "tokens" come with an embedding."""
+    hidden_dim: int = 128
+    """Of both hidden layers of policy and value (RecurrentPPO: of its LSTMs)."""
+    learning_rate: float = 1e-3
+    """Of the policy; falls linearly."""
+    final_share: float = 0.0
+    """What is left of it at the end."""
+    reward_model: RewardModelName = "discriminator"
+    """"discriminator", trained along; "exact", the checker; "constant", the control."""
+    reward_mode: RewardMode = "terminal"
+    """How the verdict becomes rewards: "terminal"; "difference", Q_t - Q_{t-1} by Monte-Carlo rollouts; "q"."""
+    num_rollouts: int = 16
+    """Monte-Carlo completions behind each Q, where rewards aren't terminal."""
+    q_estimator: QEstimator = "monte-carlo"
+    """"exact" replaces sampling by backward recursion, where the prefix tree is small."""
+    discriminator: DiscriminatorName = "mlp"
+    """Its architecture."""
+    discriminator_kind: DiscriminatorKind = "ratio"
+    """"plain": the network is the logit, as in the thesis; "ratio": the network minus log π."""
+    reward: RewardKind = "log-ratio"
+    """What the discriminator pays: "probability" D(x), as in the thesis; "log-ratio", its logit."""
+    reward_clip: float = 5.0
+    """The logit is clipped to ± this (nats)."""
+    d_steps: int = 2
+    """Discriminator updates in a round."""
+    discriminator_batch_size: int = 256
+    """Real and as many fake formulae in a discriminator update."""
+    discriminator_learning_rate: float = 1e-3
+    """Of Adam; falls linearly to 0."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_at_least(1, rounds=self.rounds, num_envs=self.num_envs, hidden_dim=self.hidden_dim)
+        check_at_least(1, num_rollouts=self.num_rollouts, d_steps=self.d_steps)
+        check_at_least(1, discriminator_batch_size=self.discriminator_batch_size)
+        check_above_zero(learning_rate=self.learning_rate, reward_clip=self.reward_clip)
+        check_above_zero(discriminator_learning_rate=self.discriminator_learning_rate)
+        check_share(final_share=self.final_share)
+
+    def own(self) -> dict[str, Any]:
+        """The algorithm's own hyper-parameters."""
+        common = {field.name for field in fields(SB3Config)}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in common}
+
+
+class SB3Algorithm:
+    """A Stable-Baselines3 model in an adversarial game; see `formula_env.algorithm.Algorithm`."""
+
+    Config: ClassVar[type[SB3Config]]
+    model_class: ClassVar[Any]
+    policy_name = "MlpPolicy"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    trains_on = Task
+    collapse_advice = "raise --algo.discriminator-learning-rate, or lower --algo.learning-rate"
+    start_name = "untrained"
+    pretrain_rounds = 0
+
+    def __init__(self, task: Task, config: Any, seed: int, device: torch.device) -> None:
+        distributed.check_alone(self.model_class.__name__)
+        self.task, self.config, self.device = task, config, device
+        self.rounds = config.rounds
+        self.real_per_round = config.d_steps * config.discriminator_batch_size
+        self.randomness = OwnRandomness(seed)
+        with self.randomness.drawn():
+            self.env = VecMonitor(self._make_env())
+            self.model = self._make_model(seed)
+            check_gamma(self.model, config.reward_mode)
+            self.policy = policy_of(self.model, task)
+            self.env.env_method("set_rollout_policy", self.policy)
+            self.reals = RoundOfFormulae()
+            self.adversary = self._make_adversary(seed) if config.reward_model == "discriminator" else None
+            self.logged = Logged()
+            self.model.set_logger(Logger(None, [self.logged]))
+            self.callback = self._begin()
+
+    def _make_env(self) -> FormulaVecEnv:
+        config = self.config
+        is_terminal = config.reward_mode == "terminal"
+        return FormulaVecEnv(
+            self.task,
+            config.num_envs,
+            observation=config.observation,
+            reward_model="constant" if config.reward_model == "discriminator" else config.reward_model,
+            reward_mode=config.reward_mode,
+            num_rollouts=0 if is_terminal else config.num_rollouts,
+            q_estimator=config.q_estimator,
+            device=self.device,
+        )
+
+    def _make_model(self, seed: int) -> Any:
+        rate = self.config.learning_rate
+        return self.model_class(
+            self.policy_name,
+            self.env,
+            learning_rate=LinearSchedule(rate, rate * self.config.final_share, 1.0),
+            policy_kwargs=self.policy_options(),
+            seed=seed,
+            device=self.device,
+            **self.model_options(),
+        )
+
+    def model_options(self) -> dict[str, Any]:
+        """The arguments of the model's class that are its own."""
+        return self.config.own()
+
+    def policy_options(self) -> dict[str, Any]:
+        """The policy's."""
+        network = {
+            "net_arch": [self.config.hidden_dim] * 2,
+            "activation_fn": torch.nn.ReLU,
+        }  # tanh is slow on a CPU
+        return network if self.config.observation == "one-hot" else {**network, **EMBEDDED}
+
+    def _make_adversary(self, seed: int) -> AdversarialCallback:
+        config = self.config
+        return AdversarialCallback(
+            self.reals.take,
+            discriminator=config.discriminator,
+            discriminator_kind=config.discriminator_kind,
+            reward=config.reward,
+            reward_clip=config.reward_clip,
+            learning_rate=config.discriminator_learning_rate,
+            batch_size=config.discriminator_batch_size,
+            d_steps=config.d_steps,
+            update_every=config.num_envs,
+            seed=seed,
+        )
+
+    # --- rounds -----------------------------------------------------------------------------------------------
+
+    @property
+    def timesteps_per_round(self) -> int:
+        """Symbols that the model counts in a round."""
+        raise NotImplementedError
+
+    def iterate(self) -> None:
+        """One round of `learn`."""
+        raise NotImplementedError
+
+    def _begin(self) -> BaseCallback:
+        """What `learn` does before its loop."""
+        callbacks = CallbackList([self.adversary] if self.adversary else [])
+        _, callback = self.model._setup_learn(self.rounds * self.timesteps_per_round, callbacks)
+        callback.on_training_start({}, {})
+        return callback
+
+    def pretrain(self, real: Tokens) -> dict[str, float]:
+        raise NotImplementedError("it starts from scratch")
+
+    def update(self, real: Tokens) -> dict[str, float]:
+        self.reals.put(real)
+        with self.randomness.drawn():
+            self.iterate()
+            self.model.dump_logs()
+        return self.logged.take()
+
+    @property
+    def env_steps(self) -> int:
+        return int(self.model.num_timesteps)
+
+    # --- the generator ----------------------------------------------------------------------------------------
+
+    def sample(self, n: int, seed: int) -> Tokens:
+        keys = draw_keys(n, torch.Generator().manual_seed(seed)).to(self.device)
+        return write(self.policy, self.task.vocabulary, self.task.max_length, keys).cpu().numpy()
+
+    @property
+    def log_prob(self) -> LogProb | None:
+        return self._log_prob
+
+    def _log_prob(self, tokens: Tokens) -> NDArray[np.float64]:
+        batch = torch.from_numpy(tokens).to(self.device)
+        return log_prob(self.policy, self.task.vocabulary, batch).cpu().numpy()
+
+    @property
+    def density_ratio(self) -> DensityRatio | None:
+        return self._density_ratio if self.adversary and self.policy.has_density else None
+
+    def _density_ratio(self, tokens: Tokens) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        assert self.adversary is not None
+        logits = raw_logits(self.adversary.judge, torch.from_numpy(tokens).to(self.device))
+        return logits.double().cpu().numpy(), self._log_prob(tokens)
+
+    # --- files ------------------------------------------------------------------------------------------------
+
+    def exports(self) -> dict[str, bytes]:
+        file = io.BytesIO()
+        self.model.save(file, exclude=["replay_buffer_class"])  # of ours, which plain Stable-Baselines3 can't know
+        return {"model.zip": file.getvalue()}
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {
+            "model": model_state(self.model),
+            "environment": self.env.unwrapped.formulae.state_dict(),  # type: ignore[attr-defined]
+            "returns": torch.from_numpy(self.env.episode_returns.copy()),
+            "lengths": torch.from_numpy(self.env.episode_lengths.copy()),
+            "randomness": self.randomness.state,
+        }
+        return state | ({"adversary": self.adversary.state_dict()} if self.adversary else {})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        load_model_state(self.model, state["model"])
+        self.env.unwrapped.formulae.load_state_dict(state["environment"])  # type: ignore[attr-defined]
+        self.env.episode_returns = state["returns"].numpy().copy()
+        self.env.episode_lengths = state["lengths"].numpy().copy()
+        self.randomness.state = state["randomness"]
+        if self.adversary:
+            self.adversary.load_state_dict(state["adversary"])
+        self.callback.num_timesteps = self.model.num_timesteps
+
+
+EMBEDDED = {"features_extractor_class": SymbolEmbedding}
+
+
+class RoundOfFormulae:
+    """The real formulae of a round, handed out in order, and from the front again if they don't suffice."""
+
+    def put(self, formulae: Tokens) -> None:
+        self.formulae, self._next = formulae, 0
+
+    def take(self, n: int) -> Tokens:
+        rows = np.arange(self._next, self._next + n) % len(self.formulae)
+        self._next += n
+        return self.formulae[rows]
+
+
+class Logged(KVWriter):
+    """What a model told its logger, for the rows of our own."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        self._values |= key_values
+
+    def take(self) -> dict[str, float]:
+        """All numbers since the last time, but for clocks, which differ from run to run."""
+        told = {name: float(value) for name, value in self._values.items() if not name.startswith("time/")}
+        self._values = {}
+        if math.isnan(told.get("train/explained_variance", 0.0)):  # of returns that are all alike
+            del told["train/explained_variance"]
+        return told
+
+    def close(self) -> None:
+        pass
+
+
+# --- on-policy ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OnPolicyConfig(SB3Config):
+    n_steps: int = 0
+    """Symbols of each formula between updates; 0: as many as the longest formula has."""
+    gamma: float = 1.0
+    """Discount. Only 1 makes the sum of rewards the verdict on the whole formula."""
+    gae_lambda: float = 1.0
+    """Of generalised advantage estimation; 1: the whole return minus the value."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(0, n_steps=self.n_steps)
+        check_at_least(2, num_envs=self.num_envs)  # a batch of one step has no standard deviation
+        check_share(gamma=self.gamma, gae_lambda=self.gae_lambda)
+
+
+class OnPolicy(SB3Algorithm):
+    def model_options(self) -> dict[str, Any]:
+        return self.config.own() | {"n_steps": self.config.n_steps or self.task.max_length}
+
+    @property
+    def timesteps_per_round(self) -> int:
+        return self.model.n_steps * self.config.num_envs
+
+    def iterate(self) -> None:
+        model: Any = self.model
+        model.collect_rollouts(model.env, self.callback, model.rollout_buffer, n_rollout_steps=model.n_steps)
+        model._update_current_progress_remaining(model.num_timesteps, model._total_timesteps)
+        model.train()
+
+
+@dataclass(frozen=True)
+class A2CConfig(OnPolicyConfig):
+    learning_rate: float = 3e-3
+    ent_coef: float = 0.0
+    """Weight of the policy's entropy (nats per symbol)."""
+    vf_coef: float = 0.5
+    """Weight of the value's loss."""
+    max_grad_norm: float = 0.5
+    """The gradient's norm is clipped to this."""
+    normalize_advantage: bool = False
+    """Divide advantages by their standard deviation."""
+    use_rms_prop: bool = False
+    """RMSprop instead of Adam."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(0, ent_coef=self.ent_coef, vf_coef=self.vf_coef)
+        check_above_zero(max_grad_norm=self.max_grad_norm)
+
+
+@dataclass(frozen=True)
+class PPOConfig(OnPolicyConfig):
+    rounds: int = 500
+    learning_rate: float = 2e-3
+    batch_size: int = 512
+    """Steps in a minibatch."""
+    n_epochs: int = 4
+    """Passes over the collected experience."""
+    clip_range: float = 0.2
+    """The ratio to the old policy is clipped to 1 ± this."""
+    ent_coef: float = 0.0
+    """Weight of the policy's entropy (nats per symbol)."""
+    vf_coef: float = 0.5
+    """Weight of the value's loss."""
+    max_grad_norm: float = 0.5
+    """The gradient's norm is clipped to this."""
+    normalize_advantage: bool = True
+    """Divide advantages by their standard deviation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(2, batch_size=self.batch_size)  # of one, there is no standard deviation
+        check_at_least(1, n_epochs=self.n_epochs)
+        check_at_least(0, ent_coef=self.ent_coef, vf_coef=self.vf_coef)
+        check_above_zero(clip_range=self.clip_range, max_grad_norm=self.max_grad_norm)
+
+
+@dataclass(frozen=True)
+class RecurrentPPOConfig(PPOConfig):
+    rounds: int = 200
+    learning_rate: float = 3e-3
+
+
+@dataclass(frozen=True)
+class TRPOConfig(OnPolicyConfig):
+    rounds: int = 300
+    num_envs: int = 128
+    batch_size: int = 512
+    """Steps in a minibatch of the value's updates."""
+    n_critic_updates: int = 5
+    """Passes over the collected experience for the value."""
+    target_kl: float = 0.03
+    """The policy moves by at most this KL divergence (nats per symbol)."""
+    cg_max_steps: int = 10
+    """Of conjugate gradients."""
+    normalize_advantage: bool = True
+    """Divide advantages by their standard deviation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(2, batch_size=self.batch_size)
+        check_at_least(1, n_critic_updates=self.n_critic_updates, cg_max_steps=self.cg_max_steps)
+        check_above_zero(target_kl=self.target_kl)
+
+
+class A2C(OnPolicy):
+    """Advantage actor-critic (Mnih et al. 2016), by Stable-Baselines3."""
+
+    Config = A2CConfig
+    model_class = sb3.A2C
+
+
+class PPO(OnPolicy):
+    """Proximal policy optimisation (Schulman et al. 2017), by Stable-Baselines3."""
+
+    Config = PPOConfig
+    model_class = sb3.PPO
+
+
+class MaskablePPO(OnPolicy):
+    """PPO that never chooses a symbol which breaks the formula's form, by sb3-contrib."""
+
+    Config = PPOConfig
+    model_class = sb3_contrib.MaskablePPO
+
+
+class RecurrentPPO(OnPolicy):
+    """PPO with an LSTM, by sb3-contrib."""
+
+    Config = RecurrentPPOConfig
+    model_class = sb3_contrib.RecurrentPPO
+    policy_name = "MlpLstmPolicy"
+
+    def policy_options(self) -> dict[str, Any]:
+        return super().policy_options() | {"net_arch": [], "lstm_hidden_size": self.config.hidden_dim}
+
+
+class TRPO(OnPolicy):
+    """Trust region policy optimisation (Schulman et al. 2015), by sb3-contrib."""
+
+    Config = TRPOConfig
+    model_class = sb3_contrib.TRPO
+
+
+# --- off-policy -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DQNConfig(SB3Config):
+    num_envs: int = 64
+    discriminator_kind: DiscriminatorKind = "plain"
+    reward: RewardKind = "probability"
+    gamma: float = 1.0
+    """Discount. Only 1 makes the sum of rewards the verdict on the whole formula."""
+    buffer_size: int = 20_000
+    """Steps in the replay buffer."""
+    learning_starts: int = 2_000
+    """Steps with random symbols before the first update."""
+    batch_size: int = 256
+    """Steps in an update."""
+    train_freq: int = 1
+    """Symbols of each formula between updates."""
+    gradient_steps: int = 1
+    """Updates each time."""
+    target_update_interval: int = 2_000
+    """Steps from one copy to the target network to the next."""
+    exploration_fraction: float = 0.3
+    """Share of the training in which the rate of random symbols falls."""
+    exploration_final_eps: float = 0.05
+    """The rate of random symbols from then on."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(1, buffer_size=self.buffer_size, batch_size=self.batch_size, train_freq=self.train_freq)
+        check_at_least(1, gradient_steps=self.gradient_steps, target_update_interval=self.target_update_interval)
+        check_at_least(0, learning_starts=self.learning_starts)
+        check_share(gamma=self.gamma, exploration_final_eps=self.exploration_final_eps)
+        check_share(exploration_fraction=self.exploration_fraction)
+        check_above_zero(exploration_fraction=self.exploration_fraction)
+
+
+class DQN(SB3Algorithm):
+    """Deep Q-network (Mnih et al. 2015), by Stable-Baselines3; its formulae are those of its ε-greedy policy.
+
+    Rewards in the replay buffer are always the present discriminator's.
+    """
+
+    Config = DQNConfig
+    model_class = sb3.DQN
+    collapse_advice = "raise --algo.exploration-final-eps; greedy policies hold few formulae by nature"
+
+    def model_options(self) -> dict[str, Any]:
+        return self.config.own() | {"replay_buffer_class": RelabelledReplayBuffer}
+
+    def _make_model(self, seed: int) -> Any:
+        model = super()._make_model(seed)
+        model.exploration_rate = model.exploration_schedule(1.0)  # as from the first symbol on
+        return model
+
+    @property
+    def iterations(self) -> int:
+        return math.ceil(self.task.max_length / self.config.train_freq)
+
+    @property
+    def timesteps_per_round(self) -> int:
+        return self.iterations * self.config.train_freq * self.config.num_envs
+
+    def iterate(self) -> None:
+        model: Any = self.model
+        for _ in range(self.iterations):
+            model.collect_rollouts(
+                model.env,
+                self.callback,
+                model.train_freq,
+                model.replay_buffer,
+                learning_starts=model.learning_starts,
+                log_interval=None,
+            )
+            if model.num_timesteps > model.learning_starts:
+                model.train(batch_size=model.batch_size, gradient_steps=model.gradient_steps)
+
+
+@dataclass(frozen=True)
+class QRDQNConfig(DQNConfig):
+    rounds: int = 500
+
+
+class QRDQN(DQN):
+    """Quantile-regression DQN (Dabney et al. 2018), by sb3-contrib; else as DQN."""
+
+    Config = QRDQNConfig
+    model_class = sb3_contrib.QRDQN
+
+    def policy_options(self) -> dict[str, Any]:
+        return super().policy_options() | {"n_quantiles": NUM_QUANTILES}
+
+
+NUM_QUANTILES = 32
+"""Of each value's distribution. The default, 200, makes an update thirty times as slow."""
+
+
+# --- without gradients ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ARSConfig(SB3Config):
+    rounds: int = 200
+    num_envs: int = 1
+    discriminator_kind: DiscriminatorKind = "plain"
+    reward: RewardKind = "probability"
+    learning_rate: float = 0.05
+    discriminator_batch_size: int = 64
+    n_delta: int = 32
+    """Directions tried in a round, each forwards and backwards."""
+    n_top: int = 8
+    """The best of them make the update."""
+    delta_std: float = 0.1
+    """Size of the steps tried."""
+    zero_policy: bool = False
+    """Begin with all weights 0."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(1, n_delta=self.n_delta, n_top=self.n_top)
+        check_above_zero(delta_std=self.delta_std)
+        if self.n_top > self.n_delta:
+            raise FormulaError(f"n_top must be at most n_delta, {self.n_delta}; got {self.n_top}")
+
+
+class ARS(SB3Algorithm):
+    """Augmented random search (Mania et al. 2018), by sb3-contrib. Its policy is deterministic: one formula.
+
+    A round's finished formulae are those of all policies that it tried.
+    """
+
+    Config = ARSConfig
+    model_class = sb3_contrib.ARS
+    collapse_advice = (
+        "use another algorithm than ars, whose policy holds one formula; --algo.rounds won't change it"
+    )
+
+    def policy_options(self) -> dict[str, Any]:
+        return {"net_arch": [self.config.hidden_dim]}  # it has no place for an embedding
+
+    def model_options(self) -> dict[str, Any]:
+        return self.config.own() | {"n_eval_episodes": self.config.num_envs}
+
+    @property
+    def timesteps_per_round(self) -> int:
+        return 2 * self.config.n_delta * self.config.num_envs * self.task.max_length
+
+    def iterate(self) -> None:
+        model: Any = self.model
+        model._update_current_progress_remaining(model.num_timesteps, model._total_timesteps)
+        model._do_one_update(self.callback, None)

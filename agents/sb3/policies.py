@@ -1,0 +1,196 @@
+"""Stable-Baselines3 models where a `formula_env.networks.policy.Policy` is asked for.
+
+So Monte-Carlo rollouts follow the agent that is being trained, and its formulae have exact probabilities. All
+prefixes of one length go through the network in one call, each distinct one once.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from sb3_contrib.ars.policies import ARSPolicy
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+from sb3_contrib.qrdqn.policies import QRDQNPolicy
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.dqn.policies import DQNPolicy
+from torch import Tensor
+
+from formula_env.errors import FormulaError
+from formula_env.networks.discriminators import one_hot
+from formula_env.networks.policy import State
+from formula_env.tasks.base import Task
+from formula_env.vocabulary import Tokens
+
+
+class SB3Policy:
+    """How a model chooses symbols while it learns; each subclass knows a kind of model.
+
+    Raises FormulaError if the model has another observation or action space than the task's environments.
+    """
+
+    has_density = True
+    """Whether log π is a smooth function of the weights, as a ratio discriminator needs it."""
+
+    def __init__(self, model: BaseAlgorithm, task: Task) -> None:
+        self.model, self.task = model, task
+        self.codec = PrefixCodec(model.observation_space, task)
+        vocab_size = task.vocabulary.size
+        if getattr(model.action_space, "n", None) != vocab_size:
+            raise FormulaError(
+                f"the policy chooses from {model.action_space}; the task has {vocab_size} symbols: "
+                f"Discrete({vocab_size})"
+            )
+
+    @property
+    def policy(self) -> Any:
+        return self.model.policy
+
+    def start(self, n: int) -> State:
+        return (torch.full((n, self.task.max_length), self.task.vocabulary.pad, device=self.model.device),)
+
+    def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
+        prefixes = self.append(symbols, state[0])
+        with evaluating(self.policy):
+            return self.logits(self.codec.observe(prefixes), prefixes), (prefixes,)
+
+    def append(self, symbols: Tensor, prefixes: Tensor) -> Tensor:
+        if (symbols == self.task.vocabulary.bos).all():
+            return prefixes
+        lengths = (prefixes != self.task.vocabulary.pad).sum(dim=1, keepdim=True)
+        return prefixes.scatter(1, lengths.clamp(max=self.task.max_length - 1), symbols[:, None])
+
+    def logits(self, observations: Tensor, prefixes: Tensor) -> Tensor:
+        """Of the next symbol `(n, V)`."""
+        raise NotImplementedError
+
+
+class StochasticPolicy(SB3Policy):
+    """PPO, A2C, TRPO: the policy is a distribution."""
+
+    def logits(self, observations: Tensor, prefixes: Tensor) -> Tensor:
+        return self.policy.get_distribution(observations).distribution.logits
+
+
+class MaskedPolicy(StochasticPolicy):
+    """MaskablePPO: illegal symbols have probability 0."""
+
+    def logits(self, observations: Tensor, prefixes: Tensor) -> Tensor:
+        legal = torch.from_numpy(self.task.legal_symbols(prefixes.cpu().numpy())).to(prefixes.device)
+        return super().logits(observations, prefixes).masked_fill(~legal, -torch.inf)
+
+
+class RecurrentPolicy(SB3Policy):
+    """RecurrentPPO: the state holds the LSTM's, too, `(n, layers·hidden)` each."""
+
+    def start(self, n: int) -> State:
+        size = self.policy.lstm_actor.num_layers * self.policy.lstm_actor.hidden_size
+        zeros = torch.zeros((n, size), device=self.model.device)
+        return (*super().start(n), zeros, zeros)
+
+    def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
+        prefixes, *memory = state
+        prefixes = self.append(symbols, prefixes)
+        layers = self.policy.lstm_actor.num_layers
+        lstm_states = tuple(part.view(len(part), layers, -1).transpose(0, 1).contiguous() for part in memory)
+        goes_on = torch.zeros(len(prefixes), device=prefixes.device)
+        with evaluating(self.policy):
+            chosen, memory = self.policy.get_distribution(self.codec.observe(prefixes), lstm_states, goes_on)
+        kept = (part.transpose(0, 1).flatten(1) for part in memory)
+        return chosen.distribution.logits, (prefixes, *kept)
+
+
+class GreedyPolicy(SB3Policy):
+    """DQN and QRDQN: the symbol of the highest value, or with the exploration rate ε any, each alike."""
+
+    has_density = False
+
+    def logits(self, observations: Tensor, prefixes: Tensor) -> Tensor:
+        best = self.values(observations).argmax(dim=1)
+        epsilon, vocab_size = self.model.exploration_rate, self.task.vocabulary.size  # type: ignore[attr-defined]
+        probs = torch.full((len(best), vocab_size), epsilon / vocab_size, device=best.device)
+        return probs.scatter_add(1, best[:, None], torch.full_like(probs[:, :1], 1 - epsilon)).log()
+
+    def values(self, observations: Tensor) -> Tensor:
+        """Of each symbol `(n, V)`."""
+        return self.policy.q_net(observations)
+
+
+class QuantilePolicy(GreedyPolicy):
+    def values(self, observations: Tensor) -> Tensor:
+        return self.policy.quantile_net(observations).mean(dim=1)
+
+
+class DeterministicPolicy(GreedyPolicy):
+    """ARS: always the symbol of the highest value, so one formula."""
+
+    def logits(self, observations: Tensor, prefixes: Tensor) -> Tensor:
+        best = self.policy(observations)
+        never = torch.full((len(best), self.task.vocabulary.size), -torch.inf, device=best.device)
+        return never.scatter(1, best[:, None], 0.0)
+
+
+POLICIES: dict[type[BasePolicy], type[SB3Policy]] = {
+    RecurrentActorCriticPolicy: RecurrentPolicy,
+    MaskableActorCriticPolicy: MaskedPolicy,
+    ActorCriticPolicy: StochasticPolicy,
+    QRDQNPolicy: QuantilePolicy,
+    DQNPolicy: GreedyPolicy,
+    ARSPolicy: DeterministicPolicy,
+}
+"""The first that a model's policy is an instance of."""
+
+
+def policy_of(model: BaseAlgorithm, task: Task) -> SB3Policy:
+    """How this model chooses symbols; raises FormulaError for one that doesn't choose among symbols."""
+    for kind, wrapper in POLICIES.items():
+        if isinstance(model.policy, kind):
+            return wrapper(model, task)
+    known = ", ".join(kind.__name__ for kind in POLICIES)
+    raise FormulaError(
+        f"{type(model).__name__} has a {type(model.policy).__name__}, which is not known to choose among symbols; "
+        f"known are, with what derives from them: {known}"
+    )
+
+
+class PrefixCodec:
+    """Prefixes `(n, T)` as the environment's observations, and back.
+
+    Raises FormulaError for an observation space that is not the task's.
+    """
+
+    def __init__(self, space: Any, task: Task) -> None:
+        length, self.vocab_size = task.max_length, task.vocabulary.size
+        self.length = length
+        self.reads_tokens = space.dtype is not None and np.issubdtype(space.dtype, np.integer)
+        if space.shape != ((length,) if self.reads_tokens else (length * self.vocab_size,)):
+            raise FormulaError(
+                f"the policy reads observations of {space}; the task's are of shape "
+                f"({length * self.vocab_size},) one-hot, or ({length},) ids"
+            )
+
+    def observe(self, prefixes: Tensor) -> Tensor:
+        """`(n, T)` ids, or `(n, T·V)` one-hot."""
+        return prefixes if self.reads_tokens else one_hot(prefixes, self.vocab_size).flatten(1)
+
+    def read(self, observations: Any) -> Tokens:
+        """The prefixes `(n, T)` in observations `(n, …)`."""
+        if self.reads_tokens:
+            return observations.astype(np.int64)
+        spelt = observations.reshape(len(observations), self.length, self.vocab_size)
+        return np.where(spelt.any(axis=2), spelt.argmax(axis=2), self.vocab_size)
+
+
+@contextmanager
+def evaluating(policy: BasePolicy) -> Iterator[None]:
+    """Without dropout, and without gradients; the policy's mode stays as it was."""
+    was_training = policy.training
+    policy.set_training_mode(False)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        policy.set_training_mode(was_training)

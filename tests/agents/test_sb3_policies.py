@@ -1,0 +1,224 @@
+"""Stable-Baselines3 models as policies: their formulae have the probabilities by which the models act."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from sb3_contrib import ARS, QRDQN, TRPO, MaskablePPO, RecurrentPPO
+from stable_baselines3 import A2C, DQN, PPO, SAC
+
+from agents.sb3 import FormulaVecEnv, SymbolEmbedding, policy_of
+from agents.sb3.policies import PrefixCodec
+from formula_env import FormulaEnv, FormulaVectorEnv
+from formula_env.errors import FormulaError
+from formula_env.evaluators import Evaluator
+from formula_env.rewards import ExactReward
+from formula_env.rollouts import exact_q, monte_carlo_q, write
+from formula_env.sampling import draw_keys, log_prob
+from formula_env.tasks.base import Task
+from tests.helpers import name_of, sharpen, small_tasks
+from tests.oracles import all_sequences
+
+tasks = pytest.mark.parametrize("task", small_tasks(), ids=name_of)
+EPSILON = 0.3
+
+
+def model_for(task: Task, cls: Any = PPO, **options: Any) -> Any:
+    """Untrained, but with opinions."""
+    name = "MlpLstmPolicy" if cls is RecurrentPPO else "MlpPolicy"
+    embedded = "observation" in options and cls is not ARS
+    extractor: dict[str, Any] = {"features_extractor_class": SymbolEmbedding} if embedded else {}
+    quantiles = {"n_quantiles": 5} if cls is QRDQN else {}
+    model = cls(name, FormulaEnv(task, **options), seed=0, device="cpu", policy_kwargs=extractor | quantiles)
+    if isinstance(model, ARS):
+        torch.manual_seed(0)
+        for parameter in model.policy.parameters():
+            torch.nn.init.normal_(parameter)
+    elif isinstance(model, DQN | QRDQN):
+        model.exploration_rate = EPSILON
+    else:
+        sharpen(model.policy.action_net, 100.0)
+    return model
+
+
+def observations_of(task: Task, sequence: list[int], observation: str) -> list[Any]:
+    """What an agent sees before each symbol of a sequence."""
+    env = FormulaEnv(task, observation=observation)  # type: ignore[arg-type]
+    seen = [env.reset(seed=0)[0]]
+    for symbol in sequence:
+        if symbol == task.vocabulary.pad:
+            break
+        seen.append(env.step(symbol)[0])
+    return seen[:-1]
+
+
+def acted_log_prob(model: Any, seen: list[Any], symbols: list[int], vocab_size: int) -> float:
+    """log π of a formula as the model itself tells it, step by step."""
+    batch, actions, policy = torch.from_numpy(np.stack(seen)), torch.tensor(symbols), model.policy
+    if isinstance(model, RecurrentPPO):
+        shape = policy.lstm_hidden_state_shape
+        memory: Any = ((torch.zeros(shape),) * 2, (torch.zeros(shape),) * 2)
+        starts = torch.tensor([1.0] + [0.0] * (len(symbols) - 1))
+        states = type(model._last_lstm_states)(*memory)
+        return policy.evaluate_actions(batch, actions, states, starts)[1].sum().item()
+    if isinstance(model, PPO | A2C | TRPO):
+        return policy.evaluate_actions(batch, actions)[1].sum().item()
+    greedy, _ = policy.predict(np.stack(seen), deterministic=True)
+    epsilon = 0.0 if isinstance(model, ARS) else EPSILON
+    probs = (1 - epsilon) * (greedy == actions.numpy()) + epsilon / vocab_size
+    return float(np.log(np.maximum(probs, 1e-30)).sum())
+
+
+@tasks
+@pytest.mark.parametrize("cls", [PPO, A2C, TRPO, RecurrentPPO, DQN, QRDQN, ARS])
+@pytest.mark.parametrize("observation", ["one-hot", "tokens"])
+def test_it_is_the_distribution_the_model_acts_by(task: Task, cls: Any, observation: str) -> None:
+    model = model_for(task, cls, **({} if observation == "one-hot" else {"observation": observation}))
+    policy = policy_of(model, task)
+    sequences = all_sequences(task)
+    log_probs = log_prob(policy, task.vocabulary, sequences)
+    assert log_probs.exp().sum().item() == pytest.approx(1, abs=1e-5)
+    likely = int(log_probs.argmax())
+    for i in (0, 7, likely, len(sequences) - 1):
+        symbols = [symbol for symbol in sequences[i].tolist() if symbol != task.vocabulary.pad]
+        seen = observations_of(task, sequences[i].tolist(), observation)
+        acted = acted_log_prob(model, seen, symbols, task.vocabulary.size)
+        if acted < -20:  # never, of a deterministic policy
+            assert log_probs[i] < -20
+        else:
+            assert log_probs[i].item() == pytest.approx(acted, abs=1e-4)
+
+
+@tasks
+@pytest.mark.parametrize("cls", [PPO, RecurrentPPO, DQN])
+def test_the_exact_jsd_through_it_is_that_of_brute_force(task: Task, cls: Any) -> None:
+    policy = policy_of(model_for(task, cls), task)
+    sequences = all_sequences(task)
+    probs = log_prob(policy, task.vocabulary, sequences).exp().numpy()
+    correct = task.is_correct(sequences.numpy())
+    uniform = correct / correct.sum()
+    middle = (probs + uniform) / 2
+    terms = [np.sum(p[p > 0] * np.log(p[p > 0] / middle[p > 0])) for p in (probs, uniform)]
+    sample = write(policy, task.vocabulary, task.max_length, draw_keys(10, torch.Generator())).numpy()
+    judged = Evaluator(task)(
+        sample, lambda tokens: log_prob(policy, task.vocabulary, torch.from_numpy(tokens)).numpy()
+    )
+    assert judged["jsd_exact"]
+    assert judged["jsd"] == pytest.approx(sum(terms) / 2, abs=1e-6)
+    assert judged["accuracy"] == pytest.approx(probs[correct].sum(), abs=1e-6)
+
+
+@tasks
+def test_rollouts_under_it_follow_exact_q_in_one_call_a_level(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_for(task, A2C)
+    policy = policy_of(model, task)
+    calls = 0
+    get_distribution = model.policy.get_distribution
+
+    def count(observations: torch.Tensor) -> Any:
+        nonlocal calls
+        calls += 1
+        return get_distribution(observations)
+
+    monkeypatch.setattr(model.policy, "get_distribution", count)
+    formulae = all_sequences(task)[::5]
+    start = torch.zeros(len(formulae), dtype=torch.int64)
+    arguments = (policy, ExactReward(task).score, task.vocabulary, formulae, start)
+    estimate = monte_carlo_q(*arguments, torch.arange(len(formulae)), 400)
+    assert calls == task.max_length
+    exact = exact_q(*arguments)
+    assert np.corrcoef(exact[:, :-1].ravel(), estimate[:, :-1].ravel())[0, 1] > 0.9
+
+
+@tasks
+def test_masked_it_writes_nothing_illegal(task: Task) -> None:
+    model = model_for(task, MaskablePPO)
+    env = FormulaVectorEnv(task, num_envs=50, observation="tokens")
+    policy = policy_of(model, task)
+    env.set_rollout_policy(policy)
+    env.reset(seed=0)
+    tokens, _ = env.play(policy)
+    assert_legal(task, tokens)
+
+
+def assert_legal(task: Task, tokens: Any) -> None:
+    for t in range(task.max_length):
+        open_ = tokens[:, t] != task.vocabulary.pad
+        legal = task.legal_symbols(tokens[:, :t])
+        assert legal[np.flatnonzero(open_), tokens[open_, t]].all()
+
+
+@tasks
+def test_maskable_ppo_breaks_no_mask_in_ten_thousand_episodes(task: Task) -> None:
+    """Acting by the adapter's masks, against the task's grammar; without masks it does break them."""
+    model = model_for(task, MaskablePPO)
+    env = FormulaVecEnv(task, num_envs=2_000, observation="tokens", reward_model="constant")
+    one_hot = model.observation_space.shape[0]
+    assert env.has_attr("action_masks")
+    finished = {True: np.empty((0, task.max_length), dtype=np.int64)}
+    finished[False] = finished[True]
+    codec = policy_of(model, task).codec
+    for masked, wanted in ((True, 10_000), (False, 2_000)):
+        seen = env.reset()
+        while len(finished[masked]) < wanted:
+            observations = codec.observe(torch.from_numpy(np.asarray(seen))).numpy()
+            assert observations.shape == (2_000, one_hot)
+            masks = np.stack(env.env_method("action_masks")) if masked else None
+            actions, _ = model.predict(observations, action_masks=masks)
+            seen, _, dones, infos = env.step(actions)
+            ended = [infos[i]["terminal_observation"] for i in np.flatnonzero(dones)]
+            if ended:
+                finished[masked] = np.concatenate([finished[masked], np.stack(ended)])
+    assert_legal(task, finished[True])
+    if not task.legal_symbols(finished[False][:, :0]).all() or task.vocabulary.eos is not None:
+        with pytest.raises(AssertionError):
+            assert_legal(task, finished[False])
+
+
+def test_a_policy_for_other_formulae_is_refused() -> None:
+    small, large = small_tasks()[:2]
+    with pytest.raises(FormulaError, match="the policy reads observations of Box"):
+        policy_of(model_for(small), large)
+    model = model_for(small)
+    model.action_space = spaces.Discrete(3)
+    with pytest.raises(FormulaError, match=r"the policy chooses from Discrete\(3\); the task has 2 symbols"):
+        policy_of(model, small)
+
+
+def test_a_model_that_does_not_choose_symbols_is_refused() -> None:
+    model = SAC("MlpPolicy", "Pendulum-v1", device="cpu", buffer_size=10)
+    with pytest.raises(FormulaError, match="SAC has a SACPolicy, which is not known to choose among symbols"):
+        policy_of(model, small_tasks()[0])
+
+
+def test_reading_an_observation_gives_the_prefix_back() -> None:
+    for task in small_tasks():
+        for observation in ("one-hot", "tokens"):
+            env = FormulaVecEnv(task, num_envs=20, observation=observation, reward_model="constant")
+            codec = PrefixCodec(env.observation_space, task)
+            env.reset()
+            rng = np.random.default_rng(0)
+            for _ in range(task.max_length - 1):
+                seen, *_ = env.step(rng.integers(task.vocabulary.size, size=20))
+                expected = env.formulae._tokens
+                assert np.array_equal(codec.read(np.asarray(seen)), expected)
+                assert np.array_equal(codec.observe(torch.from_numpy(expected)).numpy(), np.asarray(seen))
+
+
+def test_the_embedding_looks_symbols_up() -> None:
+    task = small_tasks()[0]
+    model = model_for(task, observation="tokens")
+    tokens = task.sample(3, np.random.default_rng(0))
+    tokens[:, 3:] = task.vocabulary.pad
+    extractor = model.policy.features_extractor
+    features = model.policy.extract_features(torch.from_numpy(tokens), extractor)
+    assert torch.equal(features, extractor.table[torch.from_numpy(tokens)].flatten(1))
+    with pytest.raises(FormulaError, match="SymbolEmbedding reads ids, not Box"):
+        PPO(
+            "MlpPolicy",
+            FormulaEnv(task),
+            device="cpu",
+            policy_kwargs={"features_extractor_class": SymbolEmbedding},
+        )
