@@ -1,4 +1,4 @@
-"""Imports point one way: tasks <- floor 1 <- {agents | gan} <- (by name only) experiment."""
+"""Imports point one way: tasks <- floor 1 <- {agents | gan} <- (by name only) experiment. Examples are clients."""
 
 import ast
 from pathlib import Path
@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted(path for folder in ("formula_env", "agents", "gan") for path in (ROOT / folder).rglob("*.py"))
+FILES = sorted(
+    path for folder in ("formula_env", "agents", "gan", "examples") for path in (ROOT / folder).rglob("*.py")
+)
 GROUND = {"formula_env.tasks", "formula_env.vocabulary", "formula_env.errors"}
 
 
@@ -35,6 +37,8 @@ def forbidden(path: Path, module: str) -> bool:
         return (ours and not within(module, *GROUND)) or within(module, "torch", "gymnasium")
     if place.parts[:2] == ("formula_env", "experiment") or place.name == "__main__.py":
         return within(module, "agents", "gan")
+    if place.parts[0] == "examples":
+        return within(module, "formula_env.experiment")
     return within(module, "agents", "gan", "formula_env.experiment")
 
 
@@ -50,4 +54,6 @@ def test_the_rule_catches_what_it_forbids() -> None:
     assert forbidden(ROOT / "formula_env/tasks/x.py", "torch.nn")
     assert forbidden(ROOT / "formula_env/rewards.py", "agents.seqgan")
     assert forbidden(ROOT / "formula_env/experiment/loop.py", "agents.seqgan")
+    assert forbidden(ROOT / "examples/x.py", "formula_env.experiment.loop")
+    assert not forbidden(ROOT / "examples/x.py", "agents.sb3")
     assert not forbidden(ROOT / "agents/x.py", "formula_env.vector_env")

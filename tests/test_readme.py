@@ -20,7 +20,7 @@ def test_the_example_steps_the_environment() -> None:
 def test_the_example_trains_with_stable_baselines() -> None:
     metrics = ast.literal_eval(output_of(example(1)))
     assert metrics["jsd_exact"]
-    assert 0.27 < metrics["accuracy"] <= 1
+    assert metrics["accuracy"] > 0.7 > 70 / 256, "what is correct of random sequences"
 
 
 def example(i: int) -> str:

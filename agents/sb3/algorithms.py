@@ -45,13 +45,13 @@ class SB3Config:
 
     rounds: int = 1000
     """Of collecting experience and learning from it."""
-    num_envs: int = 256
+    num_envs: int = 64
     """Formulae written side by side."""
     observation: ObservationName = "one-hot"
     """What the policy reads; "tokens" come with an embedding."""
     hidden_dim: int = 128
     """Of both hidden layers of policy and value (RecurrentPPO: of its LSTMs)."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Of the policy; falls linearly."""
     final_share: float = 0.0
     """What is left of it at the end."""
@@ -75,7 +75,7 @@ class SB3Config:
     """Discriminator updates in a round."""
     discriminator_batch_size: int = 256
     """Real and as many fake formulae in a discriminator update."""
-    discriminator_learning_rate: float = 1e-3
+    discriminator_learning_rate: float = 2e-3
     """Of Adam; falls linearly to 0."""
 
     def __post_init__(self) -> None:
@@ -314,9 +314,20 @@ class OnPolicyConfig(SB3Config):
         check_share(gamma=self.gamma, gae_lambda=self.gae_lambda)
 
 
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 0 or batch_size == 1:
+        raise FormulaError(
+            f"batch_size must be at least 2, or 0 for all of a round, got {batch_size}: one symbol has no spread"
+        )
+
+
 class OnPolicy(SB3Algorithm):
     def model_options(self) -> dict[str, Any]:
-        return self.config.own() | {"n_steps": self.config.n_steps or self.task.max_length}
+        options = self.config.own()
+        options["n_steps"] = options["n_steps"] or self.task.max_length
+        if "batch_size" in options:
+            options["batch_size"] = options["batch_size"] or options["n_steps"] * self.config.num_envs
+        return options
 
     @property
     def timesteps_per_round(self) -> int:
@@ -331,7 +342,6 @@ class OnPolicy(SB3Algorithm):
 
 @dataclass(frozen=True)
 class A2CConfig(OnPolicyConfig):
-    learning_rate: float = 3e-3
     ent_coef: float = 0.0
     """Weight of the policy's entropy (nats per symbol)."""
     vf_coef: float = 0.5
@@ -351,10 +361,8 @@ class A2CConfig(OnPolicyConfig):
 
 @dataclass(frozen=True)
 class PPOConfig(OnPolicyConfig):
-    rounds: int = 500
-    learning_rate: float = 2e-3
-    batch_size: int = 512
-    """Steps in a minibatch."""
+    batch_size: int = 0
+    """Symbols in a minibatch; 0: all of a round."""
     n_epochs: int = 4
     """Passes over the collected experience."""
     clip_range: float = 0.2
@@ -370,7 +378,7 @@ class PPOConfig(OnPolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(2, batch_size=self.batch_size)  # of one, there is no standard deviation
+        _check_batch_size(self.batch_size)
         check_at_least(1, n_epochs=self.n_epochs)
         check_at_least(0, ent_coef=self.ent_coef, vf_coef=self.vf_coef)
         check_above_zero(clip_range=self.clip_range, max_grad_norm=self.max_grad_norm)
@@ -378,16 +386,13 @@ class PPOConfig(OnPolicyConfig):
 
 @dataclass(frozen=True)
 class RecurrentPPOConfig(PPOConfig):
-    rounds: int = 200
-    learning_rate: float = 3e-3
+    rounds: int = 600
 
 
 @dataclass(frozen=True)
 class TRPOConfig(OnPolicyConfig):
-    rounds: int = 300
-    num_envs: int = 128
-    batch_size: int = 512
-    """Steps in a minibatch of the value's updates."""
+    batch_size: int = 0
+    """Symbols in a minibatch of the value's updates; 0: all of a round."""
     n_critic_updates: int = 5
     """Passes over the collected experience for the value."""
     target_kl: float = 0.03
@@ -399,7 +404,7 @@ class TRPOConfig(OnPolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(2, batch_size=self.batch_size)
+        _check_batch_size(self.batch_size)
         check_at_least(1, n_critic_updates=self.n_critic_updates, cg_max_steps=self.cg_max_steps)
         check_above_zero(target_kl=self.target_kl)
 
@@ -448,7 +453,6 @@ class TRPO(OnPolicy):
 
 @dataclass(frozen=True)
 class DQNConfig(SB3Config):
-    num_envs: int = 64
     discriminator_kind: DiscriminatorKind = "plain"
     reward: RewardKind = "probability"
     gamma: float = 1.0

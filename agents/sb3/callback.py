@@ -67,7 +67,7 @@ class AdversarialCallback(BaseCallback):
         discriminator_kind: DiscriminatorKind = "ratio",
         reward: RewardKind = "log-ratio",
         reward_clip: float = 5.0,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 2e-3,
         batch_size: int = 256,
         d_steps: int = 2,
         update_every: int = 64,
@@ -131,6 +131,12 @@ class AdversarialCallback(BaseCallback):
         self.torch_rng = torch.Generator().manual_seed(self.seed)
         self._draw_real = self._real_formulae(task)
         self._is_set_up = True
+
+    def _on_training_start(self) -> None:
+        if not self.locals.get("use_masking", True):
+            raise FormulaError(
+                "MaskablePPO without masks would be judged by the density it has with them; use PPO instead"
+            )
 
     def _on_step(self) -> bool:
         return True

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sb3_contrib import MaskablePPO
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -56,6 +57,14 @@ def test_other_observations_and_other_environments_are_refused() -> None:
     model = PPO("MlpPolicy", make_vec_env("CartPole-v1", n_envs=16), n_steps=6, batch_size=96, device="cpu")
     with pytest.raises(FormulaError, match="this environment writes no formulae"):
         model.learn(96, callback=callback())
+
+
+def test_masks_that_are_not_used_are_refused() -> None:
+    env = FormulaVecEnv("signed-equation", num_envs=16, length=5)
+    model = MaskablePPO("MlpPolicy", env, n_steps=5, batch_size=80, n_epochs=1, gamma=1.0, device="cpu")
+    with pytest.raises(FormulaError, match="MaskablePPO without masks"):
+        model.learn(80, callback=[callback()], use_masking=False)
+    model.learn(80, callback=[callback()])
 
 
 def test_single_environments_behind_monitors_are_judged_by_the_callback() -> None:

@@ -286,6 +286,7 @@ def test_rounds_are_one_call_of_learn(name: str) -> None:
     plain = NextRound(
         reals.take, discriminator_kind=config.discriminator_kind, reward=config.reward, d_steps=config.d_steps,
         batch_size=config.discriminator_batch_size, update_every=config.num_envs,
+        learning_rate=config.discriminator_learning_rate,
     )  # fmt: skip
     model.learn(bridged.rounds * bridged.timesteps_per_round, plain, log_interval=1)
     assert model.num_timesteps == bridged.env_steps

@@ -57,7 +57,7 @@ from tests.experiment.commands import TINY_MLE
         ("train dqn --algo.discriminator-kind ratio", "DQN chooses greedily, so its formulae have no density"),
         ("train ars --algo.discriminator-kind ratio", "ARS chooses greedily, so its formulae have no density"),
         ("train ars --algo.n-top 40", "n_top must be at most n_delta, 32; got 40"),
-        ("train ppo --algo.batch-size 1", "batch_size must be at least 2, got 1"),
+        ("train ppo --algo.batch-size 1", "batch_size must be at least 2, or 0 for all of a round, got 1"),
         ("train ppo --algo.num-envs 1", "num_envs must be at least 2, got 1"),
         ("train ppo --algo.gae-lambda 1.5", "gae_lambda must be from 0 to 1"),
         ("train ppo --algo.n-stepz 1", "Unrecognized options: --algo.n-stepz"),
