@@ -168,7 +168,9 @@ class AdversarialCallback(BaseCallback):
         self.num_updates += self.d_steps
 
     def evaluate(self) -> dict[str, Any]:
-        """The metrics of a sample, and of the policy's own probabilities."""
+        """The metrics of a sample, and of the policy's own probabilities; raises FormulaError before `learn`."""
+        if not self._is_set_up:
+            raise FormulaError("there is no model to be judged yet; call model.learn(…, callback=…) first")
         known = self.training if isinstance(self.training, np.ndarray) else None
         keys = draw_keys(self.eval_samples, torch.Generator().manual_seed(self.num_timesteps))
         sample = write(self.policy, self.task.vocabulary, self.task.max_length, keys.to(self.model.device))
@@ -294,7 +296,12 @@ def relabelled_buffer(model: OffPolicyAlgorithm) -> RelabelledReplayBuffer:
 
 
 def check_training(formulae: Tokens, task: Task) -> Tokens:
-    """Raise FormulaError for real formulae that are none of the task."""
+    """As tokens `(n, T)` int64; raises FormulaError for real formulae that are none of the task."""
+    formulae = np.asarray(formulae)
+    if not np.issubdtype(formulae.dtype, np.integer):
+        raise FormulaError(
+            f"training formulae are ids of symbols, got {formulae.dtype}; task.encode makes them of text"
+        )
     if formulae.ndim != 2 or formulae.shape[1] != task.max_length or not len(formulae):
         raise FormulaError(f"training formulae are tokens (n, {task.max_length}), got shape {formulae.shape}")
     if formulae.min() < 0 or formulae.max() > task.vocabulary.pad:

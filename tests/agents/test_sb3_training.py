@@ -135,9 +135,11 @@ def test_real_formulae_are_the_users_own() -> None:
     small_ppo(ppo_env()).learn(512, Watched(training, batch_size=32, update_every=64))
     assert len(seen) == 4
     assert {tuple(row) for row in np.concatenate(seen)} == {tuple(row) for row in training}
-    for wrong in (training[:, :3], training[:0], np.full((2, 4), 9)):
+    for wrong in (training[:, :3], training[:0], np.full((2, 4), 9), training / 2, [["0", "1"]]):
         with pytest.raises(FormulaError, match="training formulae"):
-            small_ppo(ppo_env()).learn(256, AdversarialCallback(wrong))
+            small_ppo(ppo_env()).learn(256, AdversarialCallback(wrong))  # type: ignore[arg-type]
+    with pytest.raises(FormulaError, match="no model to be judged yet"):
+        AdversarialCallback().evaluate()
 
 
 def test_evaluations_are_logged_at_their_cadence() -> None:
