@@ -26,7 +26,6 @@ from formula_env.adversarial import (
     gradient_step,
     mle_step,
     move_weights,
-    nll,
     set_lr,
 )
 from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_share, check_types
@@ -71,8 +70,6 @@ class SeqGANConfig:
     """Subtract the batch mean of Q at each position; B/(B - 1) times this, where all B have a symbol, is RLOO."""
     ent_coef: float = 0.0
     """Weight α of the policy's entropy (nats) beside the reward; falls linearly."""
-    mle_coef: float = 0.0
-    """Weight of a batch's negative log-likelihood (nats per formula) beside the reward."""
     discriminator: EnergyName = "mlp"
     """Its architecture; "autoregressive" begins as a copy of the generator after maximum likelihood."""
     discriminator_kind: DiscriminatorKind = "ratio"
@@ -111,8 +108,7 @@ class SeqGANConfig:
     def __post_init__(self) -> None:
         check_types(self)
         check_at_least(0, mle_rounds=self.mle_rounds, discriminator_rounds=self.discriminator_rounds)
-        check_at_least(0, mle_nll=self.mle_nll, ent_coef=self.ent_coef, mle_coef=self.mle_coef)
-        check_at_least(0, num_rollouts=self.num_rollouts)
+        check_at_least(0, mle_nll=self.mle_nll, ent_coef=self.ent_coef, num_rollouts=self.num_rollouts)
         check_at_least(0, discriminator_weight_decay=self.discriminator_weight_decay)
         check_at_least(0, discriminator_max_grad_norm=self.discriminator_max_grad_norm)
         check_at_least(1, rounds=self.rounds, batch_size=self.batch_size, d_steps=self.d_steps)
@@ -252,16 +248,13 @@ class SeqGAN:
     def update(self, real: Tokens) -> dict[str, float]:
         """Algorithm 3, one epoch: a g-step, d-steps, β ← θ (which are one network)."""
         self._decay_learning_rates()
-        metrics = self.train_generator(real) | self._train_discriminator(real)
+        metrics = self.train_generator() | self._train_discriminator(real)
         self.round += 1
         return floats(metrics)
 
-    def train_generator(self, real: Tokens) -> Metrics:
+    def train_generator(self) -> Metrics:
         """One g-step."""
         loss, reward = self.generator_loss()
-        if self.config.mle_coef:
-            batch = self._batches(torch.from_numpy(real))[0]
-            loss = loss + self.config.mle_coef * nll(self.trained_generator, batch, self.task.vocabulary.pad)
         gradient_step(self.generator, self.generator_optimizer, loss, self.config.max_grad_norm)
         move_weights(self.averaged_generator, self.generator, self.config.weight_averaging)
         return {"train/loss": loss.detach(), "train/reward": reward.mean()}

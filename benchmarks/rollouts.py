@@ -98,7 +98,7 @@ def measure(seqgan: SeqGAN) -> dict[str, str]:
     sampling = milliseconds(lambda: seqgan.sample(many, seed=0), device)
     judging = milliseconds(lambda: evaluate(seqgan.sample(many, seed=0), seqgan.log_prob), device)
     necessary = milliseconds(unavoidable, device)
-    step = milliseconds(lambda: seqgan.train_generator(real), device)
+    step = milliseconds(seqgan.train_generator, device)
     round_ = milliseconds(lambda: seqgan.update(real), device)
     return {
         "Q (a)": "-" if plain is None else f"{plain:.0f}",

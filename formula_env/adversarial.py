@@ -98,14 +98,9 @@ def mle_step(
     generator: nn.Module, optimizer: torch.optim.Optimizer, real: Tensor, pad: int, max_grad_norm: float
 ) -> Metrics:
     """One update towards the likelihood of real formulae `(n, T)`: teacher forcing, nats per formula."""
-    loss = nll(generator, real, pad)
+    loss = -token_log_probs(generator(real), real, pad).sum(dim=1).mean()
     gradient_step(generator, optimizer, loss, max_grad_norm)
     return {"train/nll": loss.detach()}
-
-
-def nll(generator: nn.Module, formulae: Tensor, pad: int) -> Tensor:
-    """Mean negative log-likelihood of formulae `(n, T)`, nats per formula: teacher forcing."""
-    return -token_log_probs(generator(formulae), formulae, pad).sum(dim=1).mean()
 
 
 def gradient_step(

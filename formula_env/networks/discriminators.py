@@ -103,7 +103,7 @@ class AutoregressiveDiscriminator(nn.Module):
 
     It may begin as a copy of the generator and learns, from what the generator does wrong, to become the better
     one of the two. What it has learnt of one formula it applies to others with the same rule: told 1,000 of
-    12,870 formulae it still knows unseen ones from near misses, where an MLP has learnt the 1,000 by heart.
+    12,870 formulae it still knows unseen ones from near misses.
     """
 
     def __init__(

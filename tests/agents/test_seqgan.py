@@ -231,16 +231,6 @@ def test_the_discriminators_decay_and_clip_are_the_configs() -> None:
     assert moved[0.0] > 1e-3
 
 
-@pytest.mark.parametrize("mle_coef", [0.0, 0.5])
-def test_likelihood_beside_the_reward_is_added_with_its_weight(mle_coef: float) -> None:
-    """The loss a g-step tells is REINFORCE's and the batch's NLL, by hand."""
-    task = make_task("binary-sum", length=4)
-    one, two = (SeqGAN(task, SeqGANConfig(batch_size=8, d_steps=1, mle_coef=mle_coef), 0, CPU) for _ in range(2))
-    real = task.sample(8, np.random.default_rng(0))
-    by_hand = two.generator_loss()[0] - mle_coef * two.generator.log_prob(torch.from_numpy(real)).mean()
-    torch.testing.assert_close(one.train_generator(real)["train/loss"], by_hand.detach())
-
-
 def test_noise_has_a_temperature_only_where_its_density_counts() -> None:
     with pytest.raises(FormulaError, match="a plain discriminator must see what it judges"):
         SeqGANConfig(discriminator_kind="plain", noise_temperature=2.0)
