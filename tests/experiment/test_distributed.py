@@ -30,8 +30,7 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 TINY_UNSEEN = shlex.split(
     "--preset unseen --task.length 6 --algo.rounds 10 --algo.mle-rounds 3 --algo.discriminator-rounds 2 "
-    "--algo.batch-size 16 --algo.g-steps 2 "
-    "--algo.mle-coef 0.5 --data.size 500 --eval-every 5 --eval-samples 400"
+    "--algo.batch-size 16 --data.size 500 --eval-every 5 --eval-samples 400"
 )
 
 
