@@ -6,7 +6,6 @@ episodes, as in Yu et al.
 """
 
 import math
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -34,8 +33,8 @@ from formula_env.networks import (
     DiscriminatorKind,
     EnergyName,
     LSTMGenerator,
-    RatioDiscriminator,
     Tempered,
+    judge_of,
     make_discriminator,
     raw_logits,
 )
@@ -177,10 +176,11 @@ class SeqGAN:
             self.discriminator.parameters(), config.discriminator_learning_rate, config.discriminator_weight_decay
         )
         self.trained_generator = distributed.parallel(self.generator)
-        self.judge = self._against(self.averaged_discriminator, self.generator.log_prob)
+        kind = config.discriminator_kind
+        self.judge = judge_of(kind, self.averaged_discriminator, self.generator.log_prob)
         temperature = config.noise_temperature
         self.noise = self.generator if temperature == 1 else Tempered(self.generator, temperature)
-        self.trained_discriminator = distributed.parallel(self._against(self.discriminator, self.noise.log_prob))
+        self.trained_discriminator = distributed.parallel(judge_of(kind, self.discriminator, self.noise.log_prob))
         self.rng = torch.Generator().manual_seed(seed)
         self.num_episodes = distributed.share_of(config.batch_size)
         self.env = FormulaVectorEnv(
@@ -212,11 +212,6 @@ class SeqGAN:
             return make_discriminator(self.config.discriminator, self.task).to(self.device)
         dims = self.config.embedding_dim, self.config.hidden_dim
         return AutoregressiveDiscriminator(self.task.vocabulary, self.task.max_length, *dims).to(self.device)
-
-    def _against(self, discriminator: nn.Module, log_prob: Callable[[Tensor], Tensor]) -> nn.Module:
-        """Its logits, where fake formulae have this density."""
-        plain = self.config.discriminator_kind == "plain"
-        return discriminator if plain else RatioDiscriminator(discriminator, log_prob)
 
     def pretrain(self, real: Tokens) -> dict[str, float]:
         """Algorithm 3, lines 1 and 2: the generator by maximum likelihood, then the discriminator against it."""

@@ -152,10 +152,8 @@ class SB3Algorithm:
 
     def policy_options(self) -> dict[str, Any]:
         """The policy's."""
-        network = {
-            "net_arch": [self.config.hidden_dim] * 2,
-            "activation_fn": torch.nn.ReLU,
-        }  # tanh is slow on a CPU
+        # tanh, the default, is slow on a CPU.
+        network = {"net_arch": [self.config.hidden_dim] * 2, "activation_fn": torch.nn.ReLU}
         return network if self.config.observation == "one-hot" else {**network, **EMBEDDED}
 
     def _make_adversary(self, seed: int) -> AdversarialCallback:

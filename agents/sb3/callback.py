@@ -17,7 +17,7 @@ from agents.sb3.replay import RelabelledReplayBuffer
 from formula_env.adversarial import adam, discriminator_step, floats, set_lr
 from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_choice
 from formula_env.evaluators import Evaluator
-from formula_env.networks import DiscriminatorKind, DiscriminatorName, RatioDiscriminator, make_discriminator
+from formula_env.networks import DiscriminatorKind, DiscriminatorName, judge_of, make_discriminator
 from formula_env.rewards import DiscriminatorReward, RewardKind
 from formula_env.rollouts import write
 from formula_env.sampling import draw_keys, log_prob
@@ -31,7 +31,7 @@ Draw = Callable[[int], Tokens]
 class AdversarialCallback(BaseCallback):
     """Makes a discriminator the reward of any Stable-Baselines3 model, and trains it while the model learns.
 
-    `PPO("MlpPolicy", FormulaVecEnv("binary-sum", length=8), gamma=1.0).learn(n, callback=AdversarialCallback())`
+    `PPO("MlpPolicy", FormulaVecEnv("binary-sum", length=8), n_steps=8, gamma=1.0).learn(n, AdversarialCallback())`
 
     It takes its steps at the end of a collection of experience, on the formulae that were finished since its last
     steps against as many real ones; Monte-Carlo rollouts, where the environment makes any, follow the model. With
@@ -123,8 +123,7 @@ class AdversarialCallback(BaseCallback):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             self.discriminator = make_discriminator(self.architecture, task).to(self.model.device)
-        plain = self.kind == "plain"
-        self.judge = self.discriminator if plain else RatioDiscriminator(self.discriminator, self._log_prob)
+        self.judge = judge_of(self.kind, self.discriminator, self._log_prob)
         self.optimizer = adam(self.discriminator.parameters(), self.learning_rate)
         self.reward_model = FinishedFormulae(self.judge, self.reward, self.reward_clip, task.max_length)
         self.rng = np.random.default_rng(self.seed)

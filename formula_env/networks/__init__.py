@@ -8,9 +8,11 @@ from formula_env.errors import check_choice
 from formula_env.networks.discriminators import (
     AutoregressiveDiscriminator,
     CNNDiscriminator,
+    DiscriminatorKind,
     MLPDiscriminator,
     RatioDiscriminator,
     RecurrentDiscriminator,
+    judge_of,
     raw_logits,
 )
 from formula_env.networks.generators import LSTMGenerator, Tempered
@@ -21,9 +23,6 @@ DiscriminatorName = Literal["mlp", "cnn", "recurrent"]
 
 EnergyName = Literal["mlp", "cnn", "recurrent", "autoregressive"]
 """Those that can be the f of a ratio discriminator."""
-
-DiscriminatorKind = Literal["plain", "ratio"]
-"""Whether the network is the logit itself, as in the thesis, or the logit is the network minus log π."""
 
 DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "mlp": MLPDiscriminator,
@@ -48,6 +47,7 @@ __all__ = [
     "LSTMGenerator",
     "RatioDiscriminator",
     "Tempered",
+    "judge_of",
     "make_discriminator",
     "raw_logits",
 ]

@@ -4,12 +4,16 @@ For formulae the position of a symbol matters, so none of them pools over time.
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from formula_env.networks.generators import LSTMGenerator
 from formula_env.vocabulary import Vocabulary
+
+DiscriminatorKind = Literal["plain", "ratio"]
+"""Whether the network is the logit itself, as in the thesis, or the logit is the network minus log π."""
 
 
 def one_hot(tokens: Tensor, vocab_size: int) -> Tensor:
@@ -144,6 +148,11 @@ class RatioDiscriminator(nn.Module):
         with torch.no_grad():
             log_probs = self.log_prob(tokens)
         return self.energy(tokens) - log_probs
+
+
+def judge_of(kind: DiscriminatorKind, network: nn.Module, log_prob: Callable[[Tensor], Tensor]) -> nn.Module:
+    """What gives the logits: the network itself, or the ratio of it to fake formulae of this log-density, nats."""
+    return network if kind == "plain" else RatioDiscriminator(network, log_prob)
 
 
 @torch.no_grad()
