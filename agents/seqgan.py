@@ -27,6 +27,7 @@ from formula_env.adversarial import (
     move_weights,
     set_lr,
 )
+from formula_env.env_options import QEstimator
 from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_share, check_types
 from formula_env.networks import (
     AutoregressiveDiscriminator,
@@ -43,7 +44,7 @@ from formula_env.rewards import DiscriminatorReward, RewardKind
 from formula_env.rollouts import check_tree_size, write
 from formula_env.sampling import draw_keys, log_prob
 from formula_env.tasks.base import Task
-from formula_env.vector_env import FormulaVectorEnv, QEstimator
+from formula_env.vector_env import FormulaVectorEnv
 from formula_env.vocabulary import Tokens
 
 
@@ -132,6 +133,11 @@ class SeqGANConfig:
                 "noise_temperature is for discriminator_kind ratio; a plain discriminator must see what it judges"
             )
 
+    @property
+    def credit(self) -> dict[str, Any]:
+        """How the environment is to estimate Q: exactly, by Monte-Carlo rollouts, or not at all."""
+        return {"q_estimator": "exact"} if self.q_estimator == "exact" else {"num_rollouts": self.num_rollouts}
+
 
 THESIS = {
     "rounds": 2000, "mle_rounds": 40, "mle_nll": 0.62, "discriminator_rounds": 20, "batch_size": 64, "d_steps": 5,
@@ -188,8 +194,7 @@ class SeqGAN:
             num_envs=self.num_episodes,
             observation="tokens",
             reward_mode="terminal",
-            num_rollouts=config.num_rollouts,
-            q_estimator=config.q_estimator,
+            **config.credit,
             autoreset_mode=AutoresetMode.DISABLED,
             device=device,
         )

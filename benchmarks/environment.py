@@ -26,8 +26,6 @@ EPISODES = 4
 ADAPTED_ENVS = 64
 """Environments under Stable-Baselines3."""
 
-TERMINAL: dict[str, Any] = {"reward_mode": "terminal", "num_rollouts": 0}
-
 
 @dataclass(frozen=True)
 class Options:
@@ -59,7 +57,7 @@ def main(options: Options) -> None:
 
 
 def symbols_per_second(task: str, num_envs: int) -> float:
-    env = FormulaVectorEnv(task, num_envs, **TERMINAL)
+    env = FormulaVectorEnv(task, num_envs)
     env.reset(seed=0)
     length = env.task.max_length
     # In NEXT_STEP mode an episode takes one step more than it has symbols.
@@ -74,11 +72,11 @@ def adapted_per_second(env: Any) -> float:
 
 
 def dummy(task: str) -> DummyVecEnv:
-    return DummyVecEnv([lambda: FormulaEnv(task, **TERMINAL) for _ in range(ADAPTED_ENVS)])
+    return DummyVecEnv([lambda: FormulaEnv(task) for _ in range(ADAPTED_ENVS)])
 
 
 def adapter(task: str) -> FormulaVecEnv:
-    return FormulaVecEnv(task, ADAPTED_ENVS, **TERMINAL)
+    return FormulaVecEnv(task, ADAPTED_ENVS)
 
 
 def rate(step: Callable[[Any], Any], task: Task, steps: int, num_envs: int) -> float:

@@ -76,8 +76,6 @@ def main() -> None:
         num_envs=args.num_envs,
         length=8,
         reward_model="discriminator",
-        reward_mode="terminal",
-        num_rollouts=0,
         autoreset_mode="SameStep",
     )
     num_inputs = gym.spaces.flatdim(envs.single_observation_space)

@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=7, help="symbols of a formula")
     arguments = parser.parse_args()
 
-    env = gym.make("formula_env:Formula/SignedEquation-v0", length=arguments.length, reward_mode="terminal")
+    env = gym.make("formula_env:Formula/SignedEquation-v0", length=arguments.length)
     env.action_space.seed(0)
     env.reset(seed=0)
     for masked in (False, True):
@@ -33,7 +33,7 @@ def write(env: gym.Env[Any, Any], masked: bool) -> tuple[str, bool]:
     while not terminated:
         action = env.action_space.sample(mask=info["action_mask"] if masked else None)
         _, _, terminated, _, info = env.step(action)
-    return info["formula"], info["is_correct"]
+    return env.get_wrapper_attr("formula"), bool(info["is_correct"])
 
 
 if __name__ == "__main__":

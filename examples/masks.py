@@ -52,7 +52,7 @@ def masks_by_observation(steps: int) -> None:
 
     def make() -> gym.Env:
         env_id = "formula_env:Formula/SignedEquation-v0"
-        env = gym.make(env_id, length=LENGTH, reward_mode="terminal", num_rollouts=0)
+        env = gym.make(env_id, length=LENGTH)
         return MaskInObservation(env, obs_key="prefix", mask_key="mask", dtype="float32")
 
     model = PPO("MultiInputPolicy", make_vec_env(make, NUM_ENVS, seed=0), **OPTIONS)

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from formula_env.vector_env import FormulaVectorEnv
 
 for _name in symbol_tasks():
+    _id = f"Formula/{''.join(word.capitalize() for word in _name.split('-'))}-v0"
     _gym.register(
-        id=f"Formula/{''.join(word.capitalize() for word in _name.split('-'))}-v0",
+        id=_id,
         entry_point="formula_env.env:FormulaEnv",
         vector_entry_point="formula_env.vector_env:FormulaVectorEnv",
         kwargs={"task": _name},
     )
+    # With the module to import, `gymnasium.make(env.spec.id)` finds it in a new process, too.
+    _gym.registry[_id].id = f"formula_env:{_id}"
 
 
 _LAZY = {"FormulaEnv": "formula_env.env", "FormulaVectorEnv": "formula_env.vector_env"}

@@ -8,6 +8,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from formula_env.errors import FormulaError, unexpected_argument
 from formula_env.networks.policy import Policy
 from formula_env.rewards import RewardMode, RewardModel
 from formula_env.tasks.base import Task
@@ -16,14 +17,29 @@ from formula_env.vocabulary import Tokens
 
 
 class FormulaEnv(gym.Env[Observation, np.int64]):
-    """Write a formula symbol by symbol. Arguments, spaces, rewards and infos are those of `FormulaVectorEnv`."""
+    """Write a formula symbol by symbol.
+
+    Arguments, spaces, rewards, infos and reset options are those of `FormulaVectorEnv`, for one formula.
+    Environments that train a discriminator share it, unless `discriminator_shared=False` is given.
+    """
 
     metadata: dict[str, Any] = FormulaVectorEnv.metadata
 
     def __init__(self, task: str | Task = "binary-sum", *, render_mode: str | None = None, **options: Any) -> None:
+        for name in {"num_envs", "autoreset_mode"} & options.keys():
+            raise unexpected_argument("FormulaEnv", name, ["task", "render_mode", "… of FormulaVectorEnv"])
+        if options.get("reward_model") == "discriminator" and options.get("discriminator_shared") is None:
+            options["discriminator_shared"] = True
         self._batch = FormulaVectorEnv(
             task, num_envs=1, autoreset_mode=AutoresetMode.DISABLED, render_mode=render_mode, **options
         )
+        if options.get("reward_mode") == "terminal" and (
+            options.get("num_rollouts") or options.get("q_estimator")
+        ):
+            raise FormulaError(
+                'num_rollouts and q_estimator have no effect with reward_mode "terminal", which needs no Q; '
+                'leave them out, or use reward_mode "difference" or "q"'
+            )
         self.task = self._batch.task
         self.render_mode = render_mode
         self.observation_space = self._batch.single_observation_space
@@ -59,7 +75,8 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
         super().reset(seed=seed)
         # Not seeded yet: take the seed from this environment's own generator, as Gymnasium promises.
         first = seed is None and not self._running
-        observations, infos = self._batch.reset(seed=int(self.np_random.integers(2**31)) if first else seed)
+        own_seed = int(self.np_random.integers(2**31)) if first else seed
+        observations, infos = self._batch.reset(seed=own_seed, options=options)
         self._running = True
         return observations[0], _single_info(infos)
 
@@ -72,6 +89,15 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
     def render(self) -> Any:
         frames = self._batch.render()
         return None if frames is None else frames[0]
+
+    @property
+    def formula(self) -> str:
+        """The text of the formula that is being written, or has just been finished."""
+        return self._batch.formulae[0]
+
+    def decode(self, observation: Observation) -> str:
+        """The text of the prefix that an observation shows."""
+        return self._batch.decode(observation[None])[0]
 
     def action_masks(self) -> NDArray[np.bool_]:
         """`(V,)`: the symbols that keep the formula well-formed, in the form sb3-contrib asks for."""
@@ -88,6 +114,5 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
 
 
 def _single_info(infos: dict[str, Any]) -> dict[str, Any]:
-    """Row 0 of a batch's infos, as plain Python values."""
-    values = {key: value[0] for key, value in infos.items() if not key.startswith("_")}
-    return {key: bool(value) if isinstance(value, np.bool_) else value for key, value in values.items()}
+    """Row 0 of a batch's infos."""
+    return {key: value[0] for key, value in infos.items() if not key.startswith("_")}

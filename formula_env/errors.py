@@ -1,9 +1,11 @@
 """The one exception a user is meant to read, and the checks that raise it most."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 
 class FormulaError(ValueError):
@@ -11,6 +13,29 @@ class FormulaError(ValueError):
 
     The command line prints it and exits with code 2; a library user catches it as a `ValueError`.
     """
+
+
+class UnexpectedArgument(FormulaError, TypeError):
+    """An option that does not exist: a `TypeError`, as for any function, so that callers can probe for options."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+
+def unexpected_argument(function: str, name: str, known: Iterable[str]) -> UnexpectedArgument:
+    """Python's own words, which other libraries look for, and what would be right."""
+    return UnexpectedArgument(
+        f"{function} got an unexpected keyword argument {name!r}; there are: {', '.join(known)}"
+    )
+
+
+def whole_number(minimum: int, **value: Any) -> int:
+    """The one named value as an int. Raises FormulaError if it is not a whole number of at least `minimum`."""
+    ((name, number),) = value.items()
+    if isinstance(number, bool | np.bool_) or not isinstance(number, int | np.integer):
+        raise FormulaError(f"{name} must be a whole number of at least {minimum}, got {number!r}")
+    check_at_least(minimum, **{name: int(number)})
+    return int(number)
 
 
 def check_at_least(minimum: int, **values: float) -> None:
@@ -47,11 +72,26 @@ def check_choice(choices: Sequence[Any], **values: Any) -> None:
             raise FormulaError(f"unknown {name} {value!r}; there are: {', '.join(map(str, choices))}")
 
 
+def check_methods(value: Any, protocol: type, what: str) -> None:
+    """Raise FormulaError if the value lacks a method of the protocol."""
+    wanted = [name for name, member in vars(protocol).items() if callable(member) and not name.startswith("_")]
+    missing = [name for name in wanted if not callable(getattr(value, name, None))]
+    if missing:
+        kind = type(value).__name__
+        raise FormulaError(f"a {what} has the methods {', '.join(wanted)}; {kind} lacks {', '.join(missing)}")
+
+
 def check_types(options: Any) -> None:
-    """Raise FormulaError for the first field of a dataclass whose value is not of the type it declares."""
+    """Raise FormulaError for the first field of a dataclass whose value is not of the type it declares.
+
+    A NumPy scalar becomes the Python value that it stands for.
+    """
     hints = get_type_hints(type(options))
     for field in fields(options):
         value, hint = getattr(options, field.name), hints[field.name]
+        if isinstance(value, np.generic):
+            value = value.item()
+            object.__setattr__(options, field.name, value)  # frozen
         if not _is_a(value, hint):
             expected = getattr(hint, "__name__", None) or str(hint).replace("typing.", "")
             raise FormulaError(f"{field.name} must be {expected}, got {value!r}")

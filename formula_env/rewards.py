@@ -3,9 +3,11 @@
 import logging
 import multiprocessing
 import os
+from collections.abc import Hashable
 from copy import deepcopy
 from functools import cache
 from typing import Any, Literal, Protocol, get_args
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from formula_env.adversarial import adam, discriminator_step
-from formula_env.errors import FormulaError, check_at_least, check_choice
+from formula_env.errors import FormulaError, check_choice, check_seed, whole_number
 from formula_env.networks import DiscriminatorName, make_discriminator, raw_logits
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens
@@ -46,6 +48,27 @@ class RewardModel(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def checked_scores(reward_model: RewardModel, tokens: Tensor, task: Task) -> Tensor:
+    """The reward model's verdict `(n,)` on formulae `(n, T)`.
+
+    Raises FormulaError, naming the model, if it is no such vector of finite numbers.
+    """
+    name, n = type(reward_model).__name__, len(tokens)
+    scores: Any = reward_model.score(tokens)
+    if not isinstance(scores, Tensor | np.ndarray):
+        raise FormulaError(f"{name}.score must return a tensor or array ({n},), got {type(scores).__name__}")
+    scores = torch.as_tensor(scores, device=tokens.device).detach()
+    if tuple(scores.shape) != (n,) or scores.is_complex():
+        shape = tuple(scores.shape)
+        raise FormulaError(f"{name}.score must return ({n},) real numbers for {n} formulae, got {shape}")
+    finite = scores.isfinite()
+    if not finite.all():
+        row = int((~finite).nonzero()[0])
+        formula = task.decode(tokens[row : row + 1].cpu().numpy())[0]
+        raise FormulaError(f"{name}.score returned {float(scores[row])} for {formula!r}; rewards must be finite")
+    return scores
 
 
 class FixedReward:
@@ -123,7 +146,11 @@ class SelfTrainingDiscriminator(DiscriminatorReward):
         device: str | torch.device = "cpu",
         real: Tokens | None = None,
     ) -> None:
-        check_at_least(1, update_every=update_every)
+        check_choice(get_args(DiscriminatorName), discriminator=architecture)
+        self.update_every = whole_number(1, discriminator_update_every=update_every)
+        seed = whole_number(0, discriminator_seed=seed)
+        check_seed(seed)
+        self.has_observed = False
         # Own generators: making an environment must not move the user's random numbers.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -131,7 +158,6 @@ class SelfTrainingDiscriminator(DiscriminatorReward):
         super().__init__(discriminator)
         self.task = task
         self.real = real
-        self.update_every = update_every
         self.num_updates = 0
         self.optimizer = adam(discriminator.parameters(), learning_rate)
         self._rng = np.random.default_rng(seed)
@@ -141,6 +167,7 @@ class SelfTrainingDiscriminator(DiscriminatorReward):
     def observe(self, tokens: Tokens) -> None:
         if multiprocessing.parent_process() is not None:
             _tell_it_is_a_copy(os.getpid())
+        self.has_observed = True
         self._waiting = np.concatenate([self._waiting, tokens])
         while len(self._waiting) >= self.update_every:
             fake, self._waiting = self._waiting[: self.update_every], self._waiting[self.update_every :]
@@ -173,6 +200,7 @@ class SelfTrainingDiscriminator(DiscriminatorReward):
         self._rng.bit_generator.state = state["rng"]
         self._waiting = state["waiting"].numpy().copy()
         self.num_updates = state["num_updates"]
+        self.has_observed = True
 
 
 @cache
@@ -184,12 +212,20 @@ def _tell_it_is_a_copy(pid: int) -> None:
     )
 
 
-def make_reward_model(name: RewardModelName, task: Task, **discriminator_options: Any) -> RewardModel:
-    """The reward model of this name; the options are those of `SelfTrainingDiscriminator`."""
-    check_choice(get_args(RewardModelName), reward_model=name)
-    if name == "discriminator":
-        return SelfTrainingDiscriminator(task, **discriminator_options)
-    return ExactReward(task) if name == "exact" else ConstantReward()
+_shared: WeakValueDictionary[Hashable, SelfTrainingDiscriminator] = WeakValueDictionary()
+
+
+def shared_discriminator(task: Task, **options: Any) -> SelfTrainingDiscriminator:
+    """One discriminator for all environments of this process that ask for it alike before it learns from any.
+
+    One that has learnt belongs to the agent that it has learnt from: whoever comes later gets a new one.
+    """
+    parts = {name: value.tobytes() if isinstance(value, np.ndarray) else value for name, value in options.items()}
+    key = (os.getpid(), task if isinstance(task, Hashable) else id(task), tuple(sorted(parts.items())))
+    model = _shared.get(key)
+    if model is None or model.has_observed:
+        model = _shared[key] = SelfTrainingDiscriminator(task, **options)
+    return model
 
 
 def step_rewards(

@@ -1,7 +1,8 @@
 """Formula generation as a batch of Gymnasium environments; the only place where a formula grows by a symbol."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from inspect import signature
+from typing import Any, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -12,21 +13,28 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor
 
-from formula_env.errors import FormulaError, check_at_least, check_choice
+from formula_env.env_options import (
+    ObservationName,
+    QEstimator,
+    credit,
+    encode_prefix,
+    find_autoreset_mode,
+    find_task,
+    make_reward_model,
+)
+from formula_env.errors import FormulaError, check_choice, check_methods, whole_number
+from formula_env.modes import default_modes, find_device
 from formula_env.networks import DiscriminatorName
-from formula_env.networks.policy import Policy, UniformPolicy
+from formula_env.networks.policy import Policy, UniformPolicy, check_policy
 from formula_env.render import draw_formula, print_formula
-from formula_env.rewards import RewardMode, RewardModel, RewardModelName, make_reward_model, step_rewards
+from formula_env.rewards import RewardMode, RewardModel, RewardModelName, checked_scores, step_rewards
 from formula_env.rollouts import exact_q, monte_carlo_q, play, write
 from formula_env.sampling import draw_keys
 from formula_env.streams import derive_keys
-from formula_env.tasks import make_task
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens, Vocabulary
 
 Observation = NDArray[np.float32] | NDArray[np.int64]
-ObservationName = Literal["one-hot", "tokens"]
-QEstimator = Literal["monte-carlo", "exact"]
 
 
 def transition(
@@ -59,21 +67,30 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         observation: "one-hot", the prefix as a flat float32 `(T·V,)` one-hot; or "tokens", `(T,)` ids with PAD.
         reward_model: "exact" (checker), "discriminator" (trains itself, see below) or "constant" (control).
             Any other one is injected with `set_reward_model`.
-        reward_mode: "difference", "terminal" or "q", see `formula_env.rewards.RewardMode`.
-        num_rollouts: Monte-Carlo completions behind each Q; 0, with terminal rewards only: none.
-        q_estimator: "monte-carlo", or "exact" for backward recursion where the prefix tree is small.
-        discriminator: "mlp", "cnn" or "recurrent": what "discriminator" trains.
-        discriminator_update_every: it takes one step after this many finished formulae.
-        discriminator_seed: of its weights and of the formulae it is shown as real.
+        reward_mode: "terminal", "difference" or "q", see `formula_env.rewards.RewardMode`; by default "terminal",
+            or "difference" where `num_rollouts` or `q_estimator` is given.
+        num_rollouts: Monte-Carlo completions behind each Q, by default 16; 0, with terminal rewards only: none.
+            Terminal rewards need no Q, but `play` and `q_values` give it.
+        q_estimator: "monte-carlo" (default), or "exact" for backward recursion where the prefix tree is small.
+        discriminator: "mlp" (default), "cnn" or "recurrent": what "discriminator" trains.
+        discriminator_update_every: finished formulae from one update of it to the next, by default 64.
+        discriminator_seed: of its weights and of the formulae it is shown as real, by default 0.
         discriminator_real: those formulae, as text; by default fresh correct ones.
-        autoreset_mode: any of Gymnasium's three, such as "NextStep", "SameStep" or "Disabled" (an action on a
-            finished formula is then ignored).
+        discriminator_shared: whether it is one and the same in all environments of this process that are made
+            with equal options before the first of them has finished a formula. By default single environments
+            share theirs, for a vectoriser makes many of them to train one agent.
+        autoreset_mode: any of Gymnasium's three by name or value: "NEXT_STEP", "SAME_STEP" or "DISABLED" (an
+            action on a finished formula is then ignored).
         render_mode: "ansi", "human" or "rgb_array".
         device: where rewards are computed.
         **task_options: of the task, when that is a name: `length=16`.
 
-    Infos: `action_mask` int8 `(V,)`, the symbols that keep the formula well-formed; at the end of an episode
-    `formula` and `is_correct` too. Illegal symbols may be chosen: the formula is then incorrect.
+    Infos are the same keys at every step, and all numbers: `action_mask` int8 `(V,)`, the symbols that keep the
+    formula well-formed, and `is_correct` int8, 1 where a correct formula has just been finished. `formulae` and
+    `decode` give text. Illegal symbols may be chosen: the formula is then incorrect.
+
+    Raises FormulaError for options that are wrong or have no effect with the others, and UnexpectedArgument (a
+    TypeError, too) for options that do not exist.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["human", "ansi", "rgb_array"], "render_fps": 4}
@@ -85,47 +102,38 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         *,
         observation: ObservationName = "one-hot",
         reward_model: RewardModelName = "exact",
-        reward_mode: RewardMode = "difference",
-        num_rollouts: int = 16,
-        q_estimator: QEstimator = "monte-carlo",
-        discriminator: DiscriminatorName = "mlp",
-        discriminator_update_every: int = 64,
-        discriminator_seed: int = 0,
+        reward_mode: RewardMode | None = None,
+        num_rollouts: int | None = None,
+        q_estimator: QEstimator | None = None,
+        discriminator: DiscriminatorName | None = None,
+        discriminator_update_every: int | None = None,
+        discriminator_seed: int | None = None,
         discriminator_real: Sequence[str] | None = None,
+        discriminator_shared: bool | None = None,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
         device: str | torch.device = "cpu",
         **task_options: Any,
     ) -> None:
         check_choice(get_args(ObservationName), observation=observation)
-        check_choice(get_args(RewardMode), reward_mode=reward_mode)
-        check_choice(get_args(QEstimator), q_estimator=q_estimator)
         check_choice((None, *self.metadata["render_modes"]), render_mode=render_mode)
-        check_choice(get_args(DiscriminatorName), discriminator=discriminator)
-        check_choice([*AutoresetMode, *(mode.value for mode in AutoresetMode)], autoreset_mode=autoreset_mode)
-        check_at_least(1, num_envs=num_envs)
-        check_at_least(0 if reward_mode == "terminal" else 1, num_rollouts=num_rollouts)
-        check_at_least(1, discriminator_update_every=discriminator_update_every)
-        if isinstance(task, Task) and task_options:
-            raise FormulaError(f"options {sorted(task_options)} belong to a task's name, not to a Task")
-
-        self.task = make_task(task, **task_options) if isinstance(task, str) else task
-        self.num_envs = num_envs
-        self.reward_mode: RewardMode = reward_mode
-        self.num_rollouts = num_rollouts
-        self.q_estimator = q_estimator
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.task = find_task(task, task_options, _OWN_OPTIONS)
+        self.num_envs = num_envs = whole_number(1, num_envs=num_envs)
+        self.reward_mode: RewardMode
+        self.reward_mode, self.q_estimator, self.num_rollouts = credit(reward_mode, q_estimator, num_rollouts)
+        self.autoreset_mode = find_autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.render_mode = render_mode
-        self.device = torch.device(device)
+        self.device = find_device(device)
         self.reward_model = make_reward_model(
             reward_model,
             self.task,
+            self.device,
+            discriminator_shared,
             architecture=discriminator,
             update_every=discriminator_update_every,
             seed=discriminator_seed,
-            device=self.device,
-            real=None if discriminator_real is None else _encode_finished(self.task, discriminator_real),
+            real=discriminator_real,
         )
         self.rollout_policy: Policy = UniformPolicy(self.task)
 
@@ -144,6 +152,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         self._tokens = np.full((num_envs, length), self.task.vocabulary.pad)
         self._lengths = np.zeros(num_envs, dtype=np.int64)
         self._finished = np.ones(num_envs, dtype=bool)
+        self._is_correct = np.zeros(num_envs, dtype=np.int8)
         self._q = np.zeros(num_envs)
         self._rewards = np.zeros((num_envs, length))  # of the running episode, for render()
         self._seed_keys = np.zeros(num_envs, dtype=np.int64)
@@ -153,11 +162,21 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
     # --- what is injected -------------------------------------------------------------------------------------
 
     def set_reward_model(self, reward_model: RewardModel) -> None:
-        """Judge by this model from now on. Rewards of the running episodes stay consistent: Q is cached."""
+        """Judge by this model from now on. Rewards of the running episodes stay consistent: Q is cached.
+
+        Raises FormulaError for what is no `RewardModel`.
+        """
+        check_methods(reward_model, RewardModel, "reward model")
         self.reward_model = reward_model
 
     def set_rollout_policy(self, policy: Policy) -> None:
-        """Complete prefixes by this policy from now on: usually the agent itself (thesis' G_β)."""
+        """Complete prefixes by this policy from now on: usually the agent itself (thesis' G_β).
+
+        Raises FormulaError for what is no `Policy`, or none of this task's symbols.
+        """
+        check_methods(policy, Policy, "rollout policy")
+        with default_modes():
+            check_policy(policy, self.task, self.device)
         self.rollout_policy = policy
 
     # --- Gymnasium --------------------------------------------------------------------------------------------
@@ -165,16 +184,22 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin new formulae; `options={"reset_mask": bool (num_envs,)}` only some of them.
+        """Begin new formulae.
 
-        Environment i is seeded with seed + i, or with seed[i].
+        Args:
+            seed: environment i is seeded with seed + i, or with seed[i].
+            options: "reset_mask", bool `(num_envs,)`: which environments begin anew, by default all.
+                "prefix", text or one text for each environment: what their formulae begin with, this time.
+                Rewards are for the symbols after it.
+
+        Raises FormulaError for unknown options, and for a prefix that no formula has.
         """
+        mask, prefixes = self._reset_options(options)
         super().reset(seed=seed if isinstance(seed, int) else None)
-        mask = self._reset_mask(options)
         self._seed(seed, mask)
-        self._begin(mask)
+        self._begin(mask, prefixes)
         self._show_to_people()
-        return self._observation(), self._mask_info(mask)
+        return self._observation(), self._info(mask)
 
     def step(
         self, actions: NDArray[np.int64]
@@ -188,11 +213,11 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         rewards = self._append(active, actions[active])
         ended = self._finished & ~was_finished
         terminated = self._finished.copy()
-        info = self._episode_info(ended)
+        info: dict[str, Any] = {}
         if ended.any():
-            self.reward_model.observe(self._tokens[ended])
+            self._observe(self._tokens[ended])
             if self.autoreset_mode == AutoresetMode.SAME_STEP:
-                info = self._final_info(info, ended)
+                info = self._final_info(ended)
                 self._begin(ended)
         self._show_to_people()
         everywhere = np.ones(self.num_envs, dtype=bool)
@@ -201,8 +226,25 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
             rewards,
             terminated,
             np.zeros(self.num_envs, dtype=bool),
-            info | self._mask_info(everywhere),
+            info | self._info(everywhere),
         )
+
+    # --- formulae as text -------------------------------------------------------------------------------------
+
+    @property
+    def formulae(self) -> list[str]:
+        """What stands in each environment: the formula that is being written, or has just been finished."""
+        return self.task.decode(self._tokens)
+
+    def decode(self, observations: Observation) -> list[str]:
+        """The text of the prefixes that observations `(n, …)` show, such as those in `final_obs`."""
+        observations = np.stack(list(observations))
+        if not self._observe_tokens:
+            rows = observations.reshape(len(observations), self.task.max_length, -1)
+            observations = np.where(rows.any(axis=2), rows.argmax(axis=2), self.task.vocabulary.pad)
+        return self.task.decode(observations.astype(np.int64))
+
+    # --- rendering --------------------------------------------------------------------------------------------
 
     def render(self) -> tuple[Any, ...] | None:
         """One frame for each formula: a string ("ansi"), or an image ("rgb_array"). "human" prints every step."""
@@ -264,16 +306,17 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         envs, first = np.arange(self.num_envs), np.ones(self.num_envs, dtype=np.int64)
         keys = self._keys(envs)
         vocabulary, length = self.task.vocabulary, self.task.max_length
-        if self.num_rollouts == 0 and self.q_estimator == "monte-carlo":
-            tokens = write(policy, vocabulary, length, keys).cpu().numpy()
-            q = np.repeat(self._score(tokens)[:, None], length + 1, axis=1)
-        elif policy is self.rollout_policy and self.q_estimator == "monte-carlo":
-            first_ = torch.from_numpy(first).to(self.device)
-            played = play(policy, self.reward_model.score, vocabulary, length, first_, keys, self.num_rollouts)
-            tokens, q = (part.cpu().numpy() for part in played)
-        else:
-            tokens = write(policy, vocabulary, length, keys).cpu().numpy()
-            q = self._prefix_q(tokens, first, keys)
+        with default_modes():
+            if self.num_rollouts == 0 and self.q_estimator == "monte-carlo":
+                tokens = write(policy, vocabulary, length, keys).cpu().numpy()
+                q = np.repeat(self._score(tokens)[:, None], length + 1, axis=1)
+            elif policy is self.rollout_policy and self.q_estimator == "monte-carlo":
+                first_ = torch.from_numpy(first).to(self.device)
+                played = play(policy, self._checked_score, vocabulary, length, first_, keys, self.num_rollouts)
+                tokens, q = (part.cpu().numpy() for part in played)
+            else:
+                tokens = write(policy, vocabulary, length, keys).cpu().numpy()
+                q = self._prefix_q(tokens, first, keys)
         self._end(tokens, q)
         return tokens, q[:, 1:]
 
@@ -281,7 +324,17 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         """The reward model's verdict `(m,)` on finished formulae `(m, T)`."""
         if not len(tokens):
             return np.zeros(0)
-        return self.reward_model.score(torch.from_numpy(tokens).to(self.device)).double().cpu().numpy()
+        with default_modes():
+            return self._checked_score(torch.from_numpy(tokens).to(self.device)).double().cpu().numpy()
+
+    def _checked_score(self, tokens: Tensor) -> Tensor:
+        with torch.no_grad():
+            return checked_scores(self.reward_model, tokens, self.task)
+
+    def _observe(self, tokens: Tokens) -> None:
+        """Show the reward model formulae `(m, T)` that have been finished."""
+        with default_modes():
+            self.reward_model.observe(tokens)
 
     def _estimate_q(
         self, tokens: Tokens, lengths: NDArray[np.int64], envs: NDArray[np.int64]
@@ -294,10 +347,11 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         if not len(tokens):
             return np.zeros((0, tokens.shape[1] + 1))
         formulae, first_ = (torch.from_numpy(array).to(self.device) for array in (tokens, first))
-        arguments = (self.rollout_policy, self.reward_model.score, self.task.vocabulary, formulae, first_)
-        if self.q_estimator == "exact":
-            return exact_q(*arguments).cpu().numpy()
-        return monte_carlo_q(*arguments, keys, self.num_rollouts).cpu().numpy()
+        arguments = (self.rollout_policy, self._checked_score, self.task.vocabulary, formulae, first_)
+        with default_modes():
+            if self.q_estimator == "exact":
+                return exact_q(*arguments).cpu().numpy()
+            return monte_carlo_q(*arguments, keys, self.num_rollouts).cpu().numpy()
 
     def _keys(self, envs: NDArray[np.int64]) -> Tensor:
         """Seeds `(m,)` of the random numbers of these environments' running episodes."""
@@ -311,7 +365,10 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         finished = transition(self.task.vocabulary, self._tokens, self._lengths, envs, actions)
         self._finished[envs] = finished
         q = np.zeros(len(envs))
-        q[finished] = self._score(self._tokens[envs[finished]])
+        if finished.any():
+            formulae = self._tokens[envs[finished]]
+            q[finished] = self._score(formulae)
+            self._is_correct[envs[finished]] = self.task.is_correct(formulae)
         if self.reward_mode != "terminal":
             going_on = envs[~finished]
             q[~finished] = self._estimate_q(self._tokens[going_on], self._lengths[going_on], going_on)
@@ -322,11 +379,16 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         rewards[envs] = earned
         return rewards
 
-    def _begin(self, mask: NDArray[np.bool_]) -> None:
-        """New, empty formulae in the environments marked."""
-        self._tokens[mask] = self.task.vocabulary.pad
-        self._lengths[mask] = 0
+    def _begin(self, mask: NDArray[np.bool_], prefixes: Tokens | None = None) -> None:
+        """New formulae in the environments marked: empty, or beginning with these prefixes `(num_envs, T)`."""
+        if prefixes is None:
+            self._tokens[mask] = self.task.vocabulary.pad
+            self._lengths[mask] = 0
+        else:
+            self._tokens[mask] = prefixes[mask]
+            self._lengths[mask] = (prefixes[mask] != self.task.vocabulary.pad).sum(axis=1)
         self._finished[mask] = False
+        self._is_correct[mask] = 0
         self._rewards[mask] = 0.0
         self._episodes[mask] += 1
         if self.reward_mode == "difference":
@@ -342,7 +404,8 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         rewards = step_rewards(self.reward_mode, q[:, 1:], previous, position == self._lengths[:, None])
         self._rewards = np.where(position <= self._lengths[:, None], rewards, 0.0)
         self._q = q[:, -1].copy()
-        self.reward_model.observe(tokens)
+        self._is_correct[:] = self.task.is_correct(tokens)
+        self._observe(tokens)
         self._show_to_people()
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             self._begin(self._finished.copy())
@@ -367,26 +430,19 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
 
     # --- infos, in the layout of gymnasium.vector.VectorEnv._add_info -----------------------------------------
 
-    def _mask_info(self, mask: NDArray[np.bool_]) -> dict[str, Any]:
+    def _info(self, mask: NDArray[np.bool_]) -> dict[str, Any]:
+        """What is known of the environments marked; zeros for the others."""
         masks = self.action_masks().astype(np.int8)
         masks[~mask] = 0
-        return {"action_mask": masks, "_action_mask": mask}
-
-    def _episode_info(self, ended: NDArray[np.bool_]) -> dict[str, Any]:
-        if not ended.any():
-            return {}
-        formulae = np.full(self.num_envs, None, dtype=object)
-        formulae[ended] = self.task.decode(self._tokens[ended])
-        is_correct = np.zeros(self.num_envs, dtype=bool)
-        is_correct[ended] = self.task.is_correct(self._tokens[ended])
+        is_correct = np.where(mask, self._is_correct, np.int8(0))
         return {
-            "formula": formulae,
-            "_formula": ended.copy(),
+            "action_mask": masks,
+            "_action_mask": mask.copy(),
             "is_correct": is_correct,
-            "_is_correct": ended.copy(),
+            "_is_correct": mask.copy(),
         }
 
-    def _final_info(self, episode: dict[str, Any], ended: NDArray[np.bool_]) -> dict[str, Any]:
+    def _final_info(self, ended: NDArray[np.bool_]) -> dict[str, Any]:
         final_obs = np.full(self.num_envs, None, dtype=object)
         observations = self._observation()
         for i in np.flatnonzero(ended):
@@ -394,7 +450,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         return {
             "final_obs": final_obs,
             "_final_obs": ended.copy(),
-            "final_info": episode | self._mask_info(ended.copy()),
+            "final_info": self._info(ended),
             "_final_info": ended.copy(),
         }
 
@@ -414,14 +470,35 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         if (n, length) != self._tokens.shape:
             ours = f"{self.num_envs} of length {self.task.max_length}"
             raise FormulaError(f"the state is of {n} formulae of length {length}, not of {ours}")
-        self.reward_model.load_state_dict(state["reward_model"])
+        with default_modes():
+            self.reward_model.load_state_dict(state["reward_model"])
         vars(self).update(arrays)
+        self._is_correct[:] = self._finished & self.task.is_correct(self._tokens)
         self._is_seeded = True
 
     # --- checks -----------------------------------------------------------------------------------------------
 
-    def _reset_mask(self, options: dict[str, Any] | None) -> NDArray[np.bool_]:
-        if options is None or "reset_mask" not in options:
+    def _reset_options(self, options: dict[str, Any] | None) -> tuple[NDArray[np.bool_], Tokens | None]:
+        """Which environments begin anew, and what with."""
+        options = options or {}
+        for name in options:
+            check_choice(("reset_mask", "prefix"), reset_option=name)
+        return self._reset_mask(options), self._prefixes(options)
+
+    def _prefixes(self, options: dict[str, Any]) -> Tokens | None:
+        texts = options.get("prefix")
+        if texts is None:
+            return None
+        if isinstance(texts, str):
+            return np.tile(encode_prefix(self.task, texts), (self.num_envs, 1))
+        if len(texts) != self.num_envs:
+            raise FormulaError(
+                f"{len(texts)} prefixes for {self.num_envs} environments; give one, or one for each"
+            )
+        return np.stack([encode_prefix(self.task, text) for text in texts])
+
+    def _reset_mask(self, options: dict[str, Any]) -> NDArray[np.bool_]:
+        if "reset_mask" not in options:
             return np.ones(self.num_envs, dtype=bool)
         mask = options["reset_mask"]
         if not isinstance(mask, np.ndarray) or mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
@@ -445,17 +522,8 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         return actions
 
 
+_OWN_OPTIONS = [name for name in signature(FormulaVectorEnv).parameters if name != "task_options"]
 _STATE_ARRAYS = ("_tokens", "_lengths", "_finished", "_q", "_rewards", "_episodes", "_seed_keys")
-
-
-def _encode_finished(task: Task, formulae: Sequence[str]) -> Tokens:
-    tokens = task.encode(formulae)
-    if not len(tokens):
-        raise FormulaError("discriminator_real holds no formula")
-    if task.vocabulary.eos is None and (tokens == task.vocabulary.pad).any():
-        shortest = min(formulae, key=len)
-        raise FormulaError(f"discriminator_real: {shortest!r} must have {task.max_length} symbols")
-    return tokens
 
 
 def _seed_key(seed: int | None) -> int:

@@ -58,12 +58,9 @@ class Vocabulary:
         hidden = [""] * (self.variable_length + 2)
         return np.array([*self.symbols, *hidden])
 
-    def encode(self, formula: str, max_length: int) -> Tokens:
-        """One formula as tokens `(max_length,)`, ended by EOS where there is one and filled with PAD.
-
-        White space is ignored. Raises FormulaError for an unknown symbol or a formula that is too long.
-        """
-        ids, text = [], "".join(formula.split())
+    def read(self, text: str) -> list[int]:
+        """The ids of the symbols in a text. White space is ignored. Raises FormulaError for an unknown symbol."""
+        ids, formula, text = [], text, "".join(text.split())
         position = 0
         while position < len(text):
             match = self._pattern.match(text, position)
@@ -72,6 +69,14 @@ class Vocabulary:
                 raise FormulaError(f"unknown symbol {text[position]!r} in {formula!r}; the symbols are {known}")
             ids.append(self.symbols.index(match.group()))
             position = match.end()
+        return ids
+
+    def encode(self, formula: str, max_length: int) -> Tokens:
+        """One formula as tokens `(max_length,)`, ended by EOS where there is one and filled with PAD.
+
+        White space is ignored. Raises FormulaError for an unknown symbol or a formula that is too long.
+        """
+        ids = self.read(formula)
         if self.eos is not None:
             ids.append(self.eos)
         if len(ids) > max_length:

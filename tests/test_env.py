@@ -27,6 +27,7 @@ from tests.oracles import all_sequences
 IDS = ["formula_env:Formula/BinarySum-v0", "formula_env:Formula/SignedEquation-v0"]
 REWARDS = ["exact", "discriminator", "constant"]
 MODES: list[Any] = ["difference", "terminal", "q"]
+LEARNING = {"reward_model": "discriminator"}
 
 
 @pytest.mark.parametrize("env_id", IDS)
@@ -92,7 +93,9 @@ def test_the_vector_env_is_its_single_envs(
 ) -> None:
     """Every field of every step, Monte-Carlo rewards included."""
     generator, reward = opinionated_pair(task)
-    options = {"reward_mode": reward_mode, "num_rollouts": 3}
+    options: dict[str, Any] = {"reward_mode": reward_mode}
+    if reward_mode != "terminal":
+        options["num_rollouts"] = 3
     if reward_model != "injected":
         options["reward_model"] = reward_model
     native = FormulaVectorEnv(task, num_envs=3, autoreset_mode=mode, **options)
@@ -260,22 +263,6 @@ def test_without_rollouts_steps_earn_the_verdict_at_the_end() -> None:
     assert rewards.tolist() == [[0, 0, 0, 1]] * 6
 
 
-def test_without_rollouts_exact_q_is_exact() -> None:
-    """ "exact" needs none."""
-    task = make_task("binary-sum", length=4)
-    generator, reward = opinionated_pair(task)
-    q = []
-    for num_rollouts in (0, 16):
-        env = FormulaVectorEnv(
-            task, num_envs=5, reward_mode="terminal", num_rollouts=num_rollouts, q_estimator="exact"
-        )
-        env.set_reward_model(reward)
-        env.set_rollout_policy(generator)
-        env.reset(seed=1)
-        q.append(env.play(generator)[1])
-    np.testing.assert_array_equal(*q)
-
-
 def test_the_three_reward_modes_tell_the_same_story() -> None:
     task = make_task("binary-sum", length=6)
     generator, reward = opinionated_pair(task)
@@ -370,22 +357,23 @@ def test_masks_follow_the_grammar_and_info_tells_the_verdict() -> None:
         _, _, terminated, truncated, info = env.step(np.int64(action))
     assert terminated is True
     assert truncated is False
-    assert info["formula"] == "1+0=1"
-    assert info["is_correct"] is True
+    assert inner.formula == "1+0=1"
+    assert info["is_correct"] == 1
     env.reset()
     for action in (0, 0, 0, 0, 0):  # illegal symbols may be chosen; the formula is then incorrect
         *_, info = env.step(np.int64(action))
-    assert info["is_correct"] is False
+    assert inner.formula == "00000"
+    assert info["is_correct"] == 0
 
 
 def test_an_early_end_is_terminated_too() -> None:
     env = FormulaEnv(EvenOnes(5), reward_mode="terminal")
     env.reset(seed=0)
     for action, end in ((1, False), (1, False), (2, True)):
-        _, reward, terminated, _, info = env.step(action)
+        _, reward, terminated, _, _ = env.step(action)
         assert terminated is end
     assert reward == 1
-    assert info["formula"] == "11"
+    assert env.formula == "11"
     with pytest.raises(gym.error.ResetNeeded):
         FormulaEnv(EvenOnes(5)).step(0)
 
@@ -427,8 +415,9 @@ def test_a_saved_environment_goes_on_alike(kind: Any, reward_model: str, through
     """The original goes on first, then two copies from one state: neither may have changed it."""
 
     def make() -> Any:
-        return kind(length=4, reward_model=reward_model, discriminator_update_every=4, num_rollouts=2, **sizes)
+        return kind(length=4, reward_model=reward_model, num_rollouts=2, **learning, **sizes)
 
+    learning = {"discriminator_update_every": 4} if reward_model == "discriminator" else {}
     sizes = {"num_envs": 3} if kind is FormulaVectorEnv else {}
     actions = np.random.default_rng(0).integers(2, size=(80, 3))
     original = make()
@@ -485,7 +474,7 @@ def test_the_discriminator_can_be_shown_the_users_own_formulae() -> None:
     scores = dict(zip(env.task.decode(correct), env.reward_model.score(torch.from_numpy(correct)), strict=True))
     shown = [scores.pop("0110"), scores.pop("1001")]
     assert min(shown) > 0.5 > max(scores.values())
-    spec = gym.make(IDS[0], discriminator_real=["01100110"]).spec
+    spec = gym.make(IDS[0], reward_model="discriminator", discriminator_real=["01100110"]).spec
     assert spec is not None
     gym.make(EnvSpec.from_json(spec.to_json()))
 
@@ -535,20 +524,39 @@ def test_rendering(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ({"task": "ternary"}, "unknown task 'ternary'"),
         ({"length": 7}, "even number"),
-        ({"size": 7}, "no option 'size'"),
+        ({"size": 7}, "unexpected keyword argument 'size'; there are: length, task, num_envs"),
+        ({"num_envs": 2}, "unexpected keyword argument 'num_envs'"),
+        ({"task": 8}, "task must be a task's name or a Task, got 8"),
+        ({"task": EvenOnes(5), "length": 5}, "unexpected keyword argument 'length'"),
         ({"reward_mode": "shaped"}, "unknown reward_mode 'shaped'; there are: difference, terminal, q"),
         ({"reward_model": "oracle"}, "unknown reward_model"),
         ({"observation": "text"}, "unknown observation"),
         ({"q_estimator": "guess"}, "unknown q_estimator"),
-        ({"discriminator": "svm"}, "unknown discriminator"),
+        ({"discriminator": "svm", **LEARNING}, "unknown discriminator"),
         ({"render_mode": "video"}, "unknown render_mode"),
-        ({"num_rollouts": 0}, "num_rollouts must be at least 1"),
+        ({"num_rollouts": 0, "reward_mode": "difference"}, "num_rollouts must be at least 1"),
+        ({"num_rollouts": 2.5}, "num_rollouts must be a whole number of at least 1, got 2.5"),
+        ({"num_rollouts": True}, "num_rollouts must be a whole number"),
+        ({"num_rollouts": 2, "reward_mode": "terminal"}, 'no effect with reward_mode "terminal"'),
+        ({"q_estimator": "exact", "reward_mode": "terminal"}, 'no effect with reward_mode "terminal"'),
+        ({"num_rollouts": 2, "q_estimator": "exact"}, 'no effect with q_estimator "exact"'),
+        ({"length": 8.0}, "length must be int, got 8.0"),
+        ({"device": "cuda:99"}, "device 'cuda:99' is not available here; use cpu"),
+        ({"device": "tpu9"}, "unknown device 'tpu9'; use cpu"),
+        ({"device": 3.5}, "unknown device 3.5"),
         ({"num_rollouts": 0, "reward_mode": "q"}, "num_rollouts must be at least 1"),
         ({"num_rollouts": -1, "reward_mode": "terminal"}, "num_rollouts must be at least 0"),
-        ({"discriminator_update_every": 0}, "at least 1"),
-        ({"discriminator_real": []}, "discriminator_real holds no formula"),
-        ({"discriminator_real": ["0110"]}, "discriminator_real: '0110' must have 8 symbols"),
-        ({"discriminator_real": ["01102110"]}, "unknown symbol '2'"),
+        ({"discriminator_update_every": 0, **LEARNING}, "discriminator_update_every must be at least 1"),
+        ({"discriminator_update_every": 2.5, **LEARNING}, "discriminator_update_every must be a whole number"),
+        ({"discriminator_seed": -1, **LEARNING}, "discriminator_seed must be at least 0"),
+        ({"discriminator_seed": 2**40, **LEARNING}, "seed must be from 0 to 2\\^32 - 1"),
+        ({"discriminator_real": [], **LEARNING}, "discriminator_real holds no formula"),
+        ({"discriminator_real": ["0110"], **LEARNING}, "discriminator_real: '0110' must have 8 symbols"),
+        ({"discriminator_real": ["01102110"], **LEARNING}, "unknown symbol '2'"),
+        ({"discriminator_real": "01100110", **LEARNING}, "must be a list of formulae as text"),
+        ({"discriminator": "cnn"}, "discriminator's options have no effect with reward_model 'exact'"),
+        ({"discriminator_seed": 0, "reward_model": "constant"}, "no effect with reward_model 'constant'"),
+        ({"discriminator_shared": False}, "no effect with reward_model 'exact'"),
     ],
 )
 def test_impossible_environments_are_refused(options: dict[str, Any], message: str) -> None:

@@ -142,13 +142,15 @@ def test_episode_statistics_of_a_batch(task: Task, mode: AutoresetMode) -> None:
     for _ in range(6 * task.max_length):
         legal = env.unwrapped.action_masks()  # type: ignore[attr-defined]
         actions = np.array([rng.choice(np.flatnonzero(row)) for row in legal])
-        *_, terminated, _, info = env.step(actions)
+        seen, _, terminated, _, info = env.step(actions)
         if not terminated.any():
             continue
         ended = info["final_info"] if mode == AutoresetMode.SAME_STEP else info
         np.testing.assert_array_equal(info["_episode"], terminated)
         np.testing.assert_array_equal(info["episode"]["r"][terminated], ended["is_correct"][terminated])
-        for length, formula in zip(info["episode"]["l"][terminated], ended["formula"][terminated], strict=True):
+        shown = np.stack(list(info["final_obs"][terminated])) if "final_obs" in info else seen[terminated]
+        texts = env.unwrapped.decode(shown)  # type: ignore[attr-defined]
+        for length, formula in zip(info["episode"]["l"][terminated], texts, strict=True):
             symbols = len(formula) + (task.vocabulary.eos is not None and length > len(formula))
             assert length == symbols
         episodes += int(terminated.sum())
@@ -177,8 +179,9 @@ def test_vector_wrappers_transform_the_batch(mode: AutoresetMode) -> None:
         np.testing.assert_array_equal(ended, terminated)
         for i, info in enumerate(told):
             np.testing.assert_array_equal(info["action_mask"], infos["action_mask"][i])
-            last = info.get("final_info", {}) if mode == AutoresetMode.SAME_STEP else info
-            assert ("formula" in last) == terminated[i]
+            assert ("final_info" in info) == (mode == AutoresetMode.SAME_STEP and terminated[i])
+            last = info.get("final_info", info)
+            assert last["is_correct"] == (plain.task.is_correct(plain._tokens)[i] if last is info else rewards[i])
         if mode == AutoresetMode.DISABLED and terminated.any():
             plain.reset(options={"reset_mask": terminated})
             wrapped.reset(options={"reset_mask": terminated})

@@ -24,6 +24,7 @@ from agents.sb3.state import load_model_state, model_state
 from agents.sb3.vec_env import FormulaVecEnv
 from formula_env import distributed
 from formula_env.algorithm import DensityRatio, LogProb
+from formula_env.env_options import ObservationName, QEstimator
 from formula_env.errors import check_above_zero, check_at_least, check_share, check_types
 from formula_env.networks import DiscriminatorKind, DiscriminatorName, raw_logits
 from formula_env.randomness import OwnRandomness
@@ -31,7 +32,6 @@ from formula_env.rewards import RewardKind, RewardMode, RewardModelName
 from formula_env.rollouts import write
 from formula_env.sampling import draw_keys, log_prob
 from formula_env.tasks.base import Task
-from formula_env.vector_env import ObservationName, QEstimator
 from formula_env.vocabulary import Tokens
 
 
@@ -122,15 +122,18 @@ class SB3Algorithm:
 
     def _make_env(self) -> FormulaVecEnv:
         config = self.config
-        is_terminal = config.reward_mode == "terminal"
+        credit: dict[str, Any] = {}
+        if config.reward_mode != "terminal":
+            credit["q_estimator"] = config.q_estimator
+            if config.q_estimator == "monte-carlo":
+                credit["num_rollouts"] = config.num_rollouts
         return FormulaVecEnv(
             self.task,
             config.num_envs,
             observation=config.observation,
             reward_model="constant" if config.reward_model == "discriminator" else config.reward_model,
             reward_mode=config.reward_mode,
-            num_rollouts=0 if is_terminal else config.num_rollouts,
-            q_estimator=config.q_estimator,
+            **credit,
             device=self.device,
         )
 

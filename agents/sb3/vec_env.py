@@ -22,8 +22,7 @@ class FormulaVecEnv(VecEnv):
     Args:
         task: a name from `formula_env.tasks`, a `Task`, or a `FormulaVectorEnv` with SAME_STEP autoreset.
         num_envs: formulae at a time.
-        **options: of `FormulaVectorEnv`, the task's among them: `length=8, reward_model="exact"`. Rewards are
-            terminal, which at γ = 1 need no rollouts to be right, unless an option is about them.
+        **options: of `FormulaVectorEnv`, the task's among them: `length=8, reward_model="exact"`.
 
     Raises FormulaError for an environment that resets in another way, or comes with options.
     """
@@ -36,8 +35,6 @@ class FormulaVecEnv(VecEnv):
                 )
             self.formulae = task
         else:
-            if not options.keys() & {"reward_mode", "num_rollouts", "q_estimator"}:
-                options |= {"reward_mode": "terminal", "num_rollouts": 0}
             self.formulae = FormulaVectorEnv(task, num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options)
         if self.formulae.autoreset_mode != AutoresetMode.SAME_STEP:
             raise FormulaError(
@@ -54,7 +51,7 @@ class FormulaVecEnv(VecEnv):
 
     def reset(self) -> Observation:
         observations, infos = self.formulae.reset(seed=self._seeds)
-        self.reset_infos = [{"action_mask": mask} for mask in infos["action_mask"]]
+        self.reset_infos = _split(infos)
         self._reset_seeds()
         self._reset_options()
         return observations
@@ -64,18 +61,12 @@ class FormulaVecEnv(VecEnv):
 
     def step_wait(self) -> tuple[Observation, NDArray[np.float32], NDArray[np.bool_], list[Info]]:
         observations, rewards, dones, _, info = self.formulae.step(self._actions)
-        masks = info["action_mask"]
-        infos: list[Info] = [{"action_mask": mask, "TimeLimit.truncated": False} for mask in masks]
-        if dones.any():
-            final_obs, final = info["final_obs"], info["final_info"]
-            for i in np.flatnonzero(dones):
-                self.reset_infos[i] = {"action_mask": masks[i]}
-                infos[i] |= {
-                    "action_mask": final["action_mask"][i],
-                    "formula": final["formula"][i],
-                    "is_correct": bool(final["is_correct"][i]),
-                    "terminal_observation": final_obs[i],
-                }
+        infos = _split(info)
+        for i in np.flatnonzero(dones):
+            self.reset_infos[i] = infos[i]
+            infos[i] = _row(info["final_info"], int(i)) | {"terminal_observation": info["final_obs"][i]}
+        for each in infos:
+            each["TimeLimit.truncated"] = False
         return observations, rewards.astype(np.float32), dones, infos
 
     def close(self) -> None:
@@ -115,3 +106,12 @@ class FormulaVecEnv(VecEnv):
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
         return [False for _ in self._get_indices(indices)]
+
+
+def _split(infos: Info) -> list[Info]:
+    """Gymnasium's infos of a batch as one dictionary for each environment."""
+    return [_row(infos, i) for i in range(len(infos["action_mask"]))]
+
+
+def _row(infos: Info, i: int) -> Info:
+    return {key: infos[key][i] for key in ("action_mask", "is_correct")}

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from formula_env.errors import FormulaError
 from formula_env.tasks.base import Task
 
 State = tuple[Tensor, ...]
@@ -25,6 +26,20 @@ class Policy(Protocol):
     def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
         """Read one symbol `(n,)` (BOS first): logits `(n, V)` of the next one, and the new state."""
         ...
+
+
+@torch.no_grad()
+def check_policy(policy: Policy, task: Task, device: torch.device) -> None:
+    """Raise FormulaError if the policy's first step does not give logits for the task's symbols."""
+    name, vocab_size = type(policy).__name__, task.vocabulary.size
+    logits, _ = policy.step(torch.tensor([task.vocabulary.bos], device=device), policy.start(1))
+    if tuple(logits.shape) != (1, vocab_size):
+        raise FormulaError(
+            f"{name}.step returned logits of shape {tuple(logits.shape)} for one prefix; "
+            f"this task has {vocab_size} symbols: (1, {vocab_size})"
+        )
+    if logits.isnan().any() or not logits.isfinite().any():
+        raise FormulaError(f"{name}.step returned logits {logits[0].tolist()}: NaN, or none that is finite")
 
 
 class UniformPolicy:

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from inspect import signature
 from typing import Any
 
-from formula_env.errors import FormulaError
+from formula_env.errors import FormulaError, unexpected_argument
 from formula_env.tasks.base import AnyTask, Task, VectorTask
 
 TASKS = {
@@ -57,7 +57,7 @@ def make_any_task(name: str, **options: Any) -> AnyTask:
     known = list(signature(cls).parameters)
     for option in options:
         if option not in known:
-            raise FormulaError(f"{name} has no option {option!r}; it has: {', '.join(known)}")
+            raise unexpected_argument(name, option, known)
     return cls(**options)
 
 
