@@ -27,7 +27,9 @@ for _name in symbol_tasks():
         kwargs={"task": _name},
     )
     # With the module to import, `gymnasium.make(env.spec.id)` finds it in a new process, too.
-    _gym.registry[_id].id = f"formula_env:{_id}"
+    _spec = _gym.registry[_id]
+    _spec.id = f"formula_env:{_id}"
+    _gym.registry[_spec.id] = _spec
 
 
 _LAZY = {"FormulaEnv": "formula_env.env", "FormulaVectorEnv": "formula_env.vector_env"}

@@ -6,6 +6,7 @@ import os
 from collections.abc import Hashable
 from copy import deepcopy
 from functools import cache
+from inspect import signature
 from typing import Any, Literal, Protocol, get_args
 from weakref import WeakValueDictionary
 
@@ -220,12 +221,20 @@ def shared_discriminator(task: Task, **options: Any) -> SelfTrainingDiscriminato
 
     One that has learnt belongs to the agent that it has learnt from: whoever comes later gets a new one.
     """
-    parts = {name: value.tobytes() if isinstance(value, np.ndarray) else value for name, value in options.items()}
-    key = (os.getpid(), task if isinstance(task, Hashable) else id(task), tuple(sorted(parts.items())))
+    arguments = signature(SelfTrainingDiscriminator).bind(task, **options)
+    arguments.apply_defaults()
+    key = (os.getpid(), *map(_by_value, arguments.arguments.values()))
     model = _shared.get(key)
     if model is None or model.has_observed:
         model = _shared[key] = SelfTrainingDiscriminator(task, **options)
     return model
+
+
+def _by_value(argument: Any) -> Hashable:
+    """Equal for equal arguments; a task that can't be compared is equal to itself alone."""
+    if isinstance(argument, np.ndarray):
+        return argument.tobytes()
+    return argument if isinstance(argument, Hashable) else id(argument)
 
 
 def step_rewards(

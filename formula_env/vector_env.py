@@ -482,13 +482,17 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         """Which environments begin anew, and what with."""
         options = options or {}
         for name in options:
-            check_choice(("reset_mask", "prefix"), reset_option=name)
+            check_choice(("reset_mask", "prefix"), **{"option of reset": name})
         return self._reset_mask(options), self._prefixes(options)
 
     def _prefixes(self, options: dict[str, Any]) -> Tokens | None:
         texts = options.get("prefix")
         if texts is None:
             return None
+        if not isinstance(texts, str) and not (
+            isinstance(texts, Sequence) and all(isinstance(text, str) for text in texts)
+        ):
+            raise FormulaError(f"prefix must be text, or one text for each environment, got {texts!r}")
         if isinstance(texts, str):
             return np.tile(encode_prefix(self.task, texts), (self.num_envs, 1))
         if len(texts) != self.num_envs:
