@@ -16,9 +16,8 @@ from formula_env.rewards import (
     RewardMode,
     RewardModel,
     RewardModelName,
-    SelfTrainingDiscriminator,
-    shared_discriminator,
 )
+from formula_env.self_training import SelfTrainingDiscriminator, shared_discriminator
 from formula_env.tasks import make_task, task_class
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens

@@ -24,7 +24,7 @@ from formula_env.env_options import (
 )
 from formula_env.errors import FormulaError, check_choice, check_methods, whole_number
 from formula_env.modes import default_modes, find_device
-from formula_env.networks import DiscriminatorName
+from formula_env.networks import EnergyName
 from formula_env.networks.policy import Policy, UniformPolicy, check_policy
 from formula_env.render import draw_formula, print_formula
 from formula_env.rewards import RewardMode, RewardModel, RewardModelName, checked_scores, step_rewards
@@ -72,7 +72,8 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         num_rollouts: Monte-Carlo completions behind each Q, by default 16; 0, with terminal rewards only: none.
             Terminal rewards need no Q, but `play` and `q_values` give it.
         q_estimator: "monte-carlo" (default), or "exact" for backward recursion where the prefix tree is small.
-        discriminator: "mlp" (default), "cnn" or "recurrent": what "discriminator" trains.
+        discriminator: "mlp" (default), "cnn", "recurrent" or "autoregressive": what "discriminator" trains, see
+            `formula_env.self_training`.
         discriminator_update_every: finished formulae from one update of it to the next, by default 64.
         discriminator_seed: of its weights and of the formulae it is shown as real, by default 0.
         discriminator_real: those formulae, as text; by default fresh correct ones.
@@ -105,7 +106,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         reward_mode: RewardMode | None = None,
         num_rollouts: int | None = None,
         q_estimator: QEstimator | None = None,
-        discriminator: DiscriminatorName | None = None,
+        discriminator: EnergyName | None = None,
         discriminator_update_every: int | None = None,
         discriminator_seed: int | None = None,
         discriminator_real: Sequence[str] | None = None,

@@ -46,3 +46,13 @@ def saved_and_loaded(state: dict[str, Any]) -> dict[str, Any]:
     torch.save(state, buffer)
     buffer.seek(0)
     return torch.load(buffer, weights_only=True)
+
+
+def assert_equal_states(one: Any, two: Any) -> None:
+    """Equal bit for bit."""
+    if isinstance(one, dict):
+        assert set(one) == set(two)
+        for key in one:
+            assert_equal_states(one[key], two[key])
+    else:
+        assert torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two

@@ -15,13 +15,14 @@ import formula_env
 from formula_env import FormulaEnv, FormulaVectorEnv
 from formula_env.adversarial import adam, discriminator_step
 from formula_env.errors import FormulaError
-from formula_env.rewards import DiscriminatorReward, SelfTrainingDiscriminator
+from formula_env.rewards import DiscriminatorReward
+from formula_env.self_training import SelfTrainingDiscriminator
 from formula_env.tasks import make_task
 from formula_env.tasks.base import Task
 from formula_env.vector_env import transition
 from formula_env.vocabulary import Vocabulary
 from tests.even_ones import EvenOnes
-from tests.helpers import name_of, opinionated_pair, saved_and_loaded, small_tasks
+from tests.helpers import assert_equal_states, name_of, opinionated_pair, saved_and_loaded, small_tasks
 from tests.oracles import all_sequences
 
 IDS = ["formula_env:Formula/BinarySum-v0", "formula_env:Formula/SignedEquation-v0"]
@@ -432,16 +433,6 @@ def test_a_saved_environment_goes_on_alike(kind: Any, reward_model: str, through
         assert_equal_states(copy.state_dict(), end)
     if reward_model == "discriminator":
         assert end["reward_model"]["num_updates"] > state["reward_model"]["num_updates"] > 0
-
-
-def assert_equal_states(one: Any, two: Any) -> None:
-    """Equal bit for bit."""
-    if isinstance(one, dict):
-        assert set(one) == set(two)
-        for key in one:
-            assert_equal_states(one[key], two[key])
-    else:
-        assert torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
 
 
 @pytest.mark.parametrize(

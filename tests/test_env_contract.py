@@ -18,10 +18,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from formula_env import FormulaEnv, FormulaError, FormulaVectorEnv, make_task
 from formula_env.errors import UnexpectedArgument
-from formula_env.rewards import SelfTrainingDiscriminator
+from formula_env.self_training import SelfTrainingDiscriminator
 from formula_env.tasks.base import Task
-from tests.helpers import name_of, small_tasks
-from tests.test_env import IDS, REWARDS, assert_equal_states, assert_same
+from tests.helpers import assert_equal_states, name_of, small_tasks
+from tests.test_env import IDS, REWARDS, assert_same
 
 # --- infos ----------------------------------------------------------------------------------------------------
 
@@ -83,16 +83,16 @@ def test_text_is_an_attribute_and_can_be_read_off_observations(task: Task, obser
     batch.reset(seed=0)
     rng = np.random.default_rng(1)
     for formula in task.sample(4, rng):
-        written = ""
-        for symbol in formula[formula < task.vocabulary.size]:
-            assert single.formula == single.decode(shown) == written
-            shown, _, terminated, _, _ = single.step(symbol)
-            written = single.task.vocabulary.decode([[*formula[: len(written)], symbol]])[0]
+        ended, final = np.zeros(3, dtype=bool), shown[None]
+        for t, symbol in enumerate(formula[formula < task.vocabulary.size]):
+            assert not ended.any()
+            assert single.formula == single.decode(shown) == task.vocabulary.decode([formula[:t]])[0]
+            shown = single.step(symbol)[0]
             _, _, ended, _, info = batch.step(np.full(3, symbol))
-        assert terminated
+            final = info.get("final_obs", final)
         assert ended.all()
-        assert single.formula == task.decode(formula[None])[0]
-        assert batch.decode(info["final_obs"]) == [single.formula] * 3
+        assert single.formula == single.decode(shown) == task.decode(formula[None])[0]
+        assert batch.decode(final) == [single.formula] * 3
         assert batch.formulae == [""] * 3
         shown, _ = single.reset()
 
@@ -120,12 +120,8 @@ def test_autoreset_modes_go_by_name_value_and_member(mode: AutoresetMode) -> Non
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    env = FormulaVectorEnv(
-        length=np.int64(4),
-        num_envs=np.int32(2),
-        reward_mode="difference",
-        num_rollouts=np.uint8(3),  # type: ignore[arg-type]
-    )
+    options: dict[str, Any] = {"length": np.int64(4), "num_envs": np.int32(2), "num_rollouts": np.uint8(3)}
+    env = FormulaVectorEnv(**options)
     assert (env.num_envs, env.num_rollouts, env.task.max_length) == (2, 3, 4)
     assert all(type(value) is int for value in (env.num_envs, env.num_rollouts, *env.task.options.values()))
     assert env.task == make_task("binary-sum", length=4)

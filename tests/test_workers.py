@@ -13,7 +13,7 @@ from gymnasium.vector import AsyncVectorEnv
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
 from formula_env import FormulaEnv
-from tests.test_env import assert_equal_states
+from tests.helpers import assert_equal_states
 
 WORKERS, STEPS = 2, 40
 OPTIONS: dict[str, Any] = {
