@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from formula_env import distributed
 from formula_env.adversarial import adam, floats, mle_step, set_lr
-from formula_env.errors import check_above_zero, check_at_least, check_types
+from formula_env.errors import MAX_BATCH, MAX_WIDTH, check_above_zero, check_at_least, check_range, check_types
 from formula_env.networks import LSTMGenerator
 from formula_env.rollouts import write
 from formula_env.sampling import draw_keys, log_prob
@@ -35,8 +35,9 @@ class MLEConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_at_least(1, rounds=self.rounds, batch_size=self.batch_size)
-        check_at_least(1, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
+        check_at_least(1, rounds=self.rounds)
+        check_range(1, MAX_BATCH, batch_size=self.batch_size)
+        check_range(1, MAX_WIDTH, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
         check_above_zero(learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
 
 

@@ -28,7 +28,17 @@ from formula_env.adversarial import (
     set_lr,
 )
 from formula_env.env_options import QEstimator
-from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_share, check_types
+from formula_env.errors import (
+    MAX_BATCH,
+    MAX_REPEATS,
+    MAX_WIDTH,
+    FormulaError,
+    check_above_zero,
+    check_at_least,
+    check_range,
+    check_share,
+    check_types,
+)
 from formula_env.networks import (
     AutoregressiveDiscriminator,
     DiscriminatorKind,
@@ -67,7 +77,8 @@ class SeqGANConfig:
     q_estimator: QEstimator = "monte-carlo"
     """"exact" replaces sampling by backward recursion, where the prefix tree is small."""
     baseline: bool = True
-    """Subtract the batch mean of Q at each position; B/(B - 1) times this, where all B have a symbol, is RLOO."""
+    """Subtraction of the batch mean of Q at each position; B/(B - 1) times this, where all B have a symbol, is
+    RLOO."""
     ent_coef: float = 0.0
     """Weight α of the policy's entropy (nats) beside the reward; falls linearly."""
     discriminator: EnergyName = "mlp"
@@ -108,11 +119,14 @@ class SeqGANConfig:
     def __post_init__(self) -> None:
         check_types(self)
         check_at_least(0, mle_rounds=self.mle_rounds, discriminator_rounds=self.discriminator_rounds)
-        check_at_least(0, mle_nll=self.mle_nll, ent_coef=self.ent_coef, num_rollouts=self.num_rollouts)
+        check_at_least(0, mle_nll=self.mle_nll, ent_coef=self.ent_coef)
+        check_range(0, MAX_REPEATS, num_rollouts=self.num_rollouts)
         check_at_least(0, discriminator_weight_decay=self.discriminator_weight_decay)
         check_at_least(0, discriminator_max_grad_norm=self.discriminator_max_grad_norm)
-        check_at_least(1, rounds=self.rounds, batch_size=self.batch_size, d_steps=self.d_steps)
-        check_at_least(1, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
+        check_at_least(1, rounds=self.rounds)
+        check_range(1, MAX_BATCH, batch_size=self.batch_size)
+        check_range(1, MAX_REPEATS, d_steps=self.d_steps)
+        check_range(1, MAX_WIDTH, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
         check_share(weight_averaging=self.weight_averaging)
         check_share(final_share=self.final_share, mle_final_share=self.mle_final_share)
         check_share(discriminator_averaging=self.discriminator_averaging)

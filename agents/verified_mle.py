@@ -12,7 +12,7 @@ import torch
 
 from agents.mle import MLE, MLEConfig
 from formula_env import distributed
-from formula_env.errors import check_at_least
+from formula_env.errors import MAX_BATCH, check_at_least, check_range
 from formula_env.rollouts import write
 from formula_env.sampling import draw_keys
 from formula_env.tasks.base import Task
@@ -34,7 +34,8 @@ class VerifiedMLEConfig(MLEConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(0, warmup_rounds=self.warmup_rounds)
-        check_at_least(1, search_every=self.search_every, search_size=self.search_size)
+        check_at_least(1, search_every=self.search_every)
+        check_range(1, MAX_BATCH, search_size=self.search_size)
 
 
 class VerifiedMLE(MLE):

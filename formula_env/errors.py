@@ -1,4 +1,4 @@
-"""The one exception a user is meant to read, and the checks that raise it most."""
+"""`FormulaError`, which says in one line what is wrong, and the checks of arguments that raise it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -34,8 +34,23 @@ def whole_number(minimum: int, **value: Any) -> int:
     ((name, number),) = value.items()
     if isinstance(number, bool | np.bool_) or not isinstance(number, int | np.integer):
         raise FormulaError(f"{name} must be a whole number of at least {minimum}, got {number!r}")
-    check_at_least(minimum, **{name: int(number)})
-    return int(number)
+    number = int(number)
+    check_at_least(minimum, **{name: number})
+    _check_magnitude(name, number)
+    return number
+
+
+LARGEST_INT, LARGEST_FLOAT, SMALLEST_FLOAT = 2**32 - 1, 1e30, 1e-30
+"""Bounds of every setting: whole numbers that all generators take as seeds, and what single precision can hold."""
+
+MAX_WIDTH = 4_096
+"""Units of a layer at most: networks for formulae need a few hundred, and memory grows with the square."""
+
+MAX_BATCH = 100_000
+"""Formulae that are handled at once at most, in a batch or side by side."""
+
+MAX_REPEATS = 10_000
+"""Rollouts of a prefix, steps of an episode or updates of a round at most: memory grows with them."""
 
 
 def check_at_least(minimum: int, **values: float) -> None:
@@ -45,10 +60,21 @@ def check_at_least(minimum: int, **values: float) -> None:
             raise FormulaError(f"{name} must be at least {minimum}, got {value}")
 
 
-def check_above_zero(**values: float) -> None:
-    """Raise FormulaError for the first value that is not above 0, by its name."""
+def check_range(minimum: int, maximum: int, **values: float) -> None:
+    """Raise FormulaError for the first value that is not from minimum to maximum, by its name."""
+    check_at_least(minimum, **values)
     for name, value in values.items():
-        if not value > 0:
+        if not value <= maximum:
+            raise FormulaError(f"{name} must be at most {maximum:,}, got {value}")
+
+
+def check_above_zero(**values: float) -> None:
+    """Raise FormulaError for the first value that is not above 0, by its name.
+
+    Numbers that would be 0 in single precision, or whose inverse would be infinite, are not.
+    """
+    for name, value in values.items():
+        if not value >= SMALLEST_FLOAT:
             raise FormulaError(f"{name} must be above 0, got {value}")
 
 
@@ -61,8 +87,15 @@ def check_share(**values: float) -> None:
 
 def check_seed(seed: int) -> None:
     """Raise FormulaError for a seed that not every generator takes."""
-    if not 0 <= seed < 2**32:
+    if type(seed) is not int or not 0 <= seed < 2**32:
         raise FormulaError(f"seed must be from 0 to 2^32 - 1, got {seed}")
+
+
+def check_printable(**texts: str) -> None:
+    """Raise FormulaError for the first text with control characters, or with bytes that are not UTF-8."""
+    for name, text in texts.items():
+        if not text.isprintable():
+            raise FormulaError(f"{name} must be printable text, got {text!r}")
 
 
 def check_choice(choices: Sequence[Any], **values: Any) -> None:
@@ -84,7 +117,8 @@ def check_methods(value: Any, protocol: type, what: str) -> None:
 def check_types(options: Any) -> None:
     """Raise FormulaError for the first field of a dataclass whose value is not of the type it declares.
 
-    A NumPy scalar becomes the Python value that it stands for.
+    A NumPy scalar becomes the Python value that it stands for. Numbers must be finite, and not so large that torch
+    or NumPy can't hold them.
     """
     hints = get_type_hints(type(options))
     for field in fields(options):
@@ -95,6 +129,17 @@ def check_types(options: Any) -> None:
         if not _is_a(value, hint):
             expected = getattr(hint, "__name__", None) or str(hint).replace("typing.", "")
             raise FormulaError(f"{field.name} must be {expected}, got {value!r}")
+        for number in value if isinstance(value, tuple) else (value,):
+            _check_magnitude(field.name, number)
+
+
+def _check_magnitude(name: str, value: Any) -> None:
+    if isinstance(value, float) and not abs(value) <= LARGEST_FLOAT:
+        raise FormulaError(f"{name} must be a number up to {LARGEST_FLOAT:g}, got {value}")
+    if isinstance(value, int) and not abs(value) <= LARGEST_INT:
+        raise FormulaError(
+            f"{name} must be a whole number up to {LARGEST_INT:,}, got one of {value.bit_length()} bits"
+        )
 
 
 def _is_a(value: Any, hint: Any) -> bool:

@@ -19,7 +19,7 @@ from formula_env.adversarial import (
 )
 from formula_env.algorithm import Batch, DensityRatio, LogProb
 from formula_env.distributed import check_alone
-from formula_env.errors import check_above_zero, check_at_least, check_share, check_types
+from formula_env.errors import MAX_BATCH, check_above_zero, check_at_least, check_range, check_share, check_types
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class GANConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_at_least(1, rounds=self.rounds, batch_size=self.batch_size)
+        check_at_least(1, rounds=self.rounds)
+        check_range(1, MAX_BATCH, batch_size=self.batch_size)
         check_at_least(0, r1=self.r1)
         check_share(final_share=self.final_share, weight_averaging=self.weight_averaging)
         check_above_zero(

@@ -29,7 +29,8 @@ class GumbelSoftmaxGANConfig(UnrolledGANConfig):
     r1: float = 0.1
     latent_dim: int = 0
     hard: bool = True
-    """Straight-through: the symbol goes forward, the relaxed sample's gradient back. The thesis' are relaxed."""
+    """Straight-through estimate: the symbol goes forward, the relaxed sample's gradient back. The thesis' samples
+    are relaxed."""
     temperature: float = 1.0
     """τ in the first round."""
     final_temperature: float = 1.0
@@ -44,7 +45,7 @@ class GumbelSoftmaxGAN(UnrolledGAN):
     """Symbols from the Gumbel-softmax distribution; straight-through and with R1 unless told otherwise."""
 
     Config = GumbelSoftmaxGANConfig
-    collapse_advice = "raise --algo.r1, leave out --algo.no-hard, or bound the logits with --algo.logit-bound"
+    collapse_advice = "raise --algo.r1, set --algo.hard True, or bound the logits with --algo.logit-bound"
     config: GumbelSoftmaxGANConfig
 
     def relax(self, logits: Tensor, rng: torch.Generator) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from formula_env.errors import check_at_least
+from formula_env.errors import MAX_WIDTH, check_range
 from gan.unrolled import UnrolledGAN, UnrolledGANConfig
 
 
@@ -21,7 +21,7 @@ class SoftmaxGANConfig(UnrolledGANConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(1, latent_dim=self.latent_dim)
+        check_range(1, MAX_WIDTH, latent_dim=self.latent_dim)
 
 
 class SoftmaxGAN(UnrolledGAN):

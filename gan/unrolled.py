@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from formula_env.adversarial import Metrics
-from formula_env.errors import FormulaError, check_at_least
+from formula_env.errors import MAX_WIDTH, FormulaError, check_at_least, check_range
 from formula_env.networks import DiscriminatorName, LSTMGenerator, make_discriminator
 from formula_env.networks.discriminators import one_hot
 from formula_env.networks.policy import State
@@ -36,8 +36,9 @@ class UnrolledGANConfig(GANConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(1, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
-        check_at_least(0, latent_dim=self.latent_dim, logit_bound=self.logit_bound)
+        check_range(1, MAX_WIDTH, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
+        check_range(0, MAX_WIDTH, latent_dim=self.latent_dim)
+        check_at_least(0, logit_bound=self.logit_bound)
 
 
 class UnrolledGAN(GAN):

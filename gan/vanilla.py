@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from formula_env.adversarial import Metrics
-from formula_env.errors import check_at_least
+from formula_env.errors import MAX_WIDTH, check_range
 from formula_env.tasks.base import Vectors, VectorTask
 from gan.base import GAN, GANConfig
 
@@ -24,7 +24,7 @@ class VanillaGANConfig(GANConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(1, latent_dim=self.latent_dim, hidden_dim=self.hidden_dim)
+        check_range(1, MAX_WIDTH, latent_dim=self.latent_dim, hidden_dim=self.hidden_dim)
 
 
 class VanillaGAN(GAN):

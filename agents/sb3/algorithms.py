@@ -9,7 +9,15 @@ import stable_baselines3 as sb3
 
 from agents.sb3.bridge import SB3Algorithm, SB3Config
 from agents.sb3.replay import RelabelledReplayBuffer
-from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_share
+from formula_env.errors import (
+    MAX_BATCH,
+    MAX_REPEATS,
+    FormulaError,
+    check_above_zero,
+    check_at_least,
+    check_range,
+    check_share,
+)
 from formula_env.networks import DiscriminatorKind
 from formula_env.rewards import RewardKind
 
@@ -27,7 +35,7 @@ class OnPolicyConfig(SB3Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(0, n_steps=self.n_steps)
+        check_range(0, MAX_REPEATS, n_steps=self.n_steps)
         check_at_least(2, num_envs=self.num_envs)  # a batch of one step has no standard deviation
         check_share(gamma=self.gamma, gae_lambda=self.gae_lambda)
 
@@ -67,7 +75,7 @@ class ActorCriticConfig(OnPolicyConfig):
     max_grad_norm: float = 0.5
     """The gradient's norm is clipped to this."""
     normalize_advantage: bool = True
-    """Divide advantages by their standard deviation."""
+    """Division of advantages by their standard deviation."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,7 +87,7 @@ class ActorCriticConfig(OnPolicyConfig):
 class A2CConfig(ActorCriticConfig):
     normalize_advantage: bool = False
     use_rms_prop: bool = False
-    """RMSprop instead of Adam."""
+    """Optimiser RMSprop instead of Adam."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,7 @@ class TRPOConfig(OnPolicyConfig):
     cg_max_steps: int = 10
     """Of conjugate gradients."""
     normalize_advantage: bool = True
-    """Divide advantages by their standard deviation."""
+    """Division of advantages by their standard deviation."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -162,6 +170,9 @@ class TRPO(OnPolicy):
     model_class = sb3_contrib.TRPO
 
 
+MAX_BUFFER = 10**6
+"""Steps in a replay buffer at most: it is held in memory."""
+
 # --- off-policy -----------------------------------------------------------------------------------------------
 
 
@@ -190,7 +201,9 @@ class DQNConfig(SB3Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(1, buffer_size=self.buffer_size, batch_size=self.batch_size, train_freq=self.train_freq)
+        check_range(1, MAX_BUFFER, buffer_size=self.buffer_size)
+        check_range(1, MAX_BATCH, batch_size=self.batch_size)
+        check_range(1, MAX_REPEATS, train_freq=self.train_freq)
         check_at_least(1, gradient_steps=self.gradient_steps, target_update_interval=self.target_update_interval)
         check_at_least(0, learning_starts=self.learning_starts)
         check_share(gamma=self.gamma, exploration_final_eps=self.exploration_final_eps)
@@ -276,11 +289,11 @@ class ARSConfig(SB3Config):
     delta_std: float = 0.1
     """Size of the steps tried."""
     zero_policy: bool = False
-    """Begin with all weights 0."""
+    """Start from weights that are all 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(1, n_delta=self.n_delta, n_top=self.n_top)
+        check_range(1, MAX_REPEATS, n_delta=self.n_delta, n_top=self.n_top)
         check_above_zero(delta_std=self.delta_std)
         if self.n_top > self.n_delta:
             raise FormulaError(f"n_top must be at most n_delta, {self.n_delta}; got {self.n_top}")

@@ -25,7 +25,16 @@ from agents.sb3.vec_env import FormulaVecEnv
 from formula_env import distributed
 from formula_env.algorithm import DensityRatio, LogProb
 from formula_env.env_options import ObservationName, QEstimator
-from formula_env.errors import check_above_zero, check_at_least, check_share, check_types
+from formula_env.errors import (
+    MAX_BATCH,
+    MAX_REPEATS,
+    MAX_WIDTH,
+    check_above_zero,
+    check_at_least,
+    check_range,
+    check_share,
+    check_types,
+)
 from formula_env.networks import DiscriminatorKind, DiscriminatorName, raw_logits
 from formula_env.randomness import OwnRandomness
 from formula_env.rewards import RewardKind, RewardMode, RewardModelName
@@ -77,9 +86,10 @@ class SB3Config:
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_at_least(1, rounds=self.rounds, num_envs=self.num_envs, hidden_dim=self.hidden_dim)
-        check_at_least(1, num_rollouts=self.num_rollouts, d_steps=self.d_steps)
-        check_at_least(1, discriminator_batch_size=self.discriminator_batch_size)
+        check_at_least(1, rounds=self.rounds)
+        check_range(1, MAX_WIDTH, hidden_dim=self.hidden_dim)
+        check_range(1, MAX_REPEATS, num_rollouts=self.num_rollouts, d_steps=self.d_steps)
+        check_range(1, MAX_BATCH, num_envs=self.num_envs, discriminator_batch_size=self.discriminator_batch_size)
         check_above_zero(learning_rate=self.learning_rate, reward_clip=self.reward_clip)
         check_above_zero(discriminator_learning_rate=self.discriminator_learning_rate)
         check_share(final_share=self.final_share)

@@ -1,43 +1,43 @@
 """The command line: `formula-env COMMAND …`, also `python -m formula_env`."""
 
-import contextlib
 import csv
 import io
 import json
 import os
-import re
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from inspect import getdoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from formula_env.algorithm import Algorithm, Batch
 from formula_env.distributed import from_first, is_first, process_group
-from formula_env.errors import FormulaError, check_at_least, check_seed
+from formula_env.errors import FormulaError, check_range, check_seed
 from formula_env.evaluators import Evaluator, Judge
-from formula_env.experiment.config import AlgoT, RunConfig, TaskT, load_config
+from formula_env.experiment.arguments import parse, value_of, with_flat_tables
+from formula_env.experiment.config import MAX_SAMPLES, AlgoT, RunConfig, TaskT, load_config
 from formula_env.experiment.interrupt import Interrupted
 from formula_env.experiment.loop import load_algorithm, read_summary, resume, train
 from formula_env.experiment.registry import algorithm_class, all_algorithms, preset
 from formula_env.experiment.report import print_evaluation, print_summary
+from formula_env.experiment.terminal import SafeConsole, one_line, printable
 from formula_env.tasks import AnyTask, all_tasks, task_class
 
 if TYPE_CHECKING:
     from formula_env.experiment.study import Study
 
-T = TypeVar("T")
-DefaultT = TypeVar("DefaultT", str, None)
+DRAWS_PER_FORMULA, MAX_DRAWS = 1_000, 10**8
+"""How many formulae `sample` draws at most: for each one that it is asked for, and in all."""
 
-DRAWS_PER_FORMULA = 1_000
-"""How many formulae `sample` draws at most for each one it is asked for."""
+MAX_JOBS = max(16, 4 * (os.cpu_count() or 1))
+"""How many runs go on side by side at most: each is a process of some hundred megabytes."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,13 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(error: Exception) -> int:
-    _say(" ".join(str(error).split()))
+    _say(str(error))
     return 2
 
 
 def _say(line: str) -> None:
     if os.environ.get("RANK", "0") == "0":  # of several processes that fail alike, one says so
-        print(f"formula-env: {line}", file=sys.stderr)
+        print(f"formula-env: {one_line(line)}", file=sys.stderr)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -98,9 +98,9 @@ def _overview() -> str:
 @dataclass(frozen=True)
 class TrainOptions(RunConfig[TaskT, AlgoT]):
     preset: str | None = None
-    """Begin with the hyper-parameters of this name instead of the defaults; `list algorithms` names them."""
+    """Name of the hyper-parameters to begin with, instead of the defaults; `list algorithms` names them."""
     json: bool = False
-    """Print the summary as JSON."""
+    """Output of the summary as JSON."""
 
 
 def _train(arguments: list[str]) -> None:
@@ -109,13 +109,14 @@ def _train(arguments: list[str]) -> None:
     algorithm = "seqgan" if arguments[:1] in (["-h"], ["--help"]) else next(iter(arguments), "-")
     if algorithm.startswith("-"):
         raise FormulaError(f"train needs an algorithm first: {', '.join(sorted(all_algorithms()))}")
-    task_name = _value_of("--task", arguments, "binary-sum")
+    arguments = with_flat_tables(arguments)
+    task_name = value_of("task", arguments) or "binary-sum"
     cls, task_cls = algorithm_class(algorithm), task_class(task_name)
     default = None
-    if (name := _value_of("--preset", arguments, None)) is not None:
+    if (name := value_of("preset", arguments)) not in (None, "None"):
         algo = cls.Config(**preset(algorithm, name))
         default = TrainOptions(algorithm, task_cls(), algo, task_name, preset=name)
-    options = _parse(TrainOptions[task_cls, cls.Config], "train", arguments, default)
+    options = parse(TrainOptions[task_cls, cls.Config], "train", arguments, default)
     folder = options.out if options.out is not None else _default_folder(options)
     with process_group(options.device):
         folder = from_first(folder)
@@ -134,7 +135,7 @@ def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> None:
         print(json.dumps(summary))
         return
     print_summary(summary)
-    print(f"{summary['seconds']:.0f} s; metrics, samples, figures and checkpoints are in {folder}")
+    print(f"{summary['seconds']:.0f} s; metrics, samples, figures and checkpoints are in {printable(str(folder))}")
 
 
 # --- resume ---------------------------------------------------------------------------------------------------
@@ -145,14 +146,14 @@ class ResumeOptions:
     folder: Annotated[Path, tyro.conf.Positional]
     """The run folder."""
     device: str | None = None
-    """Go on here: cpu, cuda, …; default the run's own."""
+    """Device to go on with: cpu, cuda, …; default the run's own."""
     json: bool = False
-    """Print the summary as JSON."""
+    """Output of the summary as JSON."""
 
 
 def _resume(arguments: list[str]) -> None:
     """Go on with a run that was stopped or killed."""
-    options = _parse(ResumeOptions, "resume", arguments)
+    options = parse(ResumeOptions, "resume", arguments)
     with process_group(load_config(options.folder, options.device).device):
         _show(resume(options.folder, options.device), options.folder, options.json)
 
@@ -165,19 +166,19 @@ class EvaluateOptions:
     folder: Annotated[Path, tyro.conf.Positional]
     """The run folder."""
     samples: int = 10_000
-    """Formulae to draw."""
+    """Number of formulae to draw."""
     seed: int = 0
-    """Of the drawing."""
+    """Random seed of the drawing."""
     device: str | None = None
-    """Where the generator runs; default the run's own."""
+    """Device of the generator; default the run's own."""
     json: bool = False
-    """Print the metrics as JSON."""
+    """Output of the metrics as JSON."""
 
 
 def _evaluate(arguments: list[str]) -> None:
     """Judge a run's newest weights."""
-    options = _parse(EvaluateOptions, "evaluate", arguments)
-    check_at_least(1, samples=options.samples)
+    options = parse(EvaluateOptions, "evaluate", arguments)
+    check_range(1, MAX_SAMPLES, samples=options.samples)
     check_seed(options.seed)
     _, algorithm, evaluator = load_algorithm(options.folder, options.device)
     batch = algorithm.sample(options.samples, options.seed)
@@ -198,25 +199,26 @@ class SampleOptions:
     folder: Annotated[Path, tyro.conf.Positional]
     """The run folder."""
     num: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 20
-    """How many formulae."""
+    """Number of formulae."""
     seed: int = 0
-    """Of the drawing."""
+    """Random seed of the drawing."""
     device: str | None = None
-    """Where the generator runs; default the run's own."""
+    """Device of the generator; default the run's own."""
     correct: bool = False
-    """Only correct ones."""
+    """Restriction to correct formulae."""
     novel: bool = False
-    """Only correct ones that are not in the training set."""
+    """Restriction to correct formulae that are not in the training set."""
     unique: bool = False
-    """No formula twice."""
+    """Restriction to different formulae."""
     format: Format = "text"
-    """How to write them; jsonl and csv tell of each whether it is correct and novel, sympy takes correct ones."""
+    """Form of the output; jsonl and csv say of each formula whether it is correct and novel, sympy is for correct
+    formulae only."""
 
 
 def _sample(arguments: list[str]) -> None:
     """Write formulae of a trained generator, one a line."""
-    options = _parse(SampleOptions, "sample", arguments)
-    check_at_least(1, num=options.num)
+    options = parse(SampleOptions, "sample", arguments)
+    check_range(1, MAX_SAMPLES, num=options.num)
     check_seed(options.seed)
     config, algorithm, evaluator = load_algorithm(options.folder, options.device)
     sys.stdout.write(format_formulae(config.task, evaluator, _draw(options, algorithm, evaluator), options.format))
@@ -234,7 +236,8 @@ def _draw(options: SampleOptions, algorithm: Algorithm, judge: Judge) -> Batch:
         raise FormulaError(f"there are only {judge.task.count()} correct formulae, not {options.num}")
     kept = np.empty((0, judge.task.max_length), dtype=np.int64)
     rng = np.random.default_rng(options.seed)
-    drawn, limit, batch = 0, options.num * DRAWS_PER_FORMULA, max(1_000, options.num)
+    batch = max(1_000, options.num)
+    drawn, limit = 0, max(batch, min(options.num * DRAWS_PER_FORMULA, MAX_DRAWS))
     while len(kept) < options.num and drawn < limit:
         tokens = algorithm.sample(batch, int(rng.integers(2**31)))
         drawn += batch
@@ -274,50 +277,70 @@ class StudyOptions:
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders with a study.toml."""
     out: Path | None = None
-    """Run them anew in this folder, and leave the records alone; default: complete the records."""
+    """Folder to run them anew in, apart from the records; default: the records are completed."""
     jobs: int = os.cpu_count() or 1
-    """Runs side by side."""
+    """Number of runs side by side."""
+    replace: bool = False
+    """Permission to run damaged records again, and to replace figures and READMEs that the rows contradict."""
 
 
 def _study(arguments: list[str]) -> None:
     """Run what a study still lacks, seeds side by side: formula-env study runs/studies/NAME"""
     from formula_env.experiment.gallery import check_figures
+    from formula_env.experiment.pages import are_present
     from formula_env.experiment.pool import run_studies
-    from formula_env.experiment.study import copy_study, load_study
+    from formula_env.experiment.study import check_undamaged, copy_study, incomplete, load_study
 
-    options = _parse(StudyOptions, "study", arguments)
-    check_at_least(1, jobs=options.jobs)
+    options = parse(StudyOptions, "study", arguments)
+    check_range(1, MAX_JOBS, jobs=options.jobs)
     loaded = [load_study(folder) for folder in _some(options.folders, "study")]
     if options.out is not None:
         loaded = [load_study(copy_study(study.folder, options.out)) for study in loaded]
     for study in loaded:
         check_figures(study)
+        if not options.replace:
+            check_undamaged(study)
+    to_draw = [study for study in loaded if options.replace or incomplete(study) or not are_present(study)]
     run_studies(loaded, options.jobs)
     for study in loaded:
-        _draw_study(study)
+        if study in to_draw:
+            _draw_study(study, options.replace, must_write=False)
+        else:
+            print(printable(f"{study.folder}: complete; nothing was run or changed"))
 
 
 @dataclass(frozen=True)
 class FiguresOptions:
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders with a study.toml."""
+    replace: bool = False
+    """Permission to replace figures and READMEs that are there and would change."""
 
 
 def _figures(arguments: list[str]) -> None:
     """Draw a study's figures, and write its README, from its rows."""
     from formula_env.experiment.study import load_study
 
-    for folder in _some(_parse(FiguresOptions, "figures", arguments).folders, "figures"):
-        _draw_study(load_study(folder))
+    options = parse(FiguresOptions, "figures", arguments)
+    for folder in _some(options.folders, "figures"):
+        _draw_study(load_study(folder), options.replace, must_write=True)
 
 
-def _draw_study(study: "Study") -> None:
-    from formula_env.experiment.findings import shaken, write_study_readme
-    from formula_env.experiment.gallery import draw_study
+def _draw_study(study: "Study", replace: bool, must_write: bool) -> None:
+    """Write figures and README, if no file is in the way or all may be replaced.
 
-    drawn = draw_study(study)
-    write_study_readme(study)
-    print(f"{study.folder}: {len(drawn)} figures and README.md")
+    Where they `must_write`, it is an error otherwise; a study's runs are done in any case.
+    """
+    from formula_env.experiment.findings import shaken
+    from formula_env.experiment.pages import make_pages
+
+    pages = make_pages(study)
+    if pages.replaced and not replace:
+        if must_write:
+            raise FormulaError(pages.refusal())
+        _say(pages.refusal())
+    else:
+        print(printable(f"{study.folder}: {pages.write()}"))
     for claim in shaken(study):
         _say(f"{study.name}: these rows don't support {claim.verdict!r} of: {claim.thesis}")
 
@@ -327,7 +350,7 @@ class ReportOptions:
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders of runs or of studies."""
     markdown: bool = False
-    """Print the studies' claims as one Markdown table, and their comparisons as another."""
+    """Output of the studies' claims as one Markdown table, and of their comparisons as another."""
 
 
 def _report(arguments: list[str]) -> None:
@@ -335,19 +358,18 @@ def _report(arguments: list[str]) -> None:
     from formula_env.experiment.findings import comparisons_table, print_study, studies_table
     from formula_env.experiment.study import STUDY_FILE, check_complete, load_study
 
-    options = _parse(ReportOptions, "report", arguments)
+    options = parse(ReportOptions, "report", arguments)
     folders = _some(options.folders, "report")
     if options.markdown:
         studies = [load_study(folder) for folder in folders]
         for study in studies:
             check_complete(study)
-        print(studies_table(studies))
-        if compared := comparisons_table(studies):
-            print(f"\n{compared}")
+        tables = [studies_table(studies), comparisons_table(studies)]
+        print("\n\n".join("\n".join(map(printable, table.splitlines())) for table in tables if table))
         return
     for folder in folders:
         if (folder / STUDY_FILE).exists():
-            print_study(load_study(folder), Console())
+            print_study(load_study(folder), SafeConsole())
         elif (summary := read_summary(folder)) is not None:
             print_summary(summary)
         else:
@@ -366,16 +388,18 @@ def _some(folders: tuple[Path, ...], command: str) -> list[Path]:
 @dataclass(frozen=True)
 class ListOptions:
     what: Annotated[Literal["tasks", "algorithms"], tyro.conf.Positional]
+    """Kind of thing to list."""
     json: bool = False
-    """Print as JSON."""
+    """Output as JSON."""
 
 
 def _list(arguments: list[str]) -> None:
     """Name the tasks or the algorithms, with their options."""
-    options = _parse(ListOptions, "list", arguments)
+    options = parse(ListOptions, "list", arguments)
+    is_tasks = options.what == "tasks"
     entries = []
-    for name in sorted(all_tasks() if options.what == "tasks" else all_algorithms()):
-        cls: Any = task_class(name) if options.what == "tasks" else algorithm_class(name)
+    for name in sorted(all_tasks() if is_tasks else all_algorithms()):
+        cls: Any = task_class(name) if is_tasks else algorithm_class(name)
         about = " ".join((getdoc(cls) or "").partition("\n\n")[0].split())
         defaults = {field.name: field.default for field in fields(getattr(cls, "Config", cls))}
         presets = getattr(cls, "presets", {})
@@ -383,11 +407,24 @@ def _list(arguments: list[str]) -> None:
     if options.json:
         print(json.dumps(entries))
         return
-    table = Table("name", "about", "options and their defaults", "presets")
-    for entry in entries:
-        defaults = ", ".join(f"{k}={v}" for k, v in entry["options"].items())
-        table.add_row(entry["name"], entry["about"], defaults, ", ".join(entry["presets"]))
-    Console().print(table)
+    width = shutil.get_terminal_size().columns
+    print("\n\n".join(_listed(entry, "--task." if is_tasks else "--algo.", width) for entry in entries))
+
+
+def _listed(entry: dict[str, Any], prefix: str, width: int) -> str:
+    """The name, and indented under it what it is, its options with their defaults, and its presets."""
+    defaults = [f"{prefix}{name.replace('_', '-')}={value}" for name, value in entry["options"].items()]
+    presets = [f"--preset={name}" for name in entry["presets"]]
+    paragraphs = [entry["about"], " ".join(defaults), " ".join(presets)]
+    lines = [
+        line
+        for paragraph in paragraphs
+        for line in textwrap.wrap(
+            printable(paragraph), max(width, 20), initial_indent="  ", subsequent_indent="  ",
+            break_on_hyphens=False, break_long_words=False,
+        )
+    ]  # fmt: skip
+    return "\n".join([printable(entry["name"]), *lines])
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
@@ -400,46 +437,3 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "report": _report,
     "list": _list,
 }
-
-
-# --- arguments ------------------------------------------------------------------------------------------------
-
-
-def _parse(cls: type[T], command: str, arguments: list[str], default: Any = None) -> T:
-    """The options of a command; raises FormulaError where tyro would draw a box."""
-    captured = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(captured):
-            return tyro.cli(
-                cls,
-                prog=f"formula-env {command}",
-                args=arguments,
-                default=default,
-                config=(tyro.conf.FlagCreatePairsOff,),
-            )
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise FormulaError(_in_one_line(captured.getvalue(), command)) from None
-
-
-def _in_one_line(box: str, command: str) -> str:
-    """What tyro says in a box, without the box and the help that follows."""
-    lines = [line.strip("│╭╰╮╯ ") for line in box.splitlines()]
-    text = " ".join(line for line in lines[1:] if line and not re.fullmatch(r"[─ ]+", line))
-    text = re.sub(r"^Error parsing \w+: ", "", text)
-    told = re.split(r"For full helptext|Argument helptext:|Perhaps you meant:", text)[0].strip(" .")
-    meant = re.search(r"Perhaps you meant: *(--\S+)", text)
-    hint = f"perhaps you meant {meant.group(1)}" if meant else f"see formula-env {command} --help"
-    return f"{told}; {hint}"
-
-
-def _value_of(flag: str, arguments: list[str], default: DefaultT) -> str | DefaultT:
-    """What a flag is set to; the last one counts, as in the parser."""
-    value: str | DefaultT = default
-    for i, argument in enumerate(arguments):
-        if argument == flag and i + 1 < len(arguments):
-            value = arguments[i + 1]
-        if argument.startswith(f"{flag}="):
-            value = argument.partition("=")[2]
-    return value

@@ -13,7 +13,7 @@ import tyro
 import yaml
 
 from formula_env.algorithm import Batch
-from formula_env.errors import FormulaError, check_at_least, check_seed, check_types
+from formula_env.errors import FormulaError, check_at_least, check_printable, check_range, check_seed, check_types
 from formula_env.experiment.files import read_text, write_atomically
 from formula_env.experiment.registry import algorithm_class, check_fit, preset
 from formula_env.tasks import AnyTask, Task, make_any_task
@@ -28,24 +28,28 @@ DATA_LIMIT = 10**7
 
 MAX_THREADS = 256
 
+MAX_SAMPLES = 10**6
+"""Formulae drawn at once at most, for an evaluation or by `sample`."""
+
 
 @dataclass(frozen=True)
 class DataConfig:
     """The training set."""
 
     size: int | float = 10_000
-    """Training formulae, drawn uniformly with repetition; 0.5, 1.0: that share of all correct ones, distinct."""
+    """Number of training formulae, drawn uniformly with repetition; 0.5, 1.0: that share of all correct ones,
+    distinct."""
     distinct: bool = False
-    """Draw that many different formulae, so that the others are unseen."""
+    """Restriction to different formulae, so that the others are unseen."""
 
     def __post_init__(self) -> None:
-        check_types(self)
-        whole = isinstance(self.size, int)
-        if not (1 <= self.size <= DATA_LIMIT if whole else 0 < self.size <= 1):
+        is_share, is_number = type(self.size) is float, type(self.size) is int
+        if not ((is_share and 0 < self.size <= 1) or (is_number and 1 <= self.size <= DATA_LIMIT)):
             raise FormulaError(
                 f"data.size must be a number of formulae from 1 to {DATA_LIMIT:,} or a share from 0 to 1.0, "
-                f"got {self.size}"
+                f"got {self.size!r}"
             )
+        check_types(self)
 
     def training_set(self, task: AnyTask, seed: int) -> Batch:
         """`(size, …)`; raises FormulaError for a size that can't be had."""
@@ -63,37 +67,39 @@ class RunConfig(Generic[TaskT, AlgoT]):
     """One training run."""
 
     algorithm: Annotated[str, tyro.conf.Positional]
-    """What to train; `formula-env list algorithms` names them."""
+    """Algorithm to train; `formula-env list algorithms` names them."""
     task: TaskT
     algo: AlgoT
     task_name: Annotated[str, tyro.conf.arg(name="task")] = "binary-sum"
-    """Which formulae; `formula-env list tasks` names them."""
+    """Family of formulae; `formula-env list tasks` names them."""
     data: DataConfig = field(default_factory=DataConfig)
     seed: int = 0
-    """Of everything random."""
+    """Random seed of data, networks and sampling."""
     out: Path | None = None
-    """The run folder to make; default runs/ALGORITHM-TASK-sSEED-TIME."""
+    """Run folder to make; default runs/ALGORITHM-TASK-sSEED-TIME."""
     eval_every: int = 50
     """Rounds between evaluations; each saves a checkpoint."""
     eval_samples: int = 10_000
     """Formulae in an evaluation's sample."""
     device: str = "cpu"
-    """Where networks run: cpu, cuda, cuda:1, …"""
+    """Device of the networks: cpu, cuda, cuda:1, …"""
     threads: int = 1
     """CPU threads of torch; networks this small are fastest with one."""
     keep_samples: tuple[int, ...] = ()
     """Rounds whose samples are kept, 500 of each, as samples-ROUND.txt."""
     track: bool = False
-    """Log to Weights & Biases too (offline if nobody is logged in)."""
+    """Tracking by Weights & Biases (offline if nobody is logged in)."""
     wandb_project: str = "formula-env"
-    """The W&B project."""
+    """Project in W&B."""
     wandb_group: str | None = None
-    """The W&B group, such as the cell of a study; default ALGORITHM-TASK."""
+    """Group in W&B, such as the cell of a study; default ALGORITHM-TASK."""
 
     def __post_init__(self) -> None:
-        check_types(self)
-        check_at_least(1, eval_every=self.eval_every, eval_samples=self.eval_samples)
         check_seed(self.seed)
+        check_types(self)
+        check_at_least(1, eval_every=self.eval_every)
+        check_range(1, MAX_SAMPLES, eval_samples=self.eval_samples)
+        check_printable(device=self.device, wandb_project=self.wandb_project, wandb_group=self.wandb_group or "")
         check_fit(self.algorithm, self.task_name, self.task)
         if not 1 <= self.threads <= MAX_THREADS:
             raise FormulaError(f"threads must be from 1 to {MAX_THREADS}, got {self.threads}")

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from formula_env.errors import FormulaError
-from formula_env.experiment.files import write_atomically
 from formula_env.experiment.gallery import read_samples
 from formula_env.experiment.loop import SAMPLES_FILE, read_summary
 from formula_env.experiment.rows import Row, read_rows
@@ -189,10 +188,6 @@ def _floor(summary: Row, metric: str) -> str:
     """A sampled JSD is never told without what a perfect generator would score."""
     is_sampled = metric == "jsd" and not summary.get("jsd_exact", True)
     return f" sampled, floor {summary['jsd_floor']:.4f}" if is_sampled else ""
-
-
-def write_study_readme(study: Study) -> None:
-    write_atomically(study.folder / README_FILE, study_readme(study))
 
 
 def studies_table(studies: Sequence[Study]) -> str:

@@ -35,26 +35,21 @@ Kind = Callable[..., Figure]
 """Draws cells of a study; its keyword arguments are the options that `study.toml` can give."""
 
 
-def draw_study(study: Study) -> list[Path]:
-    """Write `figures/NAME.png` and `.svg` of each figure; returns the PNGs.
+FIGURE_SUFFIXES = (".svg", ".png")
+
+
+def draw_study(study: Study, folder: Path) -> None:
+    """Write NAME.png and NAME.svg of each figure into a folder.
 
     Raises FormulaError if rows are missing, or a figure can't be drawn as `study.toml` asks.
     """
     check_figures(study)
     check_complete(study)
-    folder = study.folder / "figures"
-    folder.mkdir(exist_ok=True)
-    written = []
     for spec in study.figures:
         figure = draw(study, spec)
-        for suffix in (".svg", ".png"):
-            written.append(folder / f"{spec.name}{suffix}")
-            save_figure(figure, written[-1])
+        for suffix in FIGURE_SUFFIXES:
+            save_figure(figure, folder / f"{spec.name}{suffix}")
         plt.close(figure)
-    for path in folder.iterdir():  # figures that the study no longer has
-        if path not in written and path.suffix in (".png", ".svg"):
-            path.unlink()
-    return [path for path in written if path.suffix == ".png"]
 
 
 def check_figures(study: Study) -> None:

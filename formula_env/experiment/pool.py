@@ -15,7 +15,8 @@ from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requ
 from formula_env.experiment.loop import read_summary
 from formula_env.experiment.progress import StudyProgress
 from formula_env.experiment.registry import analysis
-from formula_env.experiment.study import ANALYSIS_FILE, LOG_FILE, NOT_BEGUN, NOT_FINISHED, Run, Study, incomplete
+from formula_env.experiment.study import ANALYSIS_FILE, LOG_FILE, Run, Study, incomplete
+from formula_env.experiment.terminal import one_line
 
 POLL_SECONDS = 0.3
 
@@ -31,7 +32,7 @@ def run_studies(studies: Sequence[Study], jobs: int) -> None:
             check_device(cell.settings.get("device", "cpu"))
     total = sum(len(study.runs()) for study in studies)
     missing = [entry for study in studies for entry in incomplete(study)]
-    _tell_damaged(missing)
+    _tell_damaged([run for run, _ in missing])
     waiting = [run for run, _ in missing]
     with stop_requests() as stop, StudyProgress(total, total - len(waiting)) as progress:
         failed = _Pool(waiting, jobs, progress, stop).work()
@@ -50,11 +51,11 @@ def run_studies(studies: Sequence[Study], jobs: int) -> None:
         )
 
 
-def _tell_damaged(missing: list[tuple[Run, str]]) -> None:
+def _tell_damaged(missing: list[Run]) -> None:
     """Say which records are damaged: those runs are done again."""
-    for run, problem in missing:
-        if problem not in (NOT_BEGUN, NOT_FINISHED):
-            print(f"{run.name} is run again: {problem}", file=sys.stderr)
+    for run in missing:
+        if (damage := run.damage()) is not None:
+            print(one_line(f"{run.name} is run again: {damage}"), file=sys.stderr)
 
 
 @dataclass

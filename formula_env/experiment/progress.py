@@ -7,11 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from formula_env.experiment.rows import METRICS_FILE, Row
+from formula_env.experiment.terminal import SafeConsole, printable
 
 
 class RunProgress(Protocol):
@@ -67,10 +67,10 @@ class Bar:
     def __init__(self, total: int, start: int) -> None:
         self._clock = _Clock(total, start)
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total}  {task.fields[live]}"),
-            console=Console(stderr=True),
+            TextColumn("{task.completed}/{task.total}  {task.fields[live]}", markup=False),
+            console=SafeConsole(stderr=True),
         )
         self._task = self._progress.add_task("starting", total=total, completed=start, live="")
         self._quality, self._loss = "", ""
@@ -108,7 +108,7 @@ class Lines:
         print("  ".join(filter(None, (place, _quality(row), self._loss, left))), file=sys.stderr, flush=True)
 
     def warn(self, sentence: str) -> None:
-        print(sentence, file=sys.stderr, flush=True)
+        print(printable(sentence), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         pass
@@ -134,9 +134,13 @@ class StudyProgress:
     def __init__(self, total: int, done: int) -> None:
         self._is_live = sys.stderr.isatty()
         self._count, self._total = done, total
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[live]}"))
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[live]}", markup=False),
+        )
         self._progress = Progress(
-            *columns, TimeElapsedColumn(), console=Console(stderr=True), disable=not self._is_live
+            *columns, TimeElapsedColumn(), console=SafeConsole(stderr=True), disable=not self._is_live
         )
         self._all = self._progress.add_task("runs done", total=total, completed=done, live=f"{done}/{total}")
         self._active: dict[str, tuple[Path, TaskID]] = {}
@@ -173,7 +177,7 @@ class StudyProgress:
         if not self._is_live:
             rows = {f"eval/{key}": value for key, value in (summary or {}).items()}
             told = "failed" if summary is None else _quality(rows) if rows else "computed"
-            print(f"{self._count}/{self._total}  {name}  {told}", file=sys.stderr, flush=True)
+            print(printable(f"{self._count}/{self._total}  {name}  {told}"), file=sys.stderr, flush=True)
 
 
 def _last_row(folder: Path) -> Row | None:

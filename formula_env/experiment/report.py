@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from formula_env.experiment.rows import Row
+from formula_env.experiment.terminal import SafeConsole
 
 THESIS = {
     "thesis (SeqGAN)": ("binary-sum", {"length": 8}, {"accuracy": 0.97, "jsd": 0.03}),
@@ -39,7 +39,7 @@ def print_summary(summary: Row) -> None:
         entries = [metric(column) for column in columns.values()]
         if any(entries):
             table.add_row(label, *entries)
-    console = Console()
+    console = SafeConsole()
     console.print(table)
     if not summary["jsd_exact"]:
         console.print(f"JSD is sampled; a perfect generator scores {summary['jsd_floor']:.4f} on average.")
@@ -50,7 +50,7 @@ def print_evaluation(metrics: Row) -> None:
     table = Table(show_header=False)
     for name, value in metrics.items():
         table.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
-    Console().print(table)
+    SafeConsole().print(table)
 
 
 def _share(name: str) -> Any:

@@ -33,14 +33,23 @@ def drop_rows_after(folder: Path, round_: int) -> None:
     path = folder / METRICS_FILE
     if not path.exists():
         return
+    lines = read_text(path).splitlines()
+    kept = rows_until(folder, round_)
+    if len(kept) < len(lines):
+        write_atomically(path, "".join(f"{line}\n" for line in lines[: len(kept)]))
+
+
+def rows_until(folder: Path, round_: int) -> list[Row]:
+    """The rows up to a round; the last line may be cut short. Raises FormulaError naming another that is none."""
+    path = folder / METRICS_FILE
+    if not path.exists():
+        return []
     text = read_text(path)
     lines = text.splitlines()
     if lines and not text.endswith("\n"):
         lines.pop()
     rows = [_parse(line, path, number) for number, line in enumerate(lines, start=1)]
-    kept = [line for line, row in zip(lines, rows, strict=True) if row["round"] <= round_]
-    if len(kept) < len(text.splitlines()):
-        write_atomically(path, "".join(f"{line}\n" for line in kept))
+    return [row for row in rows if row["round"] <= round_]
 
 
 def _parse(line: str, path: Path, number: int) -> Row:

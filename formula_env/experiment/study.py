@@ -36,7 +36,7 @@ from formula_env.experiment.loop import (
     samples_file,
 )
 from formula_env.experiment.registry import ANALYSES
-from formula_env.experiment.rows import METRICS_FILE, Row, drop_rows_after, read_rows
+from formula_env.experiment.rows import METRICS_FILE, Row, drop_rows_after, read_rows, rows_until
 
 STUDY_FILE, ANALYSIS_FILE, LOG_FILE = "study.toml", "rows.json", "log.txt"
 
@@ -192,7 +192,7 @@ class Run:
         if self.cell.analysis is not None:
             if read_analysis(self.folder, self.cell.analysis) is not None:
                 return None
-            return f"{ANALYSIS_FILE} is missing or damaged" if self.folder.exists() else NOT_BEGUN
+            return f"{ANALYSIS_FILE} is damaged" if (self.folder / ANALYSIS_FILE).exists() else NOT_BEGUN
         if not (self.folder / CONFIG_FILE).exists():
             return NOT_BEGUN
         self._check_settings()
@@ -209,6 +209,21 @@ class Run:
             return f"{METRICS_FILE} lacks rows"
         missing = [name for name in self._files(summary) if not (self.folder / name).exists()]
         return f"{missing[0]} is missing" if missing else None
+
+    def damage(self) -> str | None:
+        """What is wrong with rows that are there, and would be lost if it were run again; None if nothing is.
+
+        Raises FormulaError as `problem`.
+        """
+        problem = self.problem()
+        if problem == NOT_FINISHED and not self._can_go_on() and self._has_rows():
+            return f"{NOT_FINISHED}, and there is no checkpoint that fits its rows"
+        return None if problem in (NOT_BEGUN, NOT_FINISHED) else problem
+
+    def _has_rows(self) -> bool:
+        """Whether there are more than the first, which may be written just before the first checkpoint is."""
+        path = self.folder / METRICS_FILE
+        return path.exists() and path.read_bytes().count(b"\n") > 1
 
     def _are_whole(self, rows: list[Row], last: int) -> bool:
         """Whether there is a row of the start, one each `eval_every` rounds, and one of the last round."""
@@ -244,20 +259,20 @@ class Run:
             raise FormulaError(f"cannot make the folder {self.folder}: {error.strerror}") from None
         with exclusive(self.folder):
             if problem == NOT_FINISHED and self._can_go_on():
+                drop_rows_after(self.folder, load_checkpoint(self.folder)["evaluated_round"])
                 return
             for path in (*checkpoints(self.folder), self.folder / METRICS_FILE, self.folder / SUMMARY_FILE):
                 path.unlink(missing_ok=True)
             save_config(self.cell.config(self.seed), self.folder)
 
     def _can_go_on(self) -> bool:
-        """Whether there is a sound checkpoint, and no row before it is lost; rows behind it are dropped."""
+        """Whether there is a sound checkpoint, and no row before it is lost."""
         if not checkpoints(self.folder):
             return False
         try:
             evaluated = load_checkpoint(self.folder)["evaluated_round"]
-            drop_rows_after(self.folder, evaluated)
-            return self._are_whole(read_rows(self.folder), evaluated)
-        except FormulaError:  # damaged: not worth more than the time to run it again
+            return self._are_whole(rows_until(self.folder, evaluated), evaluated)
+        except FormulaError:  # damaged
             return False
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -321,10 +336,10 @@ def load_study(folder: Path) -> Study:
         raise FormulaError(f"{folder} is not a study: it holds no {STUDY_FILE}")
     try:
         return _study(folder, tomllib.loads(read_text(path)))
-    except tomllib.TOMLDecodeError as error:
-        raise FormulaError(f"{path} is not TOML: {error}") from None
     except FormulaError as error:
         raise FormulaError(f"{path}: {error}") from None
+    except (ValueError, RecursionError) as error:  # a number of too many digits is no TOMLDecodeError
+        raise FormulaError(f"{path} is not TOML: {error}") from None
 
 
 def _study(folder: Path, document: dict[str, Any]) -> Study:
@@ -476,6 +491,18 @@ def incomplete(study: Study) -> list[tuple[Run, str]]:
     """The runs whose record is not complete, and why."""
     problems = ((run, run.problem()) for run in study.runs())
     return [(run, problem) for run, problem in problems if problem is not None]
+
+
+def check_undamaged(study: Study) -> None:
+    """Raise FormulaError naming a run whose record is damaged, so that running it again would replace rows."""
+    found = [(run, damage) for run in study.runs() if (damage := run.damage()) is not None]
+    if found:
+        run, damage = found[0]
+        others = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise FormulaError(
+            f"{run.name}: {damage}{others}; to run it again and replace what is there: "
+            f"formula-env study {study.folder} --replace"
+        )
 
 
 def check_complete(study: Study) -> None:

@@ -14,9 +14,9 @@ class IntegerSum(VectorTask):
     """`[2, 3, 5]`: vectors [a, b, a + b], a and b uniform and independent from 0 to `largest`."""
 
     largest: int = 10
-    """Of a and b: 1 to 1000."""
+    """Largest value of a and b: 1 to 1000."""
     real: bool = False
-    """Real numbers instead of integers."""
+    """Range of real numbers instead of integers."""
 
     def __post_init__(self) -> None:
         check_types(self)

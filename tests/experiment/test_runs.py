@@ -223,7 +223,7 @@ def test_a_preset_is_the_settings_that_it_stands_for(tmp_path: Path) -> None:
     """Whatever is said besides prevails; what was trained with goes into config.yaml, and resumes."""
     folder = tmp_path / "run"
     tiny = "--algo.rounds 2 --algo.mle-rounds 1 --algo.discriminator-rounds 1 --algo.num-rollouts 3"
-    arguments = [*tiny.split(), "--algo.no-baseline", "--task.length=6", "--data.size", "100"]
+    arguments = [*tiny.split(), "--algo.baseline=False", "--task.length=6", "--data.size", "100"]
     command = ["train", "seqgan", *arguments, "--eval-samples", "50", "--preset=thesis", "--out", str(folder)]
     assert main(command) == 0
     said = {"rounds": 2, "mle_rounds": 1, "discriminator_rounds": 1, "num_rollouts": 3, "baseline": False}

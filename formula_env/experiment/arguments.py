@@ -1,0 +1,272 @@
+"""Arguments of the command line: the forms in which an option can be written, and the errors about wrong ones.
+
+An option is read in each of these forms, so that any of them can be a parameter of a W&B sweep:
+
+    --algo.learning-rate 0.001    --algo.learning-rate=0.001    --algo.learning_rate=0.001
+    --track    --track True    --track=True    --keep-samples 10 20    --keep-samples=[10, 20]
+    --algo={'learning_rate': 0.001}    algo.learning_rate=0.001
+"""
+
+import ast
+import contextlib
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import tyro
+
+from formula_env.errors import FormulaError
+
+T = TypeVar("T")
+
+MAX_SUGGESTIONS = 3
+
+
+def parse(cls: type[T], command: str, arguments: Sequence[str], default: Any = None) -> T:
+    """The options of a command, as an instance of their dataclass. Raises FormulaError for wrong ones."""
+    arguments = _canonical(with_flat_tables(arguments), options_of(cls), command)
+    captured = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(captured):
+            return tyro.cli(
+                cls,
+                prog=f"formula-env {command}",
+                args=arguments,
+                default=default,
+                config=(tyro.conf.FlagConversionOff,),
+                registry=_registry,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise FormulaError(_without_box(captured.getvalue(), command)) from None
+
+
+def _without_box(box: str, command: str) -> str:
+    """What tyro says in a box, without the box and the help that follows."""
+    lines = [line.strip("│╭╰╮╯ ") for line in box.splitlines()]
+    text = " ".join(line for line in lines[1:] if line and not re.fullmatch(r"[─ ]+", line))
+    text = re.sub(r"^Error parsing \w+: ", "", text)
+    told = re.split(r"For full helptext|Argument helptext:|Perhaps you meant:", text)[0].strip(" .")
+    return f"{told}; see formula-env {command} --help"
+
+
+def options_of(cls: Any, prefix: str = "") -> dict[str, Any]:
+    """The options that tyro makes of a dataclass, as name without dashes -> type; positional ones are left out."""
+    origin = get_origin(cls) or cls
+    given = dict(zip(getattr(origin, "__parameters__", ()), get_args(cls), strict=False))
+    hints = get_type_hints(origin, include_extras=True)
+    options: dict[str, Any] = {}
+    for field in fields(origin):
+        hint, extras = hints[field.name], ()
+        if get_origin(hint) is Annotated:
+            hint, *extras = get_args(hint)
+        hint = given.get(hint, hint)
+        if tyro.conf.Positional in extras or not field.init:
+            continue
+        name = next((extra.name for extra in extras if getattr(extra, "name", None)), field.name)
+        name = prefix + name.replace("_", "-")
+        options |= options_of(hint, f"{name}.") if is_dataclass(hint) else {name: hint}
+    return options
+
+
+# --- forms ----------------------------------------------------------------------------------------------------
+
+SHORT = {"-n": "num"}
+"""Options with a short name."""
+
+SYNONYMS = {"task.name": "task"}
+"""Names that settings have in `config.yaml`, where the command line has others."""
+
+
+def with_flat_tables(arguments: Sequence[str]) -> list[str]:
+    """The arguments with each table of settings, `--algo={'rounds': 3}`, written as options, `--algo.rounds=3`."""
+    flat: list[str] = []
+    i = 0
+    while i < len(arguments):
+        name, _, value = arguments[i].partition("=")
+        i += 1
+        follows = not value and name.startswith("--") and i < len(arguments)
+        table = _table(arguments[i] if follows else value)
+        if table is None:
+            flat.append(arguments[i - 1])
+        else:
+            flat += [f"--{name.removeprefix('--')}.{key}={entry}" for key, entry in _entries(table)]
+            i += follows
+    return flat
+
+
+def _table(text: str) -> dict[Any, Any] | None:
+    if not (text.startswith("{") and text.endswith("}")):
+        return None
+    with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+        value = ast.literal_eval(text)
+        return value if isinstance(value, dict) else None
+
+
+def _entries(table: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """The settings of a table as (name, value); those of a table within it as NAME.SETTING."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}.{name}", entry) for name, entry in _entries(value))
+        else:
+            yield str(key), value
+
+
+def value_of(option: str, arguments: Sequence[str]) -> str | None:
+    """What an option of text is set to, before it is known which other options there are; the last one counts."""
+    found = None
+    for i, argument in enumerate(arguments):
+        name, is_joined, value = argument.partition("=")
+        if _plain_name(name) != option:
+            continue
+        if is_joined:
+            found = value
+        elif name.startswith("--") and i + 1 < len(arguments):
+            found = arguments[i + 1]
+    return found
+
+
+def _plain_name(name: str) -> str:
+    """An option's name as in `options_of`."""
+    plain = SHORT.get(name) or name.removeprefix("--").replace("_", "-")
+    return SYNONYMS.get(plain, plain)
+
+
+def _canonical(arguments: Sequence[str], options: Mapping[str, Any], command: str) -> list[str]:
+    """The arguments in the one form that tyro is given: `--name=value`, or `--name value value` of a list.
+
+    Raises FormulaError for an unknown option, and for one that lacks its value.
+    """
+    canonical: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        name, is_joined, value = argument.partition("=")
+        plain = _plain_name(name)
+        is_option = name.startswith("--") or name in SHORT or (is_joined and canonical and plain in options)
+        if argument in ("-h", "--help") or not is_option:
+            canonical.append(argument)
+            continue
+        if plain not in options:
+            raise FormulaError(f"unknown option {name}; {_suggestion(plain, options, command)}")
+        values = [value] if is_joined else _following(rest, options[plain])
+        if not values and get_origin(options[plain]) is not tuple:
+            raise FormulaError(f"--{plain} needs a value; see formula-env {command} --help")
+        canonical += _written(plain, options[plain], values)
+    return canonical
+
+
+def _following(rest: list[str], hint: Any) -> list[str]:
+    """Take an option's values from the arguments behind it; a truth value without one is True."""
+    if hint is bool:
+        return [rest.pop(0)] if rest and rest[0].lower() in TRUTH else ["True"]
+    values: list[str] = []
+    while rest and not rest[0].startswith("--") and (get_origin(hint) is tuple or not values):
+        values.append(rest.pop(0))
+    return values
+
+
+def _written(name: str, hint: Any, values: Sequence[str]) -> list[str]:
+    if get_origin(hint) is tuple:
+        listed = re.fullmatch(r"[\[(](.*)[\])]", values[0]) if len(values) == 1 else None
+        items = [item.strip() for item in listed[1].split(",")] if listed else values
+        return [f"--{name}", *(_whole(item) for item in items if item)]
+    return [f"--{name}={_whole(values[0]) if hint in (int, int | None) else values[0]}"]
+
+
+def _whole(text: str) -> str:
+    """Whole numbers as some of W&B's distributions write them: 64.0."""
+    return re.sub(r"\.0+$", "", text) if re.fullmatch(r"[+-]?[0-9]+\.0+", text) else text
+
+
+# --- values ---------------------------------------------------------------------------------------------------
+
+TRUTH = {"true": True, "false": False}
+
+_registry = tyro.constructors.ConstructorRegistry()
+
+
+@_registry.primitive_rule
+def _numbers_and_truth_values(info: Any) -> Any:
+    """How tyro reads bool, int and float: as Python writes them, in ASCII."""
+    rule = {bool: (_truth, "True|False"), int: (_int, "INT"), float: (_float, "FLOAT")}.get(info.type)
+    if rule is None:
+        return None
+    read, metavar = rule
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=lambda texts: read(texts[0]),
+        is_instance=lambda value: type(value) is info.type,
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in TRUTH:
+        raise ValueError(f"{text!r} is neither True nor False")
+    return TRUTH[text.lower()]
+
+
+def _int(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9][0-9_]{0,100}", text):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _float(text: str) -> float:
+    if not text.isascii():
+        raise ValueError(f"{text!r} is not a number")
+    return float(text)
+
+
+# --- suggestions ----------------------------------------------------------------------------------------------
+
+
+def _suggestion(wrong: str, options: Mapping[str, Any], command: str) -> str:
+    names = nearest(wrong, options)
+    if not names:
+        return f"see formula-env {command} --help"
+    return f"perhaps you meant {' or '.join(f'--{name}' for name in names)}"
+
+
+def nearest(wrong: str, options: Mapping[str, Any]) -> list[str]:
+    """The options that a misspelt name may stand for: those it takes the fewest changes to reach, if few."""
+    group, _, last = wrong.rpartition(".")
+    negated = f"{group}.{last.removeprefix('no-')}".removeprefix(".")
+    if last.startswith("no-") and options.get(negated) is bool:
+        return [f"{negated} False"]
+    if not wrong:
+        return []
+    distances = {name: _changes(wrong, name) for name in options}
+    least = min(distances.values(), default=0)
+    if least > max(2, len(last) // 3):
+        return []
+    return [name for name, distance in distances.items() if distance == least][:MAX_SUGGESTIONS]
+
+
+def _changes(wrong: str, name: str) -> int:
+    """How far a name is from an option: edits, where a group left out costs nothing, and words left out one."""
+    group, _, last = wrong.rpartition(".")
+    true_group, _, true_last = name.rpartition(".")
+    other_group = 0 if group in ("", true_group) else 1
+    part = 1 if f"-{last}-" in f"-{true_last}-" else edit_distance(last, true_last)
+    distance = 0 if last == true_last else part
+    return min(edit_distance(wrong, name), distance + other_group)
+
+
+def edit_distance(one: str, other: str) -> int:
+    """The fewest characters to insert, delete, replace or swap with their neighbour to make one text the other."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, start=1):
+        last_but_one, before, row = before, row, [i]
+        for j, b in enumerate(other, start=1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+                cost = min(cost, last_but_one[j - 2] + 1)
+            row.append(cost)
+    return row[-1]

@@ -1,0 +1,75 @@
+"""What is made from a study's rows, its figures and its README, beside what is there of them already."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from formula_env.errors import FormulaError
+from formula_env.experiment.files import write_atomically
+from formula_env.experiment.findings import README_FILE, study_readme
+from formula_env.experiment.gallery import FIGURE_SUFFIXES, draw_study
+from formula_env.experiment.study import Study
+
+FIGURES = "figures"
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Figures and README as the rows have them now, beside those that lie in the study's folder."""
+
+    study: Study
+    contents: dict[Path, bytes]
+    """By path within the study's folder."""
+    present: dict[Path, bytes]
+    """The files that are there, figures that the study no longer has among them."""
+
+    @property
+    def replaced(self) -> list[Path]:
+        """The files that writing would change or delete."""
+        return [path for path, content in self.present.items() if self.contents.get(path) != content]
+
+    def write(self) -> str:
+        """Write what is new or different; returns what there is now, in words.
+
+        Raises FormulaError if a file can't be written.
+        """
+        (self.study.folder / FIGURES).mkdir(exist_ok=True)
+        changed = [path for path, content in self.contents.items() if self.present.get(path) != content]
+        for path in changed:
+            write_atomically(self.study.folder / path, self.contents[path])
+        for path in self.present.keys() - self.contents.keys():
+            (self.study.folder / path).unlink()
+        return f"{len(self.study.figures)} figures and {README_FILE}, {len(changed)} files of them new"
+
+    def refusal(self) -> str:
+        """Why they are not written: which files are in the way, and what would replace them."""
+        names = [str(path) for path in self.replaced]
+        others = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return (
+            f"{self.study.folder}: {', '.join(names[:3])}{others} would be replaced, which the rows now give "
+            f"otherwise; to allow it: formula-env figures {self.study.folder} --replace"
+        )
+
+
+def make_pages(study: Study) -> Pages:
+    """Draw all figures and write the README, in memory. Raises FormulaError as `draw_study`."""
+    with TemporaryDirectory() as folder:
+        draw_study(study, Path(folder))
+        contents = {Path(FIGURES) / path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+    contents[Path(README_FILE)] = study_readme(study).encode()
+    present = [
+        *(path for path in sorted((study.folder / FIGURES).glob("*")) if path.suffix in FIGURE_SUFFIXES),
+        *(path for path in [study.folder / README_FILE] if path.exists()),
+    ]
+    try:
+        return Pages(study, contents, {path.relative_to(study.folder): path.read_bytes() for path in present})
+    except OSError as error:
+        raise FormulaError(f"cannot read {error.filename}: {error.strerror}") from None
+
+
+def are_present(study: Study) -> bool:
+    """Whether every figure and the README is there, of these rows or of others."""
+    figures = [
+        study.folder / FIGURES / f"{spec.name}{suffix}" for spec in study.figures for suffix in FIGURE_SUFFIXES
+    ]
+    return all(path.exists() for path in (*figures, study.folder / README_FILE))
