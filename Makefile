@@ -1,11 +1,13 @@
-# make train | test | reproduce | figures | lint | benchmark | scaling | clean. The first call of any builds .venv; nothing else is needed.
+# make train | test | test-lowest | reproduce | figures | lint | benchmark | scaling | clean. The first call of any builds .venv; nothing else is needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := .venv-lowest
+LOWEST_TESTS := tests/test_lowest_versions.py
 STUDIES := $(patsubst %/study.toml,%,$(sort $(wildcard runs/studies/*/study.toml)))
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: train test reproduce figures lint benchmark scaling clean
+.PHONY: train test test-lowest reproduce figures lint benchmark scaling clean
 
 train: $(VENV)/ready
 	$(BIN)/formula-env train seqgan --task binary-sum --task.length 8 --seed 0
@@ -13,13 +15,17 @@ train: $(VENV)/ready
 test: $(VENV)/ready
 	$(BIN)/pytest -n auto
 
+# With exactly the lowest versions that pyproject.toml allows: tests that use each of them.
+test-lowest: $(LOWEST)/ready
+	$(LOWEST)/bin/python -m pytest -p no:cacheprovider $(LOWEST_TESTS)
+
 # Every study anew, beside the records: over two hours on two cores. The same call goes on with it.
 reproduce: $(VENV)/ready
 	$(BIN)/formula-env study $(STUDIES) --out runs/reproduction
 	$(BIN)/formula-env report $(STUDIES:runs/studies/%=runs/reproduction/%)
 
 figures: $(VENV)/ready
-	$(BIN)/formula-env figures $(STUDIES)
+	$(BIN)/formula-env figures --replace $(STUDIES)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -34,7 +40,7 @@ scaling: $(VENV)/ready
 	$(BIN)/python -m benchmarks.scaling
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/ready: pyproject.toml constraints.txt
@@ -42,4 +48,11 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(LOWEST)/ready: pyproject.toml constraints.txt constraints-lowest.txt
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt torch==2.13.0
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt setuptools
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --no-build-isolation --editable . $(shell grep -E '^(hypothesis|pytest)==' constraints.txt)
 	touch $@

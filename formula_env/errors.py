@@ -137,9 +137,7 @@ def _check_magnitude(name: str, value: Any) -> None:
     if isinstance(value, float) and not abs(value) <= LARGEST_FLOAT:
         raise FormulaError(f"{name} must be a number up to {LARGEST_FLOAT:g}, got {value}")
     if isinstance(value, int) and not abs(value) <= LARGEST_INT:
-        raise FormulaError(
-            f"{name} must be a whole number up to {LARGEST_INT:,}, got one of {value.bit_length()} bits"
-        )
+        raise FormulaError(f"{name} must be a whole number up to {LARGEST_INT:,}, got a larger one")
 
 
 def _is_a(value: Any, hint: Any) -> bool:

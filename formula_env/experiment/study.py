@@ -192,7 +192,11 @@ class Run:
         if self.cell.analysis is not None:
             if read_analysis(self.folder, self.cell.analysis) is not None:
                 return None
-            return f"{ANALYSIS_FILE} is damaged" if (self.folder / ANALYSIS_FILE).exists() else NOT_BEGUN
+            return (
+                f"{ANALYSIS_FILE} is damaged, or of another analysis"
+                if (self.folder / ANALYSIS_FILE).exists()
+                else NOT_BEGUN
+            )
         if not (self.folder / CONFIG_FILE).exists():
             return NOT_BEGUN
         self._check_settings()

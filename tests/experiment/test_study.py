@@ -134,8 +134,58 @@ def test_every_run_is_recorded(done: Path) -> None:
 
 def test_what_is_done_is_not_done_again(done: Path) -> None:
     before = contents(done)
-    assert run("study", done)[0] == 0
+    code, out, err = run("study", done)
+    assert (code, err) == (0, "")
+    assert "complete; nothing was run or changed" in out
     assert contents(done) == before
+
+
+def test_nothing_that_is_there_is_replaced_unasked(
+    done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / done.name
+    shutil.copytree(done, copy)
+    (copy / "README.md").write_text("my own words")
+    (copy / "figures" / "bars.png").write_bytes(b"of another version of matplotlib")
+    (copy / "figures" / "of-old.png").touch()
+    (copy / "figures" / "notes.txt").touch()
+    before = contents(copy)
+    assert main(["study", str(copy)]) == 0
+    assert contents(copy) == before
+    capsys.readouterr()
+    assert main(["figures", str(copy)]) == 2
+    assert contents(copy) == before
+    (line,) = capsys.readouterr().err.splitlines()
+    for name in ("figures/bars.png", "figures/of-old.png", "README.md", f"formula-env figures {copy} --replace"):
+        assert name in line
+    assert main(["figures", str(copy), "--replace"]) == 0
+    after = contents(copy)
+    assert after.keys() - contents(done).keys() == {Path("figures/notes.txt")}
+    assert {path: after[path] for path in contents(done)} == contents(done)
+
+
+def test_what_is_missing_of_the_figures_is_drawn_unasked(done: Path, tmp_path: Path) -> None:
+    copy = tmp_path / done.name
+    shutil.copytree(done, copy)
+    (copy / "README.md").unlink()
+    (copy / "figures" / "bars.svg").unlink()
+    assert main(["study", str(copy)]) == 0
+    assert contents(copy) == contents(done)
+
+
+def test_a_study_that_grew_keeps_its_figures_until_they_may_be_replaced(
+    done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / done.name
+    shutil.copytree(done, copy)
+    (copy / "study.toml").write_text(STUDY.replace("seeds = [0]", "seeds = [0, 1]").replace("small", "larger"))
+    assert main(["study", str(copy)]) == 0
+    assert "README.md would be replaced" in capsys.readouterr().err
+    kept = contents(copy)
+    assert {path: kept[path] for path in contents(done) if path.name != "study.toml"} == {
+        path: content for path, content in contents(done).items() if path.name != "study.toml"
+    }
+    assert incomplete(load_study(copy)) == []
 
 
 def test_numbers_come_from_the_rows(done: Path) -> None:
@@ -159,7 +209,7 @@ def test_figures_are_made_from_rows_only(done: Path, tmp_path: Path) -> None:
     shutil.copytree(done, copy, ignore=shutil.ignore_patterns("checkpoint-*", "figures", "log.txt", "README.md"))
     (copy / "figures").mkdir()
     (copy / "figures" / "of-old.png").touch()
-    assert main(["figures", str(copy)]) == 0
+    assert main(["figures", str(copy), "--replace"]) == 0
     for path in (done / "figures").iterdir():
         assert (copy / "figures" / path.name).read_bytes() == path.read_bytes()
     assert not (copy / "figures" / "of-old.png").exists()
@@ -182,7 +232,7 @@ DAMAGES = (
     [*((damage, "checkpoint-*") for damage in DAMAGES), ("cut", "nothing"), ("lost summary", "nothing")],
 )
 def test_damaged_records_are_named_and_run_again_and_the_rest_is_kept(
-    done: Path, tmp_path: Path, damage: str, kept: str
+    done: Path, tmp_path: Path, damage: str, kept: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With the checkpoints of where it was made, or without, as in a fresh clone."""
     copy = tmp_path / done.name
@@ -208,7 +258,13 @@ def test_damaged_records_are_named_and_run_again_and_the_rest_is_kept(
         (broken / "samples.txt").unlink()
     before = contents(copy)
     assert main(["figures", str(copy)]) == 2
-    assert main(["study", str(copy)]) == 0
+    if (damage, kept) != ("lost summary", "checkpoint-*"):  # which is only unfinished
+        assert main(["study", str(copy)]) == 2
+        assert f"formula-env study {copy} --replace" in capsys.readouterr().err
+        assert contents(copy) == before
+        assert main(["study", str(copy), "--replace"]) == 0
+    else:
+        assert main(["study", str(copy)]) == 0
     assert incomplete(load_study(copy)) == []
     assert rows_without_time(broken) == rows_without_time(done / "mle" / "seed-1")
     assert (broken / "samples.txt").read_bytes() == (done / "mle" / "seed-1" / "samples.txt").read_bytes()
@@ -223,7 +279,7 @@ def test_what_is_run_again_is_said(done: Path, tmp_path: Path, capsys: pytest.Ca
     shutil.copytree(done, copy)
     rows = copy / "gan" / "seed-0" / "metrics.jsonl"
     rows.write_text(rows.read_text()[:-60])
-    assert main(["study", str(copy), str(copy)]) == 0
+    assert main(["study", str(copy), str(copy), "--replace"]) == 0
     told = capsys.readouterr().err.splitlines()
     assert told[0].startswith("small/gan/seed-0 is run again: ")
     assert "metrics.jsonl, line 5, is not a row of metrics" in told[0]
@@ -236,7 +292,8 @@ def test_an_analysis_is_computed_again_when_the_study_asks_for_another(done: Pat
     text = STUDY.replace("switch-probability", "sampling")
     (copy / "study.toml").write_text(text[: text.index("[[claims]]")])
     assert [run.name for run, _ in incomplete(load_study(copy))] == ["small/limits/seed-0"]
-    assert main(["study", str(copy)]) == 0
+    assert main(["study", str(copy)]) == 2
+    assert main(["study", str(copy), "--replace"]) == 0
     assert json.loads((copy / "limits" / "seed-0" / "rows.json").read_text())["analysis"] == "sampling"
 
 
