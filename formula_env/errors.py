@@ -98,6 +98,14 @@ def check_printable(**texts: str) -> None:
             raise FormulaError(f"{name} must be printable text, got {text!r}")
 
 
+def check_file_name(**names: str) -> None:
+    """Raise FormulaError for the first name that would not be that of a file or folder where it is put."""
+    check_printable(**names)
+    for kind, name in names.items():
+        if not name or name.startswith(".") or "/" in name or len(name.encode()) > 200:
+            raise FormulaError(f"the name of a {kind} must be a plain file name, got {name!r}")
+
+
 def check_choice(choices: Sequence[Any], **values: Any) -> None:
     """Raise FormulaError for the first value that is none of the choices, by its name."""
     for name, value in values.items():

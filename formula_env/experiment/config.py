@@ -146,7 +146,7 @@ def load_config(folder: Path, device: str | None = None) -> RunConfig[Any, Any]:
         return config_from(settings)
     except FormulaError:
         raise
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise FormulaError(f"{path} is not a run's configuration any more: {reason}") from None
 

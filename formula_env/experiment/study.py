@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from formula_env.errors import FormulaError, check_choice, check_seed, check_types
+from formula_env.errors import FormulaError, check_choice, check_file_name, check_seed, check_types
 from formula_env.evaluators import DISTRIBUTION_LIMIT
 from formula_env.experiment.checkpoint import checkpoints, load_checkpoint
 from formula_env.experiment.config import (
@@ -77,6 +77,7 @@ class FigureSpec:
 
     def __post_init__(self) -> None:
         check_types(self)
+        check_file_name(figure=self.name)
 
 
 @dataclass(frozen=True)
@@ -389,7 +390,10 @@ def _cell(name: str, table: Any, defaults: Any, seeds: tuple[int, ...]) -> Cell:
         raise FormulaError(f"{where} and defaults must be tables")
     known = ("preset", *(f.name for f in fields(RunConfig) if f.name not in ("task_name", "seed", "out")))
     _check_keys("defaults", defaults, known)
+    check_file_name(cell=name)
     label = table.get("label", name)
+    if not isinstance(label, str):
+        raise FormulaError(f"{where}.label must be text, got {label!r}")
     own = _seeds(f"{where}.seeds", table["seeds"]) if "seeds" in table else seeds
     if "analysis" in table:
         _check_keys(where, table, ("label", "seeds", "analysis"))

@@ -3,8 +3,14 @@
 from pathlib import Path
 
 import pytest
+from rich.table import Table
+from rich.text import Text
 
+from formula_env.errors import FormulaError
+from formula_env.experiment.arguments import options_of
 from formula_env.experiment.cli import main
+from formula_env.experiment.registry import ALGORITHMS, algorithm_class
+from formula_env.experiment.terminal import SafeConsole, one_line
 from tests.experiment.commands import TINY_MLE
 
 
@@ -74,6 +80,28 @@ from tests.experiment.commands import TINY_MLE
         ("train softmax-gan --algo.latent-dim 0", "latent_dim must be at least 1"),
         ("train softmax-gan --algo.r1 -1", "r1 must be at least 0"),
         ("train vanilla-gan --task integer-sum --algo.latent-dim 0", "latent_dim must be at least 1"),
+        ("sample nowhere -n 1" + 30 * "0", "num must be at most 1,000,000"),
+        ("evaluate nowhere --samples 1" + 30 * "0", "samples must be at most 1,000,000"),
+        ("study nowhere --jobs 1" + 30 * "0", "jobs must be at most"),
+        ("train seqgan --seed nan", "is not a whole number"),
+        ("train seqgan --seed １２", "is not a whole number"),
+        ("train seqgan --eval-samples 1" + 30 * "0", "eval_samples must be at most 1,000,000"),
+        ("train seqgan --keep-samples 1" + 30 * "0", "keep_samples must be a whole number up to 4,294,967,295"),
+        ("train seqgan --task.length 1" + 30 * "0", "length must be a whole number up to"),
+        ("train seqgan --data.size 1e400", "data.size must be"),
+        ("train seqgan --algo.reward-clip 1e400", "reward_clip must be a number up to 1e+30, got inf"),
+        ("train seqgan --algo.reward-clip -0.0", "reward_clip must be above 0, got -0.0"),
+        ("train seqgan --algo.reward-clip 1e-320", "reward_clip must be above 0"),
+        ("train seqgan --algo.ent-coef nan", "ent_coef must be a number up to 1e+30, got nan"),
+        ("train seqgan --algo.baseline maybe", "'maybe' is neither True nor False"),
+        ("train ppo --learning-rate 1", "unknown option --learning-rate; perhaps you meant --algo.learning-rate"),
+        ("train seqgan --algo.no-baseline", "perhaps you meant --algo.baseline False"),
+        ("train seqgan --device \x1b[31m", r"device must be printable text, got '\x1b[31m'"),
+        ("train seqgan --wandb-group \u202eabc", r"wandb_group must be printable text, got '\u202eabc'"),
+        ("train seqgan --wandb-project \udcff", r"wandb_project must be printable text, got '\udcff'"),
+        ("train \x1b]0;x\x07", r"unknown algorithm '\x1b]0;x\x07'"),
+        ("resume \x1b[31m", r"\x1b[31m is not a run folder"),
+        ("\x1b[31m", r"unknown command '\x1b[31m'"),
         ("study", "study needs a folder"),
         ("study nowhere", "nowhere is not a study: it holds no study.toml"),
         ("figures nowhere", "nowhere is not a study"),
@@ -105,7 +133,7 @@ def test_one_line_and_exit_code_2(
     assert left == []
 
 
-def one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     assert main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     return line
@@ -113,14 +141,14 @@ def one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_output_folders_that_can_not_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = ["train", "mle", *TINY_MLE, "--out"]
-    assert "--out is empty" in one_line([*train, ""], capsys)
+    assert "--out is empty" in complaint([*train, ""], capsys)
     file = tmp_path / "file"
     file.touch()
-    assert "cannot make the folder" in one_line([*train, str(file / "run")], capsys)
-    assert "cannot make the folder" in one_line([*train, "/proc/formula-env"], capsys)
+    assert "cannot make the folder" in complaint([*train, str(file / "run")], capsys)
+    assert "cannot make the folder" in complaint([*train, "/proc/formula-env"], capsys)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "precious.txt").write_text("keep")
-    assert "is not empty" in one_line([*train, str(tmp_path / "mine")], capsys)
+    assert "is not empty" in complaint([*train, str(tmp_path / "mine")], capsys)
     assert (tmp_path / "mine" / "precious.txt").read_text() == "keep"
 
 
@@ -129,23 +157,70 @@ def test_an_existing_run_is_never_overwritten(tmp_path: Path, capsys: pytest.Cap
     assert main(["train", "mle", *TINY_MLE, "--out", str(folder)]) == 0
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     capsys.readouterr()
-    told = one_line(["train", "mle", *TINY_MLE, "--out", str(folder)], capsys)
+    told = complaint(["train", "mle", *TINY_MLE, "--out", str(folder)], capsys)
     assert f"formula-env resume {folder}" in told
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
 
 
 def test_folders_without_a_run_or_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("resume", "evaluate", "sample"):
-        assert "is not a run folder" in one_line([command, str(tmp_path)], capsys)
+        assert "is not a run folder" in complaint([command, str(tmp_path)], capsys)
     config = tmp_path / "config.yaml"
     config.write_text("just text")
-    assert "is not a run's configuration" in one_line(["sample", str(tmp_path)], capsys)
+    assert "is not a run's configuration" in complaint(["sample", str(tmp_path)], capsys)
     config.write_text("task: {name: binary-sum, length: [}")
-    assert "is not a run's configuration" in one_line(["sample", str(tmp_path)], capsys)
+    assert "is not a run's configuration" in complaint(["sample", str(tmp_path)], capsys)
     config.write_text("algorithm: mle\ntask: {name: binary-sum}\nalgo: {roundz: 3}\ndata: {}\n")
-    assert "roundz" in one_line(["sample", str(tmp_path)], capsys)
+    assert "roundz" in complaint(["sample", str(tmp_path)], capsys)
     config.write_text("algorithm: mle\ntask: {name: binary-sum}\nalgo: {}\ndata: {}\n")
-    assert "holds no checkpoint" in one_line(["sample", str(tmp_path)], capsys)
+    assert "holds no checkpoint" in complaint(["sample", str(tmp_path)], capsys)
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_no_number_is_too_large_to_be_answered_at_once(algorithm: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each numeric option of each algorithm, with numbers that nothing could hold: nothing is built or trained."""
+    task = "integer-sum" if algorithm == "vanilla-gan" else "binary-sum"
+    config = algorithm_class(algorithm).Config
+    for name, hint in options_of(config).items():
+        for value in [10**30, -(10**30)] if hint is int else [float("inf"), float("nan"), 1e300]:
+            if hint in (int, float):
+                with pytest.raises(FormulaError, match=name.replace("-", "_")):
+                    config(**{name.replace("-", "_"): value})
+    assert main(["train", algorithm, "--task", task, "--algo.rounds", "1" + "0" * 30]) == 2
+    assert "rounds must be" in capsys.readouterr().err
+
+
+def test_names_in_files_do_not_reach_the_terminal_raw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "a\x1b[31mb\udcff"
+    folder.mkdir()
+    text = (
+        'title = "\\u001b[2J[red]title"\nthesis = "t"\nabout = "a"\n[cells.c]\nanalysis = "switch-probability"\n'
+    )
+    claim = (
+        '[[claims]]\ncell = "c"\nthesis = "\\u202e [0, 1] \\u009b1m"\nverdict = "refuted"\nreason = "\\u0007"\n'
+        'metrics = ["exact"]\nrow = { vocab_size = 2, bound = 1.0 }\nrange = [0.9, 1.0]\n'
+    )
+    (folder / "study.toml").write_text(f"seeds = [0]\n{text}{claim}")
+    assert main(["study", str(folder)]) == 0
+    assert main(["study", str(folder)]) == 0
+    assert main(["report", str(folder)]) == 0
+    assert main(["report", str(folder), "--markdown"]) == 0
+    told = "".join(capsys.readouterr())
+    assert all(line.isprintable() for line in told.split("\n"))
+    for shown in (r"a\x1b[31mb\udcff", r"\x1b[2J[red]title", r"\u202e [0, 1] \x9b1m"):
+        assert shown in told
+
+
+def test_text_is_shown_as_it_is_at_any_width(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("[name]", title="[red]title")
+    table.add_row("[0, 1] :smile: \x1b[31m")
+    SafeConsole().print(table)
+    SafeConsole().print(Text("\x1b[2J [bold]"))
+    told = capsys.readouterr().out
+    for shown in ("[name]", "[red]title", r"[0, 1] :smile: \x1b[31m", r"\x1b[2J [bold]"):
+        assert shown in told
+    assert one_line("x" * 10_000).count("x") == 2_000
+    assert one_line("a\nb\x00") == r"a b\x00"
 
 
 def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:

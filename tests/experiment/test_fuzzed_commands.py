@@ -21,10 +21,10 @@ SEED, COUNT = 0, int(os.environ.get("FUZZED_COMMANDS", "300"))
 NASTY = [
     "", " ", "-", "--", "=", "0", "-0", "-0.0", "1", "2", "-1", "3.5", "64.0", "1e3", "1e400", "-1e400", "nan",
     "inf", "-inf", "1e-320", "1e30", "１２", "٣", "1_000", "0x10", "1" + "0" * 30, "9" * 5000, "4294967296",
-    "None", "True", "false", "[]", "[1, 2", "[1, 2]", "[nan]", "()", "{", "{}", "{'rounds': 3}", "{1: {2: {3: 4}}}",
-    "{" * 300, "()" * 999, "\x1b[31mred", "\x07\x08", "\u202eabc", "a\nb\rc", "\udcff\udc80", "\x9b1m", "💥",
-    "a b", "a=b", "x" * 300, "/", "..", "cpu", "cuda", "cuda:99", "cpu:7", "meta", "mps", "q", "tokens", "exact",
-    "thesis", "binary-sum", "integer-sum", "signed-equation",
+    "None", "True", "false", "[]", "[1, 2", "[1, 2]", "[nan]", "()", "{", "{}", "{'rounds': 3}",
+    "{1: {2: {3: 4}}}", "{" * 300, "()" * 999, "\x1b[31mred", "\x07\x08", "\u202eabc", "a\nb\rc",
+    "\udcff\udc80", "\x9b1m", "💥", "a b", "a=b", "x" * 300, "/", "..", "cpu", "cuda", "cuda:99", "cpu:7",
+    "meta", "mps", "q", "tokens", "exact", "thesis", "binary-sum", "integer-sum", "signed-equation",
 ]  # fmt: skip
 
 STUDY = """
