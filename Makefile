@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
-LOWEST_TESTS := tests/test_lowest_versions.py
+LOWEST_TESTS := tests/test_dependencies.py tests/test_env.py tests/test_evaluators.py tests/tasks tests/experiment/test_arguments.py tests/experiment/test_bad_input.py tests/experiment/test_figures.py tests/experiment/test_statistics.py tests/experiment/test_sb3_runs.py tests/experiment/test_tracking.py
 STUDIES := $(patsubst %/study.toml,%,$(sort $(wildcard runs/studies/*/study.toml)))
 export OMP_NUM_THREADS ?= 1
 
@@ -17,7 +17,7 @@ test: $(VENV)/ready
 
 # With exactly the lowest versions that pyproject.toml allows: tests that use each of them.
 test-lowest: $(LOWEST)/ready
-	$(LOWEST)/bin/python -m pytest -p no:cacheprovider $(LOWEST_TESTS)
+	LOWEST_VERSIONS=1 $(LOWEST)/bin/python -m pytest -n auto -p no:cacheprovider $(LOWEST_TESTS)
 
 # Every study anew, beside the records: over two hours on two cores. The same call goes on with it.
 reproduce: $(VENV)/ready
@@ -54,5 +54,5 @@ $(LOWEST)/ready: pyproject.toml constraints.txt constraints-lowest.txt
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt torch==2.13.0
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt setuptools
-	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --no-build-isolation --editable . $(shell grep -E '^(hypothesis|pytest)==' constraints.txt)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --no-build-isolation --editable . $(shell grep -E '^(hypothesis|pytest|pytest-xdist)==' constraints.txt)
 	touch $@

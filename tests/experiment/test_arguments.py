@@ -57,6 +57,8 @@ def as_written_to_wandb(option: str, value: Any, naming: str) -> dict[str, Any]:
     group, _, last = option.replace("-", "_").rpartition(".")
     if naming == "dashes":
         return {option: value}
+    if (naming, option) == ("table", "task"):
+        return {"task": {"name": value}}
     if naming == "underscores" or not group:
         return {option.replace("-", "_"): value}
     return {group: {last: value}}
