@@ -4,7 +4,7 @@ An option is read in each of these forms, so that any of them can be a parameter
 
     --algo.learning-rate 0.001    --algo.learning-rate=0.001    --algo.learning_rate=0.001
     --track    --track True    --track=True    --keep-samples 10 20    --keep-samples=[10, 20]
-    --algo={'learning_rate': 0.001}    algo.learning_rate=0.001
+    --algo={'learning_rate': 0.001}    algo.learning_rate=0.001 (of `train`)
 """
 
 import ast
@@ -48,7 +48,7 @@ def _without_box(box: str, command: str) -> str:
     """What tyro says in a box, without the box and the help that follows."""
     lines = [line.strip("│╭╰╮╯ ") for line in box.splitlines()]
     text = " ".join(line for line in lines[1:] if line and not re.fullmatch(r"[─ ]+", line))
-    text = re.sub(r"^Error parsing \w+: ", "", text)
+    text = re.sub(r"^Error parsing (?:(--\S+)|\w+): ", lambda found: f"{found[1]}: " if found[1] else "", text)
     told = re.split(r"For full helptext|Argument helptext:|Perhaps you meant:", text)[0].strip(" .")
     return f"{told}; see formula-env {command} --help"
 
@@ -146,7 +146,8 @@ def _canonical(arguments: Sequence[str], options: Mapping[str, Any], command: st
         argument = rest.pop(0)
         name, is_joined, value = argument.partition("=")
         plain = _plain_name(name)
-        is_option = name.startswith("--") or name in SHORT or (is_joined and canonical and plain in options)
+        has_no_dashes = command == "train" and bool(is_joined and canonical) and plain in options
+        is_option = name.startswith("--") or name in SHORT or has_no_dashes
         if argument in ("-h", "--help") or not is_option:
             canonical.append(argument)
             continue

@@ -9,7 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from inspect import getdoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -371,9 +371,16 @@ def _report(arguments: list[str]) -> None:
         if (folder / STUDY_FILE).exists():
             print_study(load_study(folder), SafeConsole())
         elif (summary := read_summary(folder)) is not None:
-            print_summary(summary)
+            _print_finished(summary, folder)
         else:
             raise FormulaError(f"{folder} holds no finished run and no {STUDY_FILE}")
+
+
+def _print_finished(summary: dict[str, Any], folder: Path) -> None:
+    try:
+        print_summary(summary)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FormulaError(f"the summary in {folder} is damaged: {error!r}") from None
 
 
 def _some(folders: tuple[Path, ...], command: str) -> list[Path]:
@@ -401,14 +408,21 @@ def _list(arguments: list[str]) -> None:
     for name in sorted(all_tasks() if is_tasks else all_algorithms()):
         cls: Any = task_class(name) if is_tasks else algorithm_class(name)
         about = " ".join((getdoc(cls) or "").partition("\n\n")[0].split())
-        defaults = {field.name: field.default for field in fields(getattr(cls, "Config", cls))}
+        defaults = {field.name: _default(field) for field in fields(getattr(cls, "Config", cls))}
         presets = getattr(cls, "presets", {})
         entries.append({"name": name, "about": about, "options": defaults, "presets": presets})
     if options.json:
-        print(json.dumps(entries))
+        print(json.dumps(entries, default=str))
         return
     width = shutil.get_terminal_size().columns
     print("\n\n".join(_listed(entry, "--task." if is_tasks else "--algo.", width) for entry in entries))
+
+
+def _default(field: Field[Any]) -> Any:
+    """An option's default; None where another package's task or algorithm has none."""
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return None if field.default is MISSING else field.default
 
 
 def _listed(entry: dict[str, Any], prefix: str, width: int) -> str:

@@ -167,6 +167,9 @@ def config_from(settings: dict[str, Any]) -> RunConfig[Any, Any]:
         raise FormulaError(f"keep_samples must be a list of rounds, got {settings['keep_samples']!r}")
     task = {"name": "", **settings["task"]}
     task_name = task.pop("name")
+    for what, name in (("algorithm", settings["algorithm"]), ("task.name", task_name)):
+        if not isinstance(name, str):
+            raise FormulaError(f"{what} must be text, got {name!r}")
     settings = dict(settings)
     preset_name = settings.pop("preset", None)
     algo = {**preset(settings["algorithm"], preset_name), **settings.get("algo", {})}
