@@ -427,9 +427,9 @@ def _default(field: Field[Any]) -> Any:
 
 def _listed(entry: dict[str, Any], prefix: str, width: int) -> str:
     """The name, and indented under it what it is, its options with their defaults, and its presets."""
-    defaults = [f"{prefix}{name.replace('_', '-')}={value}" for name, value in entry["options"].items()]
+    defaults = [f"{name.replace('_', '-')}={value}" for name, value in entry["options"].items()]
     presets = [f"--preset={name}" for name in entry["presets"]]
-    paragraphs = [entry["about"], " ".join(defaults), " ".join(presets)]
+    paragraphs = [entry["about"], " ".join([f"{prefix}NAME:", *defaults]), " ".join(presets)]
     lines = [
         line
         for paragraph in paragraphs
