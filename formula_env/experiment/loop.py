@@ -168,7 +168,14 @@ class Training:
     def _one_round(self) -> dict[str, float]:
         real = self.real.batch(self.round, self.algorithm.real_per_round)
         pretraining = self.round < self.algorithm.pretrain_rounds
-        metrics = self.algorithm.pretrain(real) if pretraining else self.algorithm.update(real)
+        try:
+            metrics = self.algorithm.pretrain(real) if pretraining else self.algorithm.update(real)
+        except (
+            RuntimeError,
+            ValueError,
+        ):  # such as a distribution's: weights that are not finite have no other sign
+            self._check_weights()
+            raise
         self.round += 1
         for name, value in metrics.items():
             if not math.isfinite(value):

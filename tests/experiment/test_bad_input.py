@@ -223,6 +223,17 @@ def test_text_is_shown_as_it_is_at_any_width(capsys: pytest.CaptureFixture[str])
     assert one_line("a\nb\x00") == r"a b\x00"
 
 
+def test_a_learning_rate_that_breaks_the_weights_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next formulae would be drawn from logits that are not numbers, which torch refuses in its own words."""
+    options = "--algo.learning-rate=1e30 --algo.rounds=5 --algo.num-envs=8 --algo.discriminator-batch-size=8"
+    data = ["--task.length=4", "--data.size=20", "--eval-samples=20", "--out", str(tmp_path / "run")]
+    assert main(["train", "ppo", *options.split(), *data]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "a smaller learning rate may help" in told
+
+
 def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     assert "formula-env COMMAND" in capsys.readouterr().out
