@@ -11,7 +11,7 @@ import ast
 import contextlib
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -41,16 +41,23 @@ def parse(cls: type[T], command: str, arguments: Sequence[str], default: Any = N
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise FormulaError(_without_box(captured.getvalue(), command)) from None
+        told = _formula_error(stop) or _without_box(captured.getvalue())
+        raise FormulaError(f"{told}; see formula-env {command} --help") from None
 
 
-def _without_box(box: str, command: str) -> str:
+def _formula_error(error: BaseException | None) -> str | None:
+    """What a check of the settings said that made tyro stop."""
+    while error is not None and not isinstance(error, FormulaError):
+        error = error.__context__
+    return str(error) if error is not None else None
+
+
+def _without_box(box: str) -> str:
     """What tyro says in a box, without the box and the help that follows."""
     lines = [line.strip("│╭╰╮╯ ") for line in box.splitlines()]
-    text = " ".join(line for line in lines[1:] if line and not re.fullmatch(r"[─ ]+", line))
+    text = " ".join(line for line in lines[1:] if line and not re.fullmatch(r"[─ -]+", line))
     text = re.sub(r"^Error parsing (?:(--\S+)|\w+): ", lambda found: f"{found[1]}: " if found[1] else "", text)
-    told = re.split(r"For full helptext|Argument helptext:|Perhaps you meant:", text)[0].strip(" .")
-    return f"{told}; see formula-env {command} --help"
+    return re.split(r"For full helptext|Argument helptext:|Perhaps you meant:", text)[0].strip(" .─-")
 
 
 def options_of(cls: Any, prefix: str = "") -> dict[str, Any]:
@@ -175,7 +182,13 @@ def _written(name: str, hint: Any, values: Sequence[str]) -> list[str]:
         listed = re.fullmatch(r"[\[(](.*)[\])]", values[0]) if len(values) == 1 else None
         items = [item.strip() for item in listed[1].split(",")] if listed else values
         return [f"--{name}", *(_whole(item) for item in items if item)]
-    return [f"--{name}={_whole(values[0]) if hint in (int, int | None) else values[0]}"]
+    value = _whole(values[0]) if hint in (int, int | None) else values[0]
+    if hint in READERS:
+        try:
+            READERS[hint](value)
+        except ValueError as error:
+            raise FormulaError(f"--{name}: {error}") from None
+    return [f"--{name}={value}"]
 
 
 def _whole(text: str) -> str:
@@ -193,13 +206,12 @@ _registry = tyro.constructors.ConstructorRegistry()
 @_registry.primitive_rule
 def _numbers_and_truth_values(info: Any) -> Any:
     """How tyro reads bool, int and float: as Python writes them, in ASCII."""
-    rule = {bool: (_truth, "True|False"), int: (_int, "INT"), float: (_float, "FLOAT")}.get(info.type)
-    if rule is None:
+    if info.type not in READERS:
         return None
-    read, metavar = rule
+    read = READERS[info.type]
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
-        metavar=metavar,
+        metavar="True|False" if info.type is bool else info.type.__name__.upper(),
         instance_from_str=lambda texts: read(texts[0]),
         is_instance=lambda value: type(value) is info.type,
         str_from_instance=lambda value: [str(value)],
@@ -221,7 +233,13 @@ def _int(text: str) -> int:
 def _float(text: str) -> float:
     if not text.isascii():
         raise ValueError(f"{text!r} is not a number")
-    return float(text)
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
+
+
+READERS: dict[Any, Callable[[str], Any]] = {bool: _truth, int: _int, float: _float}
 
 
 # --- suggestions ----------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def make_pages(study: Study) -> Pages:
     with TemporaryDirectory() as folder:
         draw_study(study, Path(folder))
         contents = {Path(FIGURES) / path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
-    contents[Path(README_FILE)] = study_readme(study).encode()
+    contents[Path(README_FILE)] = study_readme(study).encode(errors="backslashreplace")
     present = [
         *(path for path in sorted((study.folder / FIGURES).glob("*")) if path.suffix in FIGURE_SUFFIXES),
         *(path for path in [study.folder / README_FILE] if path.exists()),
