@@ -170,11 +170,10 @@ class Training:
         pretraining = self.round < self.algorithm.pretrain_rounds
         try:
             metrics = self.algorithm.pretrain(real) if pretraining else self.algorithm.update(real)
-        except (
-            RuntimeError,
-            ValueError,
-        ):  # such as a distribution's: weights that are not finite have no other sign
+        except (RuntimeError, ValueError) as error:
             self._check_weights()
+            if any(words in str(error) for words in ("found invalid values", "probability tensor contains")):
+                self._stop_at_non_finite("a policy's probabilities are no longer numbers")  # in torch's own words
             raise
         self.round += 1
         for name, value in metrics.items():
