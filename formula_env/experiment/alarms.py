@@ -1,4 +1,4 @@
-"""What a person should hear of while a run goes on: its formulae become few (mode collapse)."""
+"""Mode collapse: a run's formulae become few."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,38 +8,44 @@ from formula_env.experiment.rows import Row
 FEW_CORRECT = 100
 """With fewer correct formulae in a sample than this their variety can't be told from it."""
 
+VARIED = 0.25
+"""Share of a perfect generator's variety from which on a generator has some to lose."""
+
 KEPT_SHARE = 0.5
-"""A healthy generator keeps this share of its best variety."""
+"""Share of its best variety that a healthy generator keeps."""
 
 LOST_COVERAGE = 0.2
-"""Nor does its sample reach less than it did by more than this."""
+"""How much less than at its best a healthy generator's sample may reach."""
 
 ACCURATE, LEAST_VARIETY = 0.9, 0.1
-"""And if it is this accurate, it is at least this varied, whatever it was before."""
+"""Accuracy from which on a generator must have at least this share of a perfect one's variety."""
 
 
 def collapse(rows: Sequence[Row]) -> str | None:
-    """Which round it is and what is left of its variety, if the newest of a run's rows has collapsed; else None.
+    """Round and variety of the newest row if it has collapsed, else None.
+
+    It has if its variety has fallen from what it was, or if it is very accurate with next to no variety. A
+    generator that has never been varied and isn't accurate may still learn to be.
 
     Variety is a share of what a perfect generator has: `effective_number` where the row knows it, and what its
-    sample reaches. The latter is held against a perfect generator with as many correct formulae in its sample, so
+    sample reaches. The latter is compared to a perfect generator with as many correct formulae in its sample, so
     that less accuracy does not pass for less variety.
     """
-    return _has_lost(rows, effective_share, most=1.0) or _has_lost(rows, covered_share, most=LOST_COVERAGE)
+    return _collapse_of(rows, effective_share, most=1.0) or _collapse_of(rows, covered_share, most=LOST_COVERAGE)
 
 
-def _has_lost(rows: Sequence[Row], variety: Callable[[Row], float | None], most: float) -> str | None:
+def _collapse_of(rows: Sequence[Row], variety: Callable[[Row], float | None], most: float) -> str | None:
     """The same by one measure, which may not fall by more than `most`."""
     newest = rows[-1]
     share = variety(newest)
     if share is None:
         return None
     best, since = max((variety(row) or 0.0, row["round"]) for row in rows)
-    told = f"round {newest['round']}: {_counted(newest)}, {share:.1%} of a perfect generator's variety"
-    if share < max(KEPT_SHARE * best, best - most):
-        return f"{told}, down from {best:.1%} in round {since}"
+    message = f"round {newest['round']}: {_counted(newest)}, {share:.1%} of a perfect generator's variety"
+    if best >= VARIED and share < max(KEPT_SHARE * best, best - most):
+        return f"{message}, down from {best:.1%} in round {since}"
     is_poor = newest.get("eval/accuracy", 0.0) >= ACCURATE and share < LEAST_VARIETY
-    return told if is_poor else None
+    return message if is_poor else None
 
 
 def _counted(row: Row) -> str:

@@ -27,7 +27,7 @@ from formula_env.experiment.checkpoint import (
 from formula_env.experiment.config import CONFIG_FILE, RunConfig, check_device, load_config, save_config
 from formula_env.experiment.files import exclusive, new_run_folder, remove_leftovers, write_atomically
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
-from formula_env.experiment.progress import NoProgress, RunProgress, make_progress
+from formula_env.experiment.progress import NoProgress, RunProgress, Schedule, make_progress
 from formula_env.experiment.registry import algorithm_class
 from formula_env.experiment.rows import Row, append_row, drop_rows_after, read_rows
 from formula_env.experiment.tracking import NoTracker, Tracker, WandbTracker
@@ -128,7 +128,9 @@ class Training:
         with stop_requests() as stop:
             tracked = self.config.track and self.writes
             tracker = WandbTracker(self.config, self.folder) if tracked else NoTracker()
-            progress = make_progress(self.total_rounds, self.round) if self.writes else NoProgress()
+            schedule = Schedule(self.total_rounds, self.algorithm.pretrain_rounds, self.round)
+            last = self._rows[-1] if self._rows else None
+            progress = make_progress(schedule, last) if self.writes else NoProgress()
             completed = False
             try:
                 self._rounds(tracker, progress, stop)

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on."""
+"""Progress of runs and studies, as shown on stderr."""
 
 import json
 import sys
@@ -8,8 +8,10 @@ from types import TracebackType
 from typing import Protocol
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 from rich.text import Text
 
+from formula_env.experiment.report import nats, number, share
 from formula_env.experiment.rows import METRICS_FILE, Row
 from formula_env.experiment.terminal import SafeConsole, printable
 
@@ -26,9 +28,12 @@ class RunProgress(Protocol):
     def close(self) -> None: ...
 
 
-def make_progress(total: int, start: int) -> RunProgress:
-    """A live bar on a terminal, a line for each evaluation elsewhere; both on stderr."""
-    return Bar(total, start) if sys.stderr.isatty() else Lines(total, start)
+def make_progress(schedule: "Schedule", last: Row | None) -> RunProgress:
+    """A live bar on a terminal, a line for each evaluation elsewhere; both on stderr.
+
+    `last` is the newest evaluation of a run that is resumed.
+    """
+    return Bar(schedule, last) if sys.stderr.isatty() else Lines(schedule)
 
 
 class NoProgress:
@@ -47,43 +52,58 @@ class NoProgress:
         pass
 
 
-class _Clock:
-    """Time left, from the pace of this session."""
+class Schedule:
+    """How many rounds a run has, how many of them are pretraining, and from which one this session goes on."""
 
-    def __init__(self, total: int, start: int) -> None:
-        self.total, self.start, self.began = total, start, time.monotonic()
+    def __init__(self, total: int, pretraining: int, start: int) -> None:
+        self.total, self.pretraining, self.start = total, pretraining, start
+        self._began = time.monotonic()
+
+    def phase(self, round_: int) -> str:
+        """What the run is at after this round."""
+        if round_ >= self.total:
+            return "done"
+        return "pretraining" if round_ < self.pretraining else "training"
 
     def left(self, round_: int) -> str:
+        """Time left, from the pace of this session; empty where there is none."""
         done = round_ - self.start
-        if not done:
-            return "–"
-        seconds = (time.monotonic() - self.began) / done * (self.total - round_)
-        return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+        if done <= 0 or round_ >= self.total:
+            return ""
+        seconds = (time.monotonic() - self._began) / done * (self.total - round_)
+        return f"{int(seconds) // 60}:{int(seconds) % 60:02d} left"
 
 
 class Bar:
-    """`training ━━━━ 620/1040  accuracy 0.981  JSD 0.0213  D loss 0.655  0:14 left`"""
+    """`training ━━━━ 620/1040  accuracy 98.10%  JSD 0.0213  D loss 0.655  0:14 left`"""
 
-    def __init__(self, total: int, start: int) -> None:
-        self._clock = _Clock(total, start)
+    def __init__(self, schedule: Schedule, last: Row | None, console: SafeConsole | None = None) -> None:
+        self._schedule = schedule
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            TextColumn("{task.description}", markup=False, table_column=Column(min_width=len("training"))),
+            BarColumn(bar_width=None),  # whatever the text leaves
             TextColumn("{task.completed}/{task.total}  {task.fields[live]}", markup=False),
-            console=SafeConsole(stderr=True),
+            console=console or SafeConsole(stderr=True),
+            expand=True,
         )
-        self._task = self._progress.add_task("starting", total=total, completed=start, live="")
-        self._quality, self._loss = "", ""
+        self._round = schedule.start
+        self._quality, self._loss = quality(last) if last is not None else "", ""
+        self._task = self._progress.add_task("", total=schedule.total, live="")
+        self._show()
         self._progress.start()
 
     def advance(self, round_: int, metrics: dict[str, float]) -> None:
-        self._loss = _loss(metrics) or self._loss
-        live = "  ".join(filter(None, (self._quality, self._loss, f"{self._clock.left(round_)} left")))
-        self._progress.update(self._task, completed=round_, live=live)
+        self._round, self._loss = round_, _loss(metrics) or self._loss
+        self._show()
 
     def evaluated(self, row: Row) -> None:
-        self._quality = _quality(row)
-        self._progress.update(self._task, description=row["phase"])
+        self._quality = quality(row)
+        self._show()
+
+    def _show(self) -> None:
+        live = "  ".join(filter(None, (self._quality, self._loss, self._schedule.left(self._round))))
+        phase = self._schedule.phase(self._round)
+        self._progress.update(self._task, description=phase, completed=self._round, live=live)
 
     def warn(self, sentence: str) -> None:
         self._progress.console.print(Text(sentence, style="yellow"))
@@ -93,19 +113,20 @@ class Bar:
 
 
 class Lines:
-    """`training 620/1040  accuracy 0.981  JSD 0.0213  D loss 0.655  0:14 left`, once per evaluation."""
+    """`training 620/1040  accuracy 98.10%  JSD 0.0213  D loss 0.655  0:14 left`, once per evaluation."""
 
-    def __init__(self, total: int, start: int) -> None:
-        self._clock = _Clock(total, start)
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
         self._loss = ""
 
     def advance(self, round_: int, metrics: dict[str, float]) -> None:
         self._loss = _loss(metrics) or self._loss
 
     def evaluated(self, row: Row) -> None:
-        place = f"{row['phase']} {row['round']}/{self._clock.total}"
-        left = f"{self._clock.left(row['round'])} left"
-        print("  ".join(filter(None, (place, _quality(row), self._loss, left))), file=sys.stderr, flush=True)
+        round_ = row["round"]
+        place = f"{self._schedule.phase(round_)} {round_}/{self._schedule.total}"
+        parts = (place, quality(row), self._loss, self._schedule.left(round_))
+        print("  ".join(filter(None, parts)), file=sys.stderr, flush=True)
 
     def warn(self, sentence: str) -> None:
         print(printable(sentence), file=sys.stderr, flush=True)
@@ -114,9 +135,12 @@ class Lines:
         pass
 
 
-def _quality(row: Row) -> str:
-    first = f"accuracy {row['eval/accuracy']:.4f}" if "eval/accuracy" in row else f"MSE {row['eval/mse']:.2e}"
-    return f"{first}  JSD {row['eval/jsd']:.4f}{'' if row['eval/jsd_exact'] else ' (sampled)'}"
+def quality(row: Row) -> str:
+    """The two numbers that say most, written as in the summary."""
+    first = (
+        f"accuracy {share(row['eval/accuracy'])}" if "eval/accuracy" in row else f"MSE {number(row['eval/mse'])}"
+    )
+    return f"{first}  JSD {nats(row['eval/jsd'], row['eval/jsd_exact'])}"
 
 
 def _loss(metrics: dict[str, float]) -> str:
@@ -165,7 +189,7 @@ class StudyProgress:
         for folder, task in self._active.values():
             row = _last_row(folder)
             if row is not None:
-                self._progress.update(task, live=f"round {row['round']}  {_quality(row)}")
+                self._progress.update(task, live=f"round {row['round']}  {quality(row)}")
 
     def done(self, name: str, summary: Row | None) -> None:
         """This run has ended; `summary` is None if it failed, empty for an analysis."""
@@ -176,8 +200,8 @@ class StudyProgress:
         self._progress.update(self._all, completed=self._count, live=f"{self._count}/{self._total}")
         if not self._is_live:
             rows = {f"eval/{key}": value for key, value in (summary or {}).items()}
-            told = "failed" if summary is None else _quality(rows) if rows else "computed"
-            print(printable(f"{self._count}/{self._total}  {name}  {told}"), file=sys.stderr, flush=True)
+            message = "failed" if summary is None else quality(rows) if rows else "computed"
+            print(printable(f"{self._count}/{self._total}  {name}  {message}"), file=sys.stderr, flush=True)
 
 
 def _last_row(folder: Path) -> Row | None:

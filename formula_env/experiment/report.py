@@ -1,8 +1,10 @@
 """Tables for the terminal."""
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from formula_env.experiment.rows import Row
 from formula_env.experiment.terminal import SafeConsole
@@ -22,73 +24,142 @@ def thesis_values(summary: Row) -> tuple[str, dict[str, float]]:
     return "", {}
 
 
+def run_name(summary: Row) -> str:
+    """`ppo on binary-sum (length 8), seed 0`"""
+    task = task_name(summary["task"], summary.get("task_options", {}))
+    return f"{summary['algorithm']} on {task}, seed {summary['seed']}"
+
+
+def task_name(name: str, options: dict[str, Any]) -> str:
+    """`binary-sum (length 8)`"""
+    told = ", ".join(f"{option} {value}" for option, value in options.items())
+    return f"{name} ({told})" if told else name
+
+
 def print_summary(summary: Row) -> None:
-    """Random sampler, start and end of a run, side by side, and the thesis where it has figures."""
-    algorithm = summary["algorithm"]
+    """Print the random sampler, start and end of a run side by side, and the thesis where it has figures."""
     columns: dict[str, Row] = {"random sampler": summary["random"]}
     columns[summary["start_name"]] = summary["start"]
-    columns[f"after {algorithm}"] = summary
+    columns["trained"] = summary
     name, values = thesis_values(summary)
     if values:
         columns[name] = values
-    table = Table(title=f"{algorithm} on {summary['task']}, seed {summary['seed']}", title_justify="left")
-    table.add_column("")
+    table = Table("", title=Text(run_name(summary)), title_justify="left", padding=(0, 1))
     for name in columns:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     for label, metric in METRICS:
         entries = [metric(column) for column in columns.values()]
         if any(entries):
             table.add_row(label, *entries)
     console = SafeConsole()
     console.print(table)
+    notes = [NOTES["random"]] + [note for metric, note in NOTES.items() if metric in summary]
     if not summary["jsd_exact"]:
-        console.print(f"JSD is sampled; a perfect generator scores {summary['jsd_floor']:.4f} on average.")
+        notes.append(
+            f"~: estimated from {summary['num_samples']:,} samples; of a perfect generator as many give "
+            f"{summary['jsd_floor']:.4f} nats on average."
+        )
+    for note in notes:
+        console.print(note, style="dim", highlight=False)
+
+
+NOTES = {
+    "random": "random sampler: draws uniformly over legal symbols.",
+    "coverage": "coverage: correct formulae in the sample, of all.",
+    "effective_number": "effective number: how many equally probable ones would be as varied.",
+}
+"""What an entry of the summary means that its name does not say, by metric."""
 
 
 def print_evaluation(metrics: Row) -> None:
-    """One metric a line."""
-    table = Table(show_header=False)
+    """Print one metric a line, with its unit."""
+    table = Table("metric", "value", "unit")
+    table.columns[1].justify = "right"
     for name, value in metrics.items():
-        table.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
+        number = f"{value:.6g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
+        table.add_row(name, number, UNITS.get(name, ""))
     SafeConsole().print(table)
 
 
-def _share(name: str) -> Any:
-    return lambda column: f"{column[name]:.2%}" if name in column else ""
+UNITS = {
+    "accuracy": "share of the generator's mass",
+    "jsd": "nats",
+    "jsd_exact": "",
+    "jsd_floor": "nats",
+    "coverage": "share of all",
+    "num_correct": "formulae",
+    "num_formulae": "formulae",
+    "num_cells": "cells",
+    "num_samples": "formulae",
+    "uniqueness": "share of the sample",
+    "novelty": "share of the generator's mass",
+    "memorised": "share of the generator's mass",
+    "novel_coverage": "share of the unseen",
+    "entropy": "nats",
+    "nll": "nats",
+    "kl": "nats",
+    "reverse_kl": "nats",
+    "effective_number": "formulae",
+    "ratio_error": "nats",
+    "ratio_correlation": "from -1 to 1",
+    "calibration_error": "difference of probabilities",
+    "mse": "squared number",
+    "marginal_distance": "number",
+    "integer_distance": "number",
+}
+"""The unit of each metric of an evaluation; `evaluators` says what they mean."""
+
+
+def share(value: float) -> str:
+    """A share as the summary and the progress line write it: `98.10%`"""
+    return f"{value:.2%}"
+
+
+def nats(value: float, is_exact: bool = True) -> str:
+    """A divergence as both write it: `0.0213`; `~0.0213` if it is estimated from a sample"""
+    return f"{'' if is_exact else '~'}{value:.4f}"
+
+
+def number(value: float) -> str:
+    """A number of a vector task as both write it: `0.00478`"""
+    return f"{value:.3g}"
+
+
+def _entry(name: str, write: Callable[[float], str]) -> Callable[[Row], str]:
+    return lambda column: write(column[name]) if name in column else ""
 
 
 def _jsd(column: Row) -> str:
-    if "jsd" not in column:
-        return ""
-    return f"{column['jsd']:.4f}" + ("" if column.get("jsd_exact", True) else " (sampled)")
+    return nats(column["jsd"], column.get("jsd_exact", True)) if "jsd" in column else ""
 
 
 def _coverage(column: Row) -> str:
     if "coverage" not in column:
         return ""
     total = column["num_formulae"] if "num_formulae" in column else column["num_cells"]
-    return f"{round(column['coverage'] * total)}/{total}"
+    return f"{round(column['coverage'] * total):,} of {_short(total)}"
 
 
 def _effective(column: Row) -> str:
     if "effective_number" not in column:
         return ""
-    return f"{column['effective_number']:.1f}/{column['num_formulae']}"
+    return f"{column['effective_number']:,.1f} of {_short(column['num_formulae'])}"
 
 
-def _number(name: str) -> Any:
-    return lambda column: f"{column[name]:.3g}" if name in column else ""
+def _short(total: int) -> str:
+    """A whole number, rounded where it has many digits: `601,080,390`, `9.08e+12`"""
+    return f"{total:,}" if total < 10**6 else f"{total:.3g}"
 
 
-METRICS: list[tuple[str, Any]] = [
-    ("accuracy", _share("accuracy")),
-    ("MSE of a + b - c", _number("mse")),
-    ("distance of a, b", _number("marginal_distance")),
+METRICS: list[tuple[str, Callable[[Row], str]]] = [
+    ("accuracy", _entry("accuracy", share)),
+    ("MSE of a + b - c", _entry("mse", number)),
+    ("W1 distance of a, b", _entry("marginal_distance", number)),
     ("JSD (nats)", _jsd),
     ("coverage", _coverage),
-    ("effectively", _effective),
-    ("uniqueness", _share("uniqueness")),
-    ("novelty", _share("novelty")),
-    ("to next integer", _number("integer_distance")),
+    ("effective number", _effective),
+    ("uniqueness", _entry("uniqueness", share)),
+    ("novelty", _entry("novelty", share)),
+    ("to next integer", _entry("integer_distance", number)),
 ]
 """Rows of the summary, as label and how a column is written there."""

@@ -67,6 +67,12 @@ def test_variety_as_a_share_of_a_perfect_generators() -> None:
         ([sampled(0, 3_000, 0.3, 10**9), sampled(50, 3_000, 0.6, 10**9)], True),
         ([vectors(0, 0.01), vectors(50, 0.9), vectors(100, 0.75)], False),
         ([vectors(0, 0.01), vectors(50, 0.9), vectors(100, 0.65)], True),
+        ([vectors(0, 0.01), vectors(50, 0.033), vectors(100, 0.01)], False),  # one cell, four, one: never varied
+        ([vectors(0, 0.24), vectors(50, 0.01)], False),
+        ([vectors(0, 0.25), vectors(50, 0.04)], True),
+        ([exact(0, 17), exact(50, 2)], False),
+        ([sampled(0, 17), sampled(50, 2)], False),
+        ([sampled(0, 17), sampled(50, 2, accuracy=0.95)], True),  # accurate, and all but one formula
     ],
 )
 def test_when_it_is_raised(rows: list[Row], has_collapsed: bool) -> None:
@@ -74,16 +80,16 @@ def test_when_it_is_raised(rows: list[Row], has_collapsed: bool) -> None:
 
 
 def test_it_says_what_has_happened_with_numbers() -> None:
-    told = collapse([exact(0, 40), exact(50, 63), exact(100, 14)])
-    assert told == (
+    message = collapse([exact(0, 40), exact(50, 63), exact(100, 14)])
+    assert message == (
         "round 100: 70 of 70 correct formulae in the sample, effectively 14, 20.0% of a perfect generator's "
         "variety, down from 90.0% in round 50"
     )
-    told = collapse([sampled(0, 1, accuracy=1.0)])
-    assert told == "round 0: 1 of 70 correct formulae in the sample, 1.4% of a perfect generator's variety"
-    told = collapse([vectors(0, 1.0), vectors(50, 0.25)])
-    assert told is not None
-    assert told.startswith("round 50: 25 of 100 cells in the sample, 25.0%")
+    message = collapse([sampled(0, 1, accuracy=1.0)])
+    assert message == "round 0: 1 of 70 correct formulae in the sample, 1.4% of a perfect generator's variety"
+    message = collapse([vectors(0, 1.0), vectors(50, 0.25)])
+    assert message is not None
+    assert message.startswith("round 50: 25 of 100 cells in the sample, 25.0%")
 
 
 def recorded(pattern: str) -> list[Any]:
