@@ -12,7 +12,6 @@ import matplotlib.style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
 
 from formula_env.experiment.files import write_atomically
 
@@ -55,12 +54,17 @@ def set_title(figure: Figure, *lines: str) -> None:
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist] = (), note: str = "") -> None:
-    """Explain all labelled marks of the figure, and these handles, once each below the axes; then the note."""
-    entries = {str(handle.get_label()): handle for axis in figure.axes for handle in _labelled(axis)}
+    """Explain the figure's labelled marks that no other legend explains, and these handles, below the axes.
+
+    Each label is shown once, whatever panels it is in. A note stands above them.
+    """
+    entries = {str(handle.get_label()): handle for axis in figure.axes for handle in _unexplained(axis)}
     entries |= {str(handle.get_label()): handle for handle in handles}
     width = int(figure.get_figwidth() * LEGEND_CHARACTERS)
     labels = [fill(label, width - KEY_CHARACTERS) for label in entries]
-    longest = max((len(line) for label in labels for line in label.splitlines()), default=0)
+    if not entries:
+        return
+    longest = max(len(line) for label in labels for line in label.splitlines())
     figure.legend(
         list(entries.values()), labels, loc="outside lower center", fontsize=SMALL, frameon=False,
         ncols=max(1, min(len(entries), width // (longest + KEY_CHARACTERS))),
@@ -81,14 +85,11 @@ def legend_above(axis: Axes, handles: Sequence[Artist]) -> None:
     )  # fmt: skip
 
 
-def _labelled(axis: Axes) -> list[Any]:
-    return axis.get_legend_handles_labels()[0]
-
-
-def legends(figure: Figure) -> list[Legend]:
-    """All legends of a figure."""
-    of_axes = (axis.get_legend() for axis in figure.axes)
-    return [*figure.legends, *(legend for legend in of_axes if legend is not None)]
+def _unexplained(axis: Axes) -> list[Any]:
+    legend = axis.get_legend()
+    known = {text.get_text() for text in legend.get_texts()} if legend is not None else set()
+    handles, labels = axis.get_legend_handles_labels()
+    return [handle for handle, label in zip(handles, labels, strict=True) if label not in known]
 
 
 def set_log_scale(axis: Axes, values: Iterable[float], which: Literal["x", "y"] = "y") -> None:
@@ -97,13 +98,16 @@ def set_log_scale(axis: Axes, values: Iterable[float], which: Literal["x", "y"] 
         (axis.set_yscale if which == "y" else axis.set_xscale)("log")
 
 
+FIGURE_SUFFIXES = (".png", ".svg")
+
+
 def save_figure(figure: Figure, path: Path) -> list[Path]:
     """Write `path.png` and `path.svg`; the same figure gives the same bytes. Returns both paths."""
     written = []
-    for form in ("png", "svg"):
-        buffer = io.BytesIO()
+    for suffix in FIGURE_SUFFIXES:
+        form, buffer = suffix.removeprefix("."), io.BytesIO()
         with matplotlib.rc_context({"svg.hashsalt": "formula-env"}):
             figure.savefig(buffer, format=form, dpi=120, metadata={"Date": None} if form == "svg" else None)
-        written.append(path.with_name(f"{path.name}.{form}"))
+        written.append(path.with_name(f"{path.name}{suffix}"))
         write_atomically(written[-1], buffer.getvalue())
     return written

@@ -75,14 +75,14 @@ class Schedule:
 
 
 class Bar:
-    """`training ━━━━ 620/1040  accuracy 98.10%  JSD 0.0213  D loss 0.655  0:14 left`"""
+    """`training ━━━━ 620/1040 accuracy 98.10%  JSD 0.0213  loss 0.655  0:14 left`"""
 
     def __init__(self, schedule: Schedule, last: Row | None, console: SafeConsole | None = None) -> None:
         self._schedule = schedule
         self._progress = Progress(
             TextColumn("{task.description}", markup=False, table_column=Column(min_width=len("training"))),
             BarColumn(bar_width=None),  # whatever the text leaves
-            TextColumn("{task.completed}/{task.total}  {task.fields[live]}", markup=False),
+            TextColumn("{task.completed}/{task.total} {task.fields[live]}", markup=False),
             console=console or SafeConsole(stderr=True),
             expand=True,
         )
@@ -113,7 +113,7 @@ class Bar:
 
 
 class Lines:
-    """`training 620/1040  accuracy 98.10%  JSD 0.0213  D loss 0.655  0:14 left`, once per evaluation."""
+    """`training 620/1040  accuracy 98.10%  JSD 0.0213  loss 0.655  0:14 left`, once per evaluation."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
@@ -145,7 +145,7 @@ def quality(row: Row) -> str:
 
 def _loss(metrics: dict[str, float]) -> str:
     if "discriminator/loss" in metrics:
-        return f"D loss {metrics['discriminator/loss']:.3f}"
+        return f"loss {metrics['discriminator/loss']:.3f}"
     return f"NLL {metrics['train/nll']:.3f}" if "train/nll" in metrics else ""
 
 

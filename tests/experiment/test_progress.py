@@ -34,9 +34,9 @@ def test_the_bar_names_the_phase_of_every_round_and_ends_with_the_last_evaluatio
         phases.append(last_shown(live, out).split()[0])
     assert phases == ["pretraining"] * 8 + ["training"] * 12 + ["done"]
     live.evaluated(EVALUATION)
-    assert "20/20  accuracy 98.77%  JSD 0.0213" in last_shown(live, out)
+    assert "20/20 accuracy 98.77%  JSD 0.0213" in last_shown(live, out)
     live.close()
-    assert "20/20  accuracy 98.77%" in out.getvalue().splitlines()[-2], "the last line before the cursor returns"
+    assert "20/20 accuracy 98.77%" in out.getvalue().splitlines()[-2], "the last line before the cursor returns"
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -47,7 +47,7 @@ def test_the_bar_is_not_cut(width: int) -> None:
     shown = last_shown(live, out)
     live.close()
     assert shown.startswith("training")
-    assert re.search(r"12500/25000  accuracy 98.77%  JSD ~0.0213  D loss 0.700  \d+:\d\d left$", shown)
+    assert re.search(r"12500/25000 accuracy 98.77%  JSD ~0.0213  loss 0.700  \d+:\d\d left$", shown)
 
 
 def test_a_bar_that_is_taken_up_again_shows_the_last_evaluation_at_once() -> None:
@@ -55,7 +55,7 @@ def test_a_bar_that_is_taken_up_again_shows_the_last_evaluation_at_once() -> Non
     console = Console(file=out, width=80, force_terminal=True, color_system=None)
     live = Bar(Schedule(total=20, pretraining=8, start=20), EVALUATION, console)
     assert last_shown(live, out).startswith("done")
-    assert "20/20  accuracy 98.77%" in last_shown(live, out)
+    assert "20/20 accuracy 98.77%" in last_shown(live, out)
     live.close()
 
 
