@@ -170,9 +170,7 @@ def sampling(study: Study, cells: list[Cell]) -> Figure:
         Patch(color=GREY, label="logit of a wrong symbol"),
         Patch(fc="none", ec=BLACK, label="noise above 0, on top of the logit"),
         Patch(fc="none", ec=BLACK, hatch="///", label="noise below 0"),
-        Line2D(
-            [], [], color=ORANGE, mec=BLACK, marker="v", ms=8, ls="", label="the symbol drawn: the largest sum"
-        ),
+        Line2D([], [], color=ORANGE, mec=BLACK, marker="v", ms=8, ls="", label="symbol drawn: the largest sum"),
     ]
     legend_below(
         figure,

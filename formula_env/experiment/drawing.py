@@ -22,14 +22,8 @@ BLACK, GREY = "#000000", "#8a8a8a"
 """Colours of what data are compared to."""
 # Any two of these eight are at least 30 apart in CIE Lab, to normal sight and to the three kinds of dichromacy.
 
-STYLES: tuple[Any, ...] = (
-    "-",
-    (0, (6, 1.5)),
-    (0, (1, 1)),
-    (0, (6, 1.5, 1, 1.5)),
-    (0, (3, 1, 1, 1, 1, 1)),
-    (0, (10, 3)),
-)
+DASHED, DOTTED, DASHDOT = (0, (6, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5))
+STYLES: tuple[Any, ...] = ("-", DASHED, DOTTED, DASHDOT, (0, (3, 1, 1, 1, 1, 1)), (0, (10, 3)))
 """Line styles of curves, which tell them apart without colours."""
 REFERENCE_STYLES = ("-.", ":", "--")
 """Line styles of what data are compared to."""

@@ -142,15 +142,16 @@ def curves(
         band: "range", from least to most around the median, or "interval", the mean's 95 % bootstrap interval.
     """
     columns = [[cell] for cell in cells] if side_by_side else [cells]
-    width = 3.0 * len(columns) + 1 if len(columns) > 1 else 8.5
+    width = 2.5 * len(columns) + 1 if len(columns) > 1 else 8.5
     figure = Figure(figsize=(width, 2.6 * len(panels) + 1.2), layout="constrained")
     axes = figure.subplots(len(panels), len(columns), squeeze=False, sharex="col", sharey="row")
     for column, group in zip(axes.T, columns, strict=True):
         if len(columns) > 1:
-            column[0].set_title(fill(group[0].label, 30), fontsize=9)
+            column[0].set_title(fill(group[0].label, 26), fontsize=9)
         for axis, panel in zip(column, panels, strict=True):
             for i, cell in enumerate(group):
-                _draw_seeds(axis, study, cell, x, panel["metric"], i, BANDS[band], thin=len(group) == 1)
+                name = "" if side_by_side else cell.label
+                _draw_seeds(axis, study, cell, x, panel["metric"], i, BANDS[band], name, thin=len(group) == 1)
             references = _draw_references(axis.axhline, panel)
             if "start_of" in panel:
                 references.append(_draw_start(axis, study, study.cells[panel["start_of"]], panel["metric"]))
@@ -163,9 +164,14 @@ def curves(
             axis.grid(alpha=0.25)
         column[-1].set_xlabel({"epoch": "epoch", "round": "round"}[x])
     for axis, panel in zip(axes[:, 0], panels, strict=True):
-        axis.set_ylabel(panel["label"] + (" (log scale)" if panel.get("log") else ""), fontsize=9)
+        axis.set_ylabel(_log_label(panel["label"]) if panel.get("log") else panel["label"], fontsize=9)
     legend_below(figure, _band_keys(cells, BANDS[band], any(len(group) == 1 for group in columns)))
     return figure
+
+
+def _log_label(label: str) -> str:
+    """`JSD (nats, log scale)`"""
+    return f"{label[:-1]}, log scale)" if label.endswith(")") else f"{label} (log scale)"
 
 
 def _draw_references(draw_line: Callable[..., Line2D], panel: dict[str, Any]) -> list[Artist]:
@@ -204,7 +210,15 @@ BANDS = {
 
 
 def _draw_seeds(
-    axis: Axes, study: Study, cell: Cell, x: str, metric: str, index: int, band: _Band, thin: bool
+    axis: Axes,
+    study: Study,
+    cell: Cell,
+    x: str,
+    metric: str,
+    index: int,
+    band: _Band,
+    name: str,
+    thin: bool,
 ) -> None:
     """Draw a cell's curve in the colour and line style of this index."""
     colour, style = COLOURS[index % len(COLOURS)], STYLES[index % len(STYLES)]
@@ -213,8 +227,9 @@ def _draw_seeds(
         axis.plot(places, values.T, color=colour, lw=0.5, alpha=0.6)
     if len(values) > 1:
         axis.fill_between(places, *band.ends(values), color=colour, alpha=0.15, lw=0)
-    seeds = f" ({band.name} of {len(values)} seeds)" if len(values) > 1 else ""
-    axis.plot(places, band.middle(values), color=colour, ls=style, lw=1.7, label=f"{cell.label}{seeds}")
+    seeds = f"{band.name} of {len(values)} seeds" if len(values) > 1 else ""
+    label = f"{name} ({seeds})" if name and seeds else name or seeds or "one seed"
+    axis.plot(places, band.middle(values), color=colour, ls=style, lw=1.7, label=label)
 
 
 def _draw_start(axis: Axes, study: Study, cell: Cell, metric: str) -> Artist:
@@ -440,6 +455,7 @@ def scatter(study: Study, cells: list[Cell], *, rounds: list[int]) -> Figure:
             axis.set_title(f"{cell.label}: round {round_:,}", fontsize=9)
             axis.set(xlabel="a", ylabel="b", zlabel="c", xlim=(0, 10), ylim=(0, 10), zlim=(0, 20))
             axis.view_init(elev=18, azim=-60)
+            axis.set_box_aspect(None, zoom=0.88)  # or the z axis' label would be cut
     keys: list[Artist] = [
         Line2D([], [], color=BLUE, marker=".", ls="", label="a generated vector [a, b, c]"),
         Line2D([], [], color=GREY, lw=0.8, label="the true plane, a + b = c"),

@@ -47,13 +47,14 @@ def print_summary(summary: Row) -> None:
     table = Table("", title=Text(run_name(summary)), title_justify="left", padding=(0, 1))
     for name in columns:
         table.add_column(name, justify="right", overflow="fold")
+    total = summary["num_formulae"] if "num_formulae" in summary else summary["num_cells"]
     for label, metric in METRICS:
         entries = [metric(column) for column in columns.values()]
         if any(entries):
-            table.add_row(label, *entries)
+            table.add_row(label.format(total=_short(total)), *entries)
     console = SafeConsole()
     console.print(table)
-    notes = [NOTES["random"]] + [note for metric, note in NOTES.items() if metric in summary]
+    notes = [note for metric, note in NOTES.items() if metric in summary]
     if not summary["jsd_exact"]:
         notes.append(
             f"~: estimated from {summary['num_samples']:,} samples; of a perfect generator as many give "
@@ -65,8 +66,8 @@ def print_summary(summary: Row) -> None:
 
 NOTES = {
     "random": "random sampler: draws uniformly over legal symbols.",
-    "coverage": "coverage: correct formulae in the sample, of all.",
-    "effective_number": "effective number: how many equally probable ones would be as varied.",
+    "coverage": "coverage: the correct formulae, or cells of vectors, that the sample reaches.",
+    "effective_number": "effectively: how many formulae, all equally probable, would be as varied.",
 }
 """What an entry of the summary means that its name does not say, by metric."""
 
@@ -137,13 +138,7 @@ def _coverage(column: Row) -> str:
     if "coverage" not in column:
         return ""
     total = column["num_formulae"] if "num_formulae" in column else column["num_cells"]
-    return f"{round(column['coverage'] * total):,} of {_short(total)}"
-
-
-def _effective(column: Row) -> str:
-    if "effective_number" not in column:
-        return ""
-    return f"{column['effective_number']:,.1f} of {_short(column['num_formulae'])}"
+    return f"{round(column['coverage'] * total):,}"
 
 
 def _short(total: int) -> str:
@@ -156,8 +151,8 @@ METRICS: list[tuple[str, Callable[[Row], str]]] = [
     ("MSE of a + b - c", _entry("mse", number)),
     ("W1 distance of a, b", _entry("marginal_distance", number)),
     ("JSD (nats)", _jsd),
-    ("coverage", _coverage),
-    ("effective number", _effective),
+    ("coverage (of {total})", _coverage),
+    ("effectively (of {total})", _entry("effective_number", "{:,.1f}".format)),
     ("uniqueness", _entry("uniqueness", share)),
     ("novelty", _entry("novelty", share)),
     ("to next integer", _entry("integer_distance", number)),
