@@ -47,7 +47,6 @@ class MLE:
     Config = MLEConfig
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     trains_on = Task
-    collapse_advice = "lower --algo.rounds or --algo.learning-rate, or train on more with --data.size"
     density_ratio = None  # there is no discriminator
 
     def __init__(self, task: Task, config: MLEConfig, seed: int, device: torch.device) -> None:
@@ -60,6 +59,10 @@ class MLE:
         self.round = self.env_steps = 0  # it never acts
         self.start_name = "untrained"
         self.pretrain_rounds, self.rounds, self.real_per_round = 0, config.rounds, config.batch_size
+
+    @property
+    def collapse_advice(self) -> str:
+        return "lower --algo.rounds or --algo.learning-rate, or train on more with --data.size"
 
     def pretrain(self, real: Tokens) -> dict[str, float]:
         raise NotImplementedError("maximum likelihood has nothing to start from")

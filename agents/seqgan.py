@@ -175,9 +175,6 @@ class SeqGAN:
     Config = SeqGANConfig
     presets: ClassVar[dict[str, dict[str, Any]]] = {"thesis": THESIS, "unseen": UNSEEN}
     trains_on = Task
-    collapse_advice = (
-        "raise --algo.ent-coef, lower --algo.generator-learning-rate, or train on more with --data.size"
-    )
 
     def __init__(self, task: Task, config: SeqGANConfig, seed: int, device: torch.device) -> None:
         if config.q_estimator == "exact":
@@ -231,6 +228,15 @@ class SeqGAN:
             return make_discriminator(self.config.discriminator, self.task).to(self.device)
         dims = self.config.embedding_dim, self.config.hidden_dim
         return AutoregressiveDiscriminator(self.task.vocabulary, self.task.max_length, *dims).to(self.device)
+
+    @property
+    def collapse_advice(self) -> str:
+        general = "raise --algo.ent-coef or lower --algo.generator-learning-rate"
+        if self.config.discriminator_kind == "plain":
+            return f"set --algo.discriminator-kind ratio with --algo.reward log-ratio, {general}"
+        if self.config.reward == "probability":
+            return f"set --algo.reward log-ratio, {general}"
+        return general
 
     def pretrain(self, real: Tokens) -> dict[str, float]:
         """Algorithm 3, lines 1 and 2: the generator by maximum likelihood, then the discriminator against it."""

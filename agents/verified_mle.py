@@ -48,10 +48,6 @@ class VerifiedMLE(MLE):
     """
 
     Config = VerifiedMLEConfig
-    collapse_advice = (
-        "lower --algo.warmup-rounds, so that it searches before it has the data by heart, raise "
-        "--algo.search-size, or train on more with --data.size"
-    )
     config: VerifiedMLEConfig
 
     def __init__(self, task: Task, config: VerifiedMLEConfig, seed: int, device: torch.device) -> None:
@@ -59,6 +55,13 @@ class VerifiedMLE(MLE):
         self.rng = torch.Generator().manual_seed(seed)
         self.known = DistinctFormulae(task.max_length)
         self.checker_calls = 0
+
+    @property
+    def collapse_advice(self) -> str:
+        more = "raise --algo.search-size, or train on more with --data.size"
+        if not self.config.warmup_rounds:
+            return more
+        return f"lower --algo.warmup-rounds, so that it searches before it has the data by heart, {more}"
 
     def update(self, real: Tokens) -> dict[str, float]:
         """One step of maximum likelihood; perhaps a search before it."""

@@ -42,7 +42,8 @@ class Algorithm(Protocol):
     env_steps: int
     """Symbols written in the environment so far."""
     collapse_advice: str
-    """What to change when its formulae become few: a request, with options as on the command line."""
+    """What to change when its formulae become few: a request, with options as on the command line that have an
+    effect with the others of this run."""
 
     def pretrain(self, real: Batch) -> dict[str, float]:
         """One round before the algorithm proper, on real formulae `(real_per_round, T)`; metrics of the round."""

@@ -61,7 +61,6 @@ class GAN(ABC):
     pretrain_rounds = 0
     start_name = "untrained"
     env_steps = 0
-    collapse_advice: str
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     config: Any
 
@@ -77,6 +76,13 @@ class GAN(ABC):
         self.rng = torch.Generator().manual_seed(seed)
         self.rounds, self.real_per_round = config.rounds, config.batch_size
         self.round = 0
+
+    @property
+    def collapse_advice(self) -> str:
+        advice = ["raise --algo.r1"]
+        if self.config.final_share > 0:
+            advice.append("lower --algo.final-share")
+        return " or ".join([*advice, "lower --algo.generator-learning-rate"])
 
     @abstractmethod
     def make_generator(self) -> nn.Module: ...

@@ -45,8 +45,13 @@ class GumbelSoftmaxGAN(UnrolledGAN):
     """Symbols from the Gumbel-softmax distribution; straight-through and with R1 unless told otherwise."""
 
     Config = GumbelSoftmaxGANConfig
-    collapse_advice = "raise --algo.r1, set --algo.hard True, or bound the logits with --algo.logit-bound"
     config: GumbelSoftmaxGANConfig
+
+    @property
+    def collapse_advice(self) -> str:
+        hard = "" if self.config.hard else "set --algo.hard True, "
+        bound = "lower" if self.config.logit_bound else "bound the logits with"
+        return f"{hard}raise --algo.r1 or {bound} --algo.logit-bound"
 
     def relax(self, logits: Tensor, rng: torch.Generator) -> Tensor:
         relaxed = gumbel_softmax(logits, self.temperature, rng)

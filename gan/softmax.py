@@ -28,10 +28,10 @@ class SoftmaxGAN(UnrolledGAN):
     """The softmax of the logits goes to the discriminator and back into the generator; nothing is sampled."""
 
     Config = SoftmaxGANConfig
-    collapse_advice = (
-        "train gumbel-softmax-gan instead; no --algo.generator-learning-rate keeps this one varied "
-        "(runs/studies/softmax-gan)"
-    )
+
+    @property
+    def collapse_advice(self) -> str:
+        return "train gumbel-softmax-gan instead; this one does not stay varied (runs/studies/softmax-gan)"
 
     def relax(self, logits: Tensor, rng: torch.Generator) -> Tensor:
         return torch.softmax(logits, dim=1)

@@ -32,7 +32,6 @@ class VanillaGAN(GAN):
 
     Config = VanillaGANConfig
     trains_on = VectorTask
-    collapse_advice = "raise --algo.r1 or --algo.weight-averaging, or lower --algo.final-share"
     config: VanillaGANConfig
 
     def __init__(self, task: VectorTask, config: VanillaGANConfig, seed: int, device: torch.device) -> None:

@@ -145,17 +145,73 @@ def test_the_density_ratio_is_of_the_trained_generator_and_the_discriminator(nam
     assert np.array_equal(algorithm.density_ratio(sequences)[1], log_probs)
 
 
-@every
-def test_what_it_advises_are_options_that_there_are(name: str) -> None:
+COLLAPSED = [
+    *((name, {}) for name in ALGORITHMS),
+    ("ppo", {"reward_model": "exact"}),
+    ("ppo", {"reward_model": "constant"}),
+    ("ppo", {"discriminator_kind": "plain", "reward": "probability"}),
+    ("ppo", {"reward": "probability"}),
+    ("trpo", {"reward_model": "exact"}),
+    ("a2c", {"reward_model": "exact"}),
+    ("dqn", {"reward_model": "exact"}),
+    ("seqgan", {"discriminator_kind": "plain", "reward": "probability"}),
+    ("seqgan", {"reward": "probability"}),
+    ("gumbel-softmax-gan", {"hard": False}),
+    ("gumbel-softmax-gan", {"logit_bound": 1.0}),
+    ("vanilla-gan", {"final_share": 0.5}),
+    ("verified-mle", {"warmup_rounds": 0}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "settings"), COLLAPSED, ids=lambda value: str(value))
+def test_what_it_advises_has_an_effect_in_that_very_run(name: str, settings: dict[str, Any]) -> None:
+    """Each option named, changed as advised, is accepted and makes another algorithm of it within its rounds."""
+    task = next(task for task in TASKS if supported(name, task))
     cls = algorithm_class(name)
-    advised = re.findall(r"--([\w.-]*\w)", cls.collapse_advice)
-    assert advised
-    for flag in advised:
-        owner, _, option = flag.replace("no-", "").replace("-", "_").partition(".")
-        config = {"algo": cls.Config, "data": DataConfig}[owner]
-        assert option in {field.name for field in fields(config)}
-    for other in re.findall(r"\b[a-z-]+-gan\b", re.sub(r"runs/\S+", "", cls.collapse_advice)):
-        assert other in ALGORITHMS
+    options = {**TINY[name], **settings}
+
+    def trained(changed: dict[str, Any]) -> list[dict[str, float]]:
+        algorithm = cls(task, cls.Config(**{**options, **changed}), 0, torch.device("cpu"))
+        return rounds(algorithm, task, 0, algorithm.pretrain_rounds + algorithm.rounds)
+
+    advice = cls(task, cls.Config(**options), 0, torch.device("cpu")).collapse_advice
+    changes = advised_changes(advice, cls.Config(**options))
+    others = re.findall(r"\btrain ([a-z-]+)", advice)
+    assert changes or others
+    assert set(others) - {"on"} <= set(ALGORITHMS)
+    before = trained({})
+    for changed in changes:
+        assert trained(changed) != before, changed
+
+
+def advised_changes(advice: str, config: Any) -> list[dict[str, Any]]:
+    """The settings that follow each option of an advice; options of the data aside."""
+    changes: list[dict[str, Any]] = []
+    words = re.split(r"[\s,;]+", advice)
+    verb = ""
+    for i, word in enumerate(words):
+        if word in ("raise", "lower", "set", "bound", "out", "or"):
+            verb = verb if word == "or" else word
+        if word == "--data.size":
+            assert "size" in {field.name for field in fields(DataConfig)}
+        if not word.startswith("--algo."):
+            continue
+        option = word.removeprefix("--algo.").removeprefix("no-").replace("-", "_")
+        now = getattr(config, option)
+        if verb == "out":
+            assert word == "--algo.no-hard"
+            assert now is False
+            changes.append({option: True})
+        elif verb == "set":
+            together = changes.pop() if words[i - 1] == "with" else {}
+            changes.append({**together, option: words[i + 1].strip("()")})
+        elif verb == "bound":
+            changes.append({option: 1.0})
+        else:
+            assert verb in ("raise", "lower"), advice
+            lower = now // 2 if isinstance(now, int) else now / 2
+            changes.append({option: lower if verb == "lower" else now * 2 or 0.1})
+    return changes
 
 
 @every

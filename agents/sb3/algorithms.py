@@ -219,7 +219,10 @@ class DQN(SB3Algorithm):
 
     Config = DQNConfig
     model_class = sb3.DQN
-    collapse_advice = "raise --algo.exploration-final-eps; greedy policies hold few formulae by nature"
+
+    @property
+    def collapse_advice(self) -> str:
+        return "raise --algo.exploration-final-eps; a greedy policy holds few formulae by nature"
 
     def model_options(self) -> dict[str, Any]:
         return self.config.own() | {"replay_buffer_class": RelabelledReplayBuffer}
@@ -307,9 +310,10 @@ class ARS(SB3Algorithm):
 
     Config = ARSConfig
     model_class = sb3_contrib.ARS
-    collapse_advice = (
-        "use another algorithm than ars, whose policy holds one formula; --algo.rounds won't change it"
-    )
+
+    @property
+    def collapse_advice(self) -> str:
+        return "train ppo or another algorithm that draws at random; the policy of ars holds one formula"
 
     def policy_options(self) -> dict[str, Any]:
         return {"net_arch": [self.config.hidden_dim]}  # it has no place for an embedding

@@ -108,7 +108,6 @@ class SB3Algorithm:
     policy_name = "MlpPolicy"
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     trains_on = Task
-    collapse_advice = "raise --algo.discriminator-learning-rate, or lower --algo.learning-rate"
     start_name = "untrained"
     pretrain_rounds = 0
 
@@ -129,6 +128,19 @@ class SB3Algorithm:
             self.logged = Logged()
             self.model.set_logger(Logger(None, [self.logged]))
             self.callback = self._begin()
+
+    @property
+    def collapse_advice(self) -> str:
+        config = self.config
+        entropy = "raise --algo.ent-coef or " if "ent_coef" in config.own() else ""
+        general = f"{entropy}lower --algo.learning-rate"
+        if config.reward_model != "discriminator":
+            return f"set --algo.reward-model discriminator ({config.reward_model} pays no variety), {general}"
+        if config.discriminator_kind == "plain":
+            return f"set --algo.discriminator-kind ratio with --algo.reward log-ratio, {general}"
+        if config.reward == "probability":
+            return f"set --algo.reward log-ratio, {general}"
+        return f"raise --algo.discriminator-learning-rate, {general}"
 
     def _make_env(self) -> FormulaVecEnv:
         config = self.config

@@ -455,7 +455,7 @@ def scatter(study: Study, cells: list[Cell], *, rounds: list[int]) -> Figure:
             axis.set_title(f"{cell.label}: round {round_:,}", fontsize=9)
             axis.set(xlabel="a", ylabel="b", zlabel="c", xlim=(0, 10), ylim=(0, 10), zlim=(0, 20))
             axis.view_init(elev=18, azim=-60)
-            axis.set_box_aspect(None, zoom=0.88)  # or the z axis' label would be cut
+            axis.set_box_aspect(None, zoom=0.8)  # or the z axis' label would be cut
     keys: list[Artist] = [
         Line2D([], [], color=BLUE, marker=".", ls="", label="a generated vector [a, b, c]"),
         Line2D([], [], color=GREY, lw=0.8, label="the true plane, a + b = c"),

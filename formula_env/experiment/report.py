@@ -149,7 +149,7 @@ def _short(total: int) -> str:
 METRICS: list[tuple[str, Callable[[Row], str]]] = [
     ("accuracy", _entry("accuracy", share)),
     ("MSE of a + b - c", _entry("mse", number)),
-    ("W1 distance of a, b", _entry("marginal_distance", number)),
+    ("distance of a, b", _entry("marginal_distance", number)),
     ("JSD (nats)", _jsd),
     ("coverage (of {total})", _coverage),
     ("effectively (of {total})", _entry("effective_number", "{:,.1f}".format)),
