@@ -3,12 +3,12 @@
 import re
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pytest
 
 from formula_env.experiment.findings import comparisons_table, shaken, studies_table, study_readme
 from formula_env.experiment.gallery import draw
 from formula_env.experiment.study import incomplete, load_study
+from tests.figure_checks import check_figure
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = sorted(path.parent for path in (ROOT / "runs" / "studies").glob("*/study.toml"))
@@ -46,7 +46,7 @@ def test_its_page_is_the_one_the_rows_make(folder: Path) -> None:
     for spec in study.figures:
         for suffix in (".png", ".svg"):
             assert (folder / "figures" / f"{spec.name}{suffix}").exists()
-        plt.close(draw(study, spec))
+        check_figure(draw(study, spec))
 
 
 def test_readme_shows_what_was_found() -> None:

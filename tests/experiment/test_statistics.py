@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
@@ -19,6 +18,7 @@ from formula_env.experiment.gallery import draw
 from formula_env.experiment.rows import append_row
 from formula_env.experiment.statistics import Outcome, ablate, compare, interval, iqm, mean
 from formula_env.experiment.study import Study, incomplete, load_study
+from tests.figure_checks import check_figure
 
 # --- numbers --------------------------------------------------------------------------------------------------
 
@@ -430,7 +430,7 @@ def test_a_figure_of_intervals_shows_each_seed_and_the_best_baseline(tmp_path: P
     assert np.array(ends) == pytest.approx(np.array([interval(values) for values in shown]))
     labels = [label.get_text() for label in axis.get_yticklabels()]
     assert labels == ["ours", "MLE 64", "best of MLE 64 or MLE 128,\npicked by its JSD"]
-    plt.close(figure)
+    check_figure(figure)
 
 
 def test_a_band_can_be_the_interval_of_the_mean(tmp_path: Path) -> None:
@@ -445,7 +445,6 @@ def test_a_band_can_be_the_interval_of_the_mean(tmp_path: Path) -> None:
     line = figure.axes[0].lines[0]
     assert np.asarray(line.get_ydata()) == pytest.approx([0.1, 0.75, 0.85])
     assert line.get_label() == "ours (mean, 95 % interval of 2 seeds)"
-    plt.close("all")
 
 
 def test_what_a_figure_cannot_pick_from_is_refused(tmp_path: Path) -> None:
@@ -453,14 +452,12 @@ def test_what_a_figure_cannot_pick_from_is_refused(tmp_path: Path) -> None:
     study = write_study(tmp_path / "made-up", text + FIGURE)
     with pytest.raises(FormulaError, match=r"study.toml: small and large must have the same seeds"):
         draw(study, study.figures[0])
-    plt.close("all")
 
 
 def test_an_unknown_statistic_is_refused(tmp_path: Path) -> None:
     study = write_study(tmp_path / "made-up", STUDY + FIGURE.replace("best_of", 'statistic = "mode"\nbest_of'))
     with pytest.raises(FormulaError, match=r"figure end of kind intervals lacks or can't use 'mode'"):
         draw(study, study.figures[0])
-    plt.close("all")
 
 
 def test_a_distribution_is_needed_only_where_it_is_drawn(tmp_path: Path) -> None:
