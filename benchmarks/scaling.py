@@ -11,14 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import matplotlib
 import torch
 import tyro
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 
 from benchmarks.timing import milliseconds
+from formula_env.experiment.drawing import BLUE, GREY, ORANGE, legend_below, set_title
 from formula_env.networks import LSTMGenerator
 from formula_env.networks.discriminators import MLPDiscriminator
 from formula_env.rewards import DiscriminatorReward
@@ -26,7 +27,6 @@ from formula_env.rollouts import play
 from formula_env.vocabulary import Vocabulary
 from tests.oracles import batched_q
 
-matplotlib.use("Agg")
 CPU = torch.device("cpu")
 MEMORY_LIMIT_MB = 2_000
 
@@ -117,26 +117,25 @@ def main(options: Options) -> None:
 
 
 def draw(measured: dict[tuple[str, int, str], Measured], path: Path) -> None:
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(15, 7), layout="constrained")
     axes = figure.subplots(2, len(SWEEPS), sharey="row", sharex="col")
     for column, (name, (label, values)) in enumerate(SWEEPS.items()):
-        for way, style in ((SHARED, "o-"), (UNSHARED, "s--")):
+        for way, style, colour in ((SHARED, "o-", BLUE), (UNSHARED, "s--", ORANGE)):
             known = [value for value in values if (name, value, way) in measured]
             results = [measured[name, value, way] for value in known]
-            axes[0, column].plot(known, [r.milliseconds for r in results], style, label=way)
-            axes[1, column].plot(known, [r.megabytes for r in results], style, label=way)
+            axes[0, column].plot(known, [r.milliseconds for r in results], style, color=colour, label=way)
+            axes[1, column].plot(known, [r.megabytes for r in results], style, color=colour, label=way)
         _finish(axes[0, column], axes[1, column], label, values, getattr(Case(), name))
     axes[1, 0].set_ylim(bottom=0)  # of the whole row, when all of it is drawn
     axes[0, 0].set_ylabel("milliseconds")
     axes[1, 0].set_ylabel("MB of the process, at its peak")
-    axes[0, 0].legend(frameon=False)
+    legend_below(figure)
     case = Case()
-    figure.suptitle(
+    set_title(
+        figure,
         f"Q of every prefix of a batch, fresh LSTM-{case.hidden_dim}, discriminator MLP 2x400, one thread; "
         f"where not on the axis: n = {case.length}, batch {case.batch}, {case.rollouts} rollouts, "
-        f"{case.vocabulary} symbols"
+        f"{case.vocabulary} symbols",
     )
     figure.savefig(path, dpi=110)
 
@@ -147,7 +146,7 @@ def _finish(upper: Axes, lower: Axes, label: str, values: tuple[int, ...], usual
     for ax in (upper, lower):
         ax.set_xscale("log", base=2)
         ax.set_xticks(values, [str(value) for value in values])
-        ax.axvline(usual, color="0.85", zorder=0)
+        ax.axvline(usual, color=GREY, ls=":", lw=1, zorder=0, label="what the other columns have")
         ax.spines[["top", "right"]].set_visible(False)
 
 
