@@ -190,21 +190,18 @@ def advised_changes(advice: str, config: Any) -> list[dict[str, Any]]:
     words = re.split(r"[\s,;]+", advice)
     verb = ""
     for i, word in enumerate(words):
-        if word in ("raise", "lower", "set", "bound", "out", "or"):
+        if word in ("raise", "lower", "set", "bound", "or"):
             verb = verb if word == "or" else word
         if word == "--data.size":
             assert "size" in {field.name for field in fields(DataConfig)}
         if not word.startswith("--algo."):
             continue
-        option = word.removeprefix("--algo.").removeprefix("no-").replace("-", "_")
+        option = word.removeprefix("--algo.").replace("-", "_")
         now = getattr(config, option)
-        if verb == "out":
-            assert word == "--algo.no-hard"
-            assert now is False
-            changes.append({option: True})
-        elif verb == "set":
+        if verb == "set":
             together = changes.pop() if words[i - 1] == "with" else {}
-            changes.append({**together, option: words[i + 1].strip("()")})
+            value = words[i + 1].strip("()")
+            changes.append({**together, option: value == "True" if isinstance(now, bool) else value})
         elif verb == "bound":
             changes.append({option: 1.0})
         else:

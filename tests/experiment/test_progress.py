@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from formula_env.experiment.cli import main
 from formula_env.experiment.progress import Bar, Schedule
 from formula_env.experiment.report import print_evaluation, print_summary
+from formula_env.experiment.terminal import SafeConsole
 from tests.experiment.commands import TINY_SEQGAN
 
 EVALUATION = {"round": 20, "eval/accuracy": 0.98765, "eval/jsd": 0.02134, "eval/jsd_exact": True}
@@ -18,7 +18,7 @@ EVALUATION = {"round": 20, "eval/accuracy": 0.98765, "eval/jsd": 0.02134, "eval/
 
 def bar(schedule: Schedule, width: int = 80) -> tuple[Bar, io.StringIO]:
     out = io.StringIO()
-    return Bar(schedule, None, Console(file=out, width=width, force_terminal=True, color_system=None)), out
+    return Bar(schedule, None, SafeConsole(file=out, width=width, force_terminal=True, color_system=None)), out
 
 
 def last_shown(live: Bar, out: io.StringIO) -> str:
@@ -52,7 +52,7 @@ def test_the_bar_is_not_cut(width: int) -> None:
 
 def test_a_bar_that_is_taken_up_again_shows_the_last_evaluation_at_once() -> None:
     out = io.StringIO()
-    console = Console(file=out, width=80, force_terminal=True, color_system=None)
+    console = SafeConsole(file=out, width=80, force_terminal=True, color_system=None)
     live = Bar(Schedule(total=20, pretraining=8, start=20), EVALUATION, console)
     assert last_shown(live, out).startswith("done")
     assert "20/20 accuracy 98.77%" in last_shown(live, out)
