@@ -30,8 +30,8 @@ def one_line(text: object) -> str:
 class SafeConsole(Console):
     """A console that shows text as it is: brackets and colons are no markup, control characters are escaped."""
 
-    def __init__(self, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+    def __init__(self, stderr: bool = False, **options: Any) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Text that is given as a string, such as a table's cell: escaped before its width is measured."""
