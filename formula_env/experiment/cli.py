@@ -24,7 +24,9 @@ from formula_env.evaluators import Evaluator, Judge
 from formula_env.experiment.arguments import parse, value_of, with_flat_tables
 from formula_env.experiment.config import MAX_SAMPLES, AlgoT, RunConfig, TaskT, load_config
 from formula_env.experiment.interrupt import Interrupted
+from formula_env.experiment.isolation import isolated
 from formula_env.experiment.loop import load_algorithm, read_summary, resume, train
+from formula_env.experiment.output import safe_output
 from formula_env.experiment.registry import algorithm_class, all_algorithms, preset
 from formula_env.experiment.report import print_evaluation, print_summary
 from formula_env.experiment.terminal import SafeConsole, one_line, printable
@@ -41,20 +43,28 @@ MAX_JOBS = max(16, 4 * (os.cpu_count() or 1))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 2 for wrong input, 130 or 143 for a run that was interrupted."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run a command; returns the exit code: 0, 2 for wrong input, 130 or 143 for a run that was interrupted.
+
+    The process of the caller keeps its settings, random numbers, signal handlers and W&B run.
+    """
+    with safe_output(), isolated():
+        return _run(list(sys.argv[1:] if argv is None else argv))
+
+
+def _run(arguments: list[str]) -> int:
     try:
-        return _dispatch(arguments)
+        _dispatch(arguments)
+        sys.stdout.flush()
+        return 0
     except FormulaError as error:
         return _complain(error)
     except Interrupted as stop:
         _say(str(stop))
         return stop.exit_code
     except KeyboardInterrupt:
-        print("formula-env: interrupted", file=sys.stderr)
+        _say("interrupted")
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (OSError, MemoryError) as error:
         return _complain(error)
@@ -65,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(error: Exception) -> int:
-    _say(str(error))
+    _say(str(error) or type(error).__name__)
     return 2
 
 
@@ -74,19 +84,20 @@ def _say(line: str) -> None:
         print(f"formula-env: {one_line(line)}", file=sys.stderr)
 
 
-def _dispatch(arguments: list[str]) -> int:
+def _dispatch(arguments: list[str]) -> None:
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if command in ("-h", "--help"):
         print(_overview())
-        return 0
+        return
     if command not in COMMANDS:
         raise FormulaError(f"unknown command {command!r}; there are: {', '.join(COMMANDS)}")
     COMMANDS[command](rest)
-    return 0
 
 
 def _overview() -> str:
-    lines = [f"  {name:<10}{(getdoc(run) or '').splitlines()[0]}" for name, run in COMMANDS.items()]
+    # Without docstrings (python -OO) the names alone.
+    about = {name: (getdoc(run) or "").partition("\n")[0] for name, run in COMMANDS.items()}
+    lines = [f"  {name:<10}{line}".rstrip() for name, line in about.items()]
     return "\n".join(
         ["usage: formula-env COMMAND [OPTIONS]", "", *lines, "", "formula-env COMMAND --help tells the options."]
     )

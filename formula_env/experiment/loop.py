@@ -27,6 +27,7 @@ from formula_env.experiment.checkpoint import (
 from formula_env.experiment.config import CONFIG_FILE, RunConfig, check_device, load_config, save_config
 from formula_env.experiment.files import exclusive, new_run_folder, remove_leftovers, write_atomically
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
+from formula_env.experiment.isolation import isolated
 from formula_env.experiment.progress import NoProgress, RunProgress, Schedule, make_progress
 from formula_env.experiment.registry import algorithm_class
 from formula_env.experiment.rows import Row, append_row, drop_rows_after, read_rows
@@ -37,8 +38,11 @@ from formula_env.tasks import AnyTask
 SUMMARY_FILE, SAMPLES_FILE, DISTRIBUTION_FILE = "summary.json", "samples.txt", "distribution.csv"
 SUMMARY_KEYS = {"algorithm", "task", "seed", "rounds", "seconds", "jsd", "start", "random"}
 SAVED_SAMPLES, KEPT_SAMPLES = 100, 500
+TRACKED_ROUNDS = 1_000
+"""Rounds of a run, about, whose own metrics are tracked between the evaluations."""
 
 
+@isolated()
 def train(config: RunConfig[Any, Any], folder: Path) -> Row:
     """Run from the start in a new folder; returns the summary. Raises FormulaError, Interrupted."""
     training = Training(config, folder)
@@ -53,6 +57,7 @@ def train(config: RunConfig[Any, Any], folder: Path) -> Row:
             raise
 
 
+@isolated()
 def resume(folder: Path, device: str | None = None) -> Row:
     """Go on from the last checkpoint, as if nothing had happened; returns the summary of a finished run too."""
     config = load_config(folder, device)
@@ -82,6 +87,7 @@ def held_by_first(hold: AbstractContextManager[None]) -> Iterator[None]:
         yield
 
 
+@isolated()
 def load_algorithm(folder: Path, device: str | None = None) -> tuple[RunConfig[Any, Any], Algorithm, Judge]:
     """A run's settings, its algorithm with the newest weights, and the judge that knows its training set."""
     config = load_config(folder, device)
@@ -108,6 +114,7 @@ class Training:
         cls = algorithm_class(config.algorithm)
         self.algorithm: Algorithm = cls(self.task, config.algo, config.seed, torch.device(config.device))
         self.total_rounds = self.algorithm.pretrain_rounds + self.algorithm.rounds
+        self.track_every = math.ceil(self.total_rounds / TRACKED_ROUNDS)
         self.round = 0
         self.evaluated_round = -1
         self.start: Evaluation = {}
@@ -126,20 +133,31 @@ class Training:
         if self.finished and (summary := read_summary(self.folder)) is not None:
             return summary
         with stop_requests() as stop:
-            tracked = self.config.track and self.writes
-            tracker = WandbTracker(self.config, self.folder) if tracked else NoTracker()
             schedule = Schedule(self.total_rounds, self.algorithm.pretrain_rounds, self.round)
             last = self._rows[-1] if self._rows else None
             progress = make_progress(schedule, last) if self.writes else NoProgress()
+            tracker: Tracker = NoTracker()
             completed = False
             try:
+                if self.config.track and self.writes:
+                    tracker = self._open_tracker(progress)
                 self._rounds(tracker, progress, stop)
                 summary = self._finish(tracker) if self.writes else {}
                 completed = True
                 return summary
             finally:
                 progress.close()
-                tracker.close(completed)
+                tracker.close(completed, stop)
+
+    def _open_tracker(self, progress: RunProgress) -> Tracker:
+        """Raises FormulaError if W&B can't track a new run; one that has begun goes on without."""
+        try:
+            return WandbTracker(self.config, self.folder, progress.warn)
+        except FormulaError as error:
+            if not checkpoints(self.folder):
+                raise
+            progress.warn(f"{error}; the run goes on untracked")
+            return NoTracker()
 
     def _rounds(self, tracker: Tracker, progress: RunProgress, stop: StopRequest) -> None:
         while True:
@@ -166,6 +184,8 @@ class Training:
                 )
             metrics = self._one_round()
             progress.advance(self.round, metrics)
+            if self.round % self.track_every == 0:
+                tracker.log({"round": self.round, "env_steps": self.algorithm.env_steps, **metrics})
 
     def _one_round(self) -> dict[str, float]:
         real = self.real.batch(self.round, self.algorithm.real_per_round)
@@ -265,12 +285,15 @@ class Training:
         }
         self._write_samples(SAMPLES_FILE, tokens[:SAVED_SAMPLES])
         self._write_distribution(tokens)
-        for name, content in self.algorithm.exports().items():
+        exports = self.algorithm.exports()
+        for name, content in exports.items():
             write_atomically(self.folder / name, content)
         draw_figures(self.folder, summary)
-        tracker.finish(summary, self.evaluator.describe(tokens[:SAVED_SAMPLES]), self.folder)
         document = json.dumps(summary, indent=2, allow_nan=False)
         write_atomically(self.folder / SUMMARY_FILE, f"{document}\n")
+        figures = sorted((self.folder / "figures").glob("*.png"))
+        files = [*checkpoints(self.folder)[-1:], *(self.folder / name for name in (CONFIG_FILE, *exports))]
+        tracker.finish(summary, self.evaluator.describe(tokens[:SAVED_SAMPLES]), figures, files)
         return summary
 
     def _write_samples(self, name: str, batch: Batch) -> None:

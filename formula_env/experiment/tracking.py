@@ -1,104 +1,216 @@
-"""Where a run's rows go: `metrics.jsonl` always, Weights & Biases if asked for."""
+"""Weights & Biases beside `metrics.jsonl`, if asked for. It never fails a run that has begun."""
 
+import json
 import os
 import secrets
+import select
+import shlex
+import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from formula_env.errors import FormulaError
 from formula_env.experiment.config import RunConfig, config_document
 from formula_env.experiment.files import read_text, write_atomically
+from formula_env.experiment.interrupt import StopRequest
 from formula_env.experiment.rows import Row
 
 WANDB_FILE = "wandb_run_id.txt"
 
+OPEN_SECONDS = 150.0
+"""How long W&B may take to open a run; it gives up itself after 90 s without a network."""
+WRITE_SECONDS = 30.0
+"""How long it may leave metrics unread."""
+UPLOAD_SECONDS = 600.0
+"""How long a finished run waits for its upload."""
+LEAVE_SECONDS = 20.0
+"""How long an interrupted or failed one does."""
+QUIET_SECONDS = 10.0
+"""How long a finished run waits without saying so."""
+
 
 class Tracker(Protocol):
-    """Receives what the training loop has to tell."""
+    """Receives the metrics and results of a run."""
 
-    def log(self, row: Row) -> None: ...
-
-    def finish(self, summary: Row, formulae: list[Row], folder: Path) -> None:
-        """The end: the summary, formulae as the judge describes them, and the folder with figures and weights."""
+    def log(self, row: Row) -> None:
+        """Metrics of the round `row["round"]`; later calls have the same round or a higher one."""
         ...
 
-    def close(self, completed: bool) -> None:
-        """The run ends here: completed, or failed or interrupted."""
+    def finish(self, summary: Row, formulae: list[Row], figures: list[Path], files: list[Path]) -> None:
+        """The results: summary, sampled formulae with their verdicts, figures, and files of the trained model."""
+        ...
+
+    def close(self, completed: bool, stop: StopRequest) -> None:
+        """End the tracking of a run that was completed, or failed or interrupted; a stop request cuts it short."""
         ...
 
 
 class NoTracker:
-    """Nothing beyond `metrics.jsonl`."""
+    """Tracks nothing."""
 
     def log(self, row: Row) -> None:
         pass
 
-    def finish(self, summary: Row, formulae: list[Row], folder: Path) -> None:
+    def finish(self, summary: Row, formulae: list[Row], figures: list[Path], files: list[Path]) -> None:
         pass
 
-    def close(self, completed: bool) -> None:
+    def close(self, completed: bool, stop: StopRequest) -> None:
         pass
 
 
 class WandbTracker:
-    """Weights & Biases: rows, a table of formulae, figures, and the last checkpoint as an artifact."""
+    """Tracks a run by Weights & Biases, in a process of its own (`wandb_process`).
 
-    def __init__(self, config: RunConfig[Any, Any], folder: Path) -> None:
-        # W&B takes our package `agents` for an LLM library of that name, and would advertise another product.
-        os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")
-        import wandb  # only here: it is slow to import, and most runs do without
+    Raises FormulaError if W&B can't track the run as it is set up. Whatever happens to W&B afterwards is said once
+    by `warn`, and the run goes on untracked.
+    """
 
-        self._wandb = wandb
-        id_file = folder / WANDB_FILE
-        run_id = read_text(id_file).strip() if id_file.exists() else secrets.token_hex(4)
-        name = f"{config.algorithm}-{config.task_name}"
+    def __init__(self, config: RunConfig[Any, Any], folder: Path, warn: Callable[[str], None]) -> None:
+        self._warn = warn
+        self._process: _Process | None = _Process()
         try:
-            self._run = wandb.init(
-                project=config.wandb_project,
-                group=config.wandb_group or name,
-                name=f"{name}-s{config.seed}",
-                id=run_id,
-                resume="allow",
-                config=config_document(config),
-                dir=str(folder),
-                mode=_wandb_mode(wandb),
-                settings=wandb.Settings(silent=True),
-            )
-        except wandb.Error as error:
+            answer = self._process.open(_settings(config, folder))
+        except BaseException:
+            self._end()
+            raise
+        if "error" in answer:
+            self._end()
             raise FormulaError(
-                f"W&B: {error}; mend that, or leave out --track (in config.yaml: track: false)"
-            ) from None
-        write_atomically(id_file, f"{self._run.id}\n")  # in a sweep its agent chooses the id, whatever we ask for
-        self._run.define_metric("round")
-        self._run.define_metric("*", step_metric="round")
+                f"W&B: {answer['error']}; mend that, or leave out --track (in config.yaml: track: false)"
+            )
+        write_atomically(folder / WANDB_FILE, f"{answer['id']}\n")  # in a sweep its agent chooses the id
+        online = "--include-online " if answer["mode"] == "online" else ""
+        self._sync = f"wandb sync {online}{shlex.quote(str(Path(answer['folder']).parent))}"
+        if answer["mode"] == "logged out":
+            warn(
+                "W&B: nobody is logged in, so this run is tracked offline; "
+                f"to upload it later: wandb login && {self._sync}"
+            )
+        elif answer["mode"] == "disabled":
+            warn("W&B: disabled by its settings (WANDB_MODE, WANDB_DISABLED), so this run is not tracked")
 
     def log(self, row: Row) -> None:
-        self._run.log(row, step=row["round"])
+        self._command("log", row)
 
-    def finish(self, summary: Row, formulae: list[Row], folder: Path) -> None:
-        table = self._wandb.Table(columns=list(formulae[0]), data=[list(row.values()) for row in formulae])
-        figures = {
-            f"figures/{path.stem}": self._wandb.Image(str(path))
-            for path in sorted((folder / "figures").glob("*.png"))
+    def finish(self, summary: Row, formulae: list[Row], figures: list[Path], files: list[Path]) -> None:
+        results = {
+            "summary": summary,
+            "formulae": formulae,
+            "figures": [str(path.absolute()) for path in figures],
+            "files": [str(path.absolute()) for path in files],
         }
-        self._run.log({"formulae": table, **figures}, step=summary["rounds"])
-        self._run.summary.update(summary)
-        artifact = self._wandb.Artifact(f"checkpoint-{self._run.id}", type="model")
-        for path in (*sorted(folder.glob("checkpoint-*.pt"))[-1:], folder / "config.yaml"):
-            artifact.add_file(str(path))
-        self._run.log_artifact(artifact)
+        self._command("finish", results)
 
-    def close(self, completed: bool) -> None:
-        self._run.finish(exit_code=0 if completed else 1)
+    def close(self, completed: bool, stop: StopRequest) -> None:
+        self._command("close", completed)
+        if self._process is None:
+            return
+        began, stopped_before, said = time.monotonic(), stop.signum, False
+        limit = UPLOAD_SECONDS if completed else LEAVE_SECONDS
+        while (code := self._process.exit_code()) is None:
+            waited = time.monotonic() - began
+            if waited > limit or stop.signum != stopped_before:
+                self._give_up(f"did not upload everything; to do that later: {self._sync}")
+                return
+            if waited > QUIET_SECONDS and completed and not said:
+                said = True
+                self._warn(f"W&B: still uploading; Ctrl-C leaves that for later: {self._sync}")
+        if code:
+            self._give_up(f"{self._process.answer(0)['error']}; to upload what was tracked before: {self._sync}")
+        else:
+            self._end()
+
+    def _command(self, name: str, value: Any) -> None:
+        """Have W&B do something; if it can't, say so and go on without it."""
+        if self._process is None:
+            return
+        try:
+            self._process.send({name: value})
+        except OSError:
+            self._give_up(f"{self._process.answer(0)['error']}; the run goes on untracked")
+
+    def _give_up(self, problem: str) -> None:
+        self._warn(f"W&B: {problem}")
+        self._end()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.end()
+        self._process = None
 
 
-def _wandb_mode(wandb: Any) -> Literal["offline"] | None:
-    """None where W&B has its own answer; "offline", with one notice, where nobody is logged in."""
-    if os.environ.get("WANDB_MODE") or wandb.login(prompt=False):
-        return None
-    print(
-        "W&B: nobody is logged in, so this run is tracked offline (later: wandb login; wandb sync)",
-        file=sys.stderr,
-    )
-    return "offline"
+class _Process:
+    """`wandb_process`, which imports what this process does, and its two pipes."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "formula_env.experiment.wandb_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+            start_new_session=True,  # Ctrl-C is for the training
+        )
+        commands, answers = self._process.stdin, self._process.stdout
+        assert commands is not None
+        assert answers is not None
+        os.set_blocking(commands.fileno(), False)
+        self._commands, self._answers = commands, answers
+
+    def open(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Have it open the W&B run; returns its answer."""
+        with suppress(OSError):
+            self.send(settings)
+        return self.answer(OPEN_SECONDS)
+
+    def send(self, command: dict[str, Any]) -> None:
+        """Raises OSError if the process has ended or does not read."""
+        data = f"{json.dumps(command)}\n".encode()
+        while data:
+            if not select.select([], [self._commands], [], WRITE_SECONDS)[1]:
+                raise TimeoutError
+            data = data[os.write(self._commands.fileno(), data) :]
+
+    def answer(self, seconds: float) -> dict[str, Any]:
+        """What the process has answered, or an "error" that says why there is no answer."""
+        if not select.select([self._answers], [], [], seconds)[0]:
+            return {"error": "it does not answer"}
+        line = self._answers.readline()
+        return json.loads(line) if line else {"error": "its process has ended unexpectedly"}
+
+    def exit_code(self) -> int | None:
+        """Of the process, which has its last command; None if it is still at work after a moment."""
+        self._commands.close()
+        try:
+            return self._process.wait(timeout=0.1)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def end(self) -> None:
+        """End the process, if it still runs."""
+        self._process.kill()
+        self._process.wait()
+        self._commands.close()
+        self._answers.close()
+
+
+def _settings(config: RunConfig[Any, Any], folder: Path) -> dict[str, Any]:
+    """How W&B is to open the run; `wandb_process` passes most of it to `wandb.init`."""
+    name = f"{config.algorithm}-{config.task_name}"
+    id_file = folder / WANDB_FILE
+    return {
+        "argv": sys.argv,
+        "folder": str(folder.absolute()),
+        "training": os.getpid(),
+        "id": read_text(id_file).strip() if id_file.exists() else secrets.token_hex(4),
+        "project": config.wandb_project,
+        "group": config.wandb_group or name,
+        "name": f"{name}-s{config.seed}",
+        "tags": [config.algorithm, config.task_name],
+        "config": config_document(config),
+    }

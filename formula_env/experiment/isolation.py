@@ -1,0 +1,93 @@
+"""Runs inside somebody else's process: the caller's settings don't reach them, and they leave none changed."""
+
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+_one_at_a_time = threading.RLock()
+_inside = threading.local()
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Work with the settings that a fresh process has, and put the caller's back afterwards.
+
+    Covers what changes the numbers or the success of a run: gradient and inference mode, autocast, default dtype
+    and device, deterministic algorithms, matrix product precision, the thread count of torch, numpy's error
+    handling, and the global random number generators of torch, numpy and Python.
+
+    Some of these belong to the whole process, so of several threads one works at a time, and the others wait.
+    Within an isolated block another one changes nothing.
+    """
+    if getattr(_inside, "active", False):
+        yield
+        return
+    with _one_at_a_time, _random_numbers(), _torch_settings(), np.errstate(all="warn", under="ignore"):
+        _inside.active = True
+        try:
+            yield
+        finally:
+            _inside.active = False
+
+
+@contextmanager
+def _random_numbers() -> Iterator[None]:
+    """Global random number generators of its own."""
+    numpy_random: Any = np.random  # numpy's type hints lack the two functions
+    numpy_generator, numpy_state = numpy_random.get_bit_generator(), np.random.get_state(legacy=False)
+    python_state = random.getstate()
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        numpy_random.set_bit_generator(np.random.MT19937())
+        try:
+            yield
+        finally:
+            numpy_random.set_bit_generator(numpy_generator)
+            if isinstance(numpy_generator, np.random.MT19937):
+                np.random.set_state(numpy_state)  # a second normal number waits outside of the generator
+            random.setstate(python_state)
+
+
+@contextmanager
+def _torch_settings() -> Iterator[None]:
+    """The settings of torch that a fresh process has."""
+    before = {
+        torch.set_num_threads: (torch.get_num_threads(),),
+        torch.set_default_dtype: (torch.get_default_dtype(),),
+        torch.set_float32_matmul_precision: (torch.get_float32_matmul_precision(),),
+        _set_deterministic: (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        ),
+        _set_cudnn: (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
+    }
+    try:
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision("highest")
+        _set_deterministic(False, False)
+        _set_cudnn(False, False)
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.enable_grad())
+            for kind in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(kind):
+                    stack.enter_context(torch.autocast(kind, enabled=False))
+            if torch.get_default_device() != torch.device("cpu"):  # a device context slows every call of torch
+                stack.enter_context(torch.device("cpu"))
+            yield
+    finally:
+        for restore, values in before.items():
+            restore(*values)
+
+
+def _set_deterministic(enabled: bool, warn_only: bool) -> None:
+    torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+
+
+def _set_cudnn(benchmark: bool, deterministic: bool) -> None:
+    torch.backends.cudnn.benchmark = benchmark
+    torch.backends.cudnn.deterministic = deterministic
