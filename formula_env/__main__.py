@@ -7,6 +7,7 @@ import sys
 def main() -> int:
     """The command line; returns its exit code. An interrupt while it is still loading is no traceback either."""
     _open_standard_streams()
+    os.environ["MPLBACKEND"] = "agg"  # one that a notebook names may not be installed here
     try:
         from formula_env.distributed import leave
         from formula_env.experiment.cli import main as run

@@ -1,9 +1,12 @@
 """Runs inside somebody else's process: the caller's settings don't reach them, and they leave none changed."""
 
+import os
 import random
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from inspect import isroutine
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,8 @@ def isolated() -> Iterator[None]:
 
     Covers what changes the numbers or the success of a run: gradient and inference mode, autocast, default dtype
     and device, deterministic algorithms, matrix product precision, the thread count of torch, numpy's error
-    handling, and the global random number generators of torch, numpy and Python.
+    handling, and the global random number generators of torch, numpy and Python. Environment variables and warning
+    filters, which libraries add to when they are imported, are put back unless other threads may be changing them.
 
     Some of these belong to the whole process, so of several threads one works at a time, and the others wait.
     Within an isolated block another one changes nothing.
@@ -27,12 +31,42 @@ def isolated() -> Iterator[None]:
     if getattr(_inside, "active", False):
         yield
         return
-    with _one_at_a_time, _random_numbers(), _torch_settings(), np.errstate(all="warn", under="ignore"):
+    with ExitStack() as stack:
+        stack.enter_context(_one_at_a_time)
+        if threading.current_thread() is threading.main_thread():  # else the main thread goes on meanwhile
+            stack.enter_context(_environment())
+            stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(_random_numbers())
+        stack.enter_context(_torch_settings())
+        stack.enter_context(np.errstate(all="warn", under="ignore"))
         _inside.active = True
-        try:
-            yield
-        finally:
-            _inside.active = False
+        stack.callback(setattr, _inside, "active", False)
+        yield
+
+
+class Isolated:
+    """An object whose methods work isolated, whenever they are called."""
+
+    def __init__(self, wrapped: Any) -> None:
+        self._wrapped = wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        value = getattr(self._wrapped, name)
+        return isolated()(value) if isroutine(value) else value
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """Environment variables of its own."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from formula_env.experiment.checkpoint import (
 from formula_env.experiment.config import CONFIG_FILE, RunConfig, check_device, load_config, save_config
 from formula_env.experiment.files import exclusive, new_run_folder, remove_leftovers, write_atomically
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
-from formula_env.experiment.isolation import isolated
+from formula_env.experiment.isolation import Isolated, isolated
 from formula_env.experiment.progress import NoProgress, RunProgress, Schedule, make_progress
 from formula_env.experiment.registry import algorithm_class
 from formula_env.experiment.rows import Row, append_row, drop_rows_after, read_rows
@@ -93,7 +93,8 @@ def load_algorithm(folder: Path, device: str | None = None) -> tuple[RunConfig[A
     config = load_config(folder, device)
     training = Training(config, folder)
     training.load(load_checkpoint(folder))
-    return config, training.algorithm, training.evaluator
+    algorithm: Any = Isolated(training.algorithm)
+    return config, algorithm, training.evaluator
 
 
 class Training:
