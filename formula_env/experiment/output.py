@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any
 
+MIN_COLUMNS = 40
+
 
 @contextmanager
 def safe_output() -> Iterator[None]:
@@ -15,6 +17,7 @@ def safe_output() -> Iterator[None]:
     of stdout are raised, for its content is what the command was called for.
     """
     with ExitStack() as stack:
+        stack.enter_context(_readable_width())
         if _is_missing(sys.stdout):
             stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
         if _is_missing(sys.stderr):
@@ -23,6 +26,20 @@ def safe_output() -> Iterator[None]:
             stack.enter_context(_every_character(stream))
         stack.enter_context(redirect_stderr(_Lenient(sys.stderr)))
         yield
+
+
+@contextmanager
+def _readable_width() -> Iterator[None]:
+    """Ignore a width (COLUMNS) that no table or help text fits in."""
+    columns = os.environ.get("COLUMNS", "")
+    if not columns.isdecimal() or int(columns) >= MIN_COLUMNS:
+        yield
+        return
+    os.environ["COLUMNS"] = str(MIN_COLUMNS)
+    try:
+        yield
+    finally:
+        os.environ["COLUMNS"] = columns
 
 
 def _is_missing(stream: Any) -> bool:

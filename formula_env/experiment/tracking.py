@@ -205,7 +205,7 @@ def _settings(config: RunConfig[Any, Any], folder: Path) -> dict[str, Any]:
     id_file = folder / WANDB_FILE
     return {
         "argv": sys.argv,
-        "folder": str(folder.absolute()),
+        "folder": str(folder.resolve()),
         "training": os.getpid(),
         "id": read_text(id_file).strip() if id_file.exists() else secrets.token_hex(4),
         "project": config.wandb_project,
