@@ -61,8 +61,8 @@ def _run(arguments: list[str]) -> int:
     except Interrupted as stop:
         _say(str(stop))
         return stop.exit_code
-    except SystemExit as done:  # tyro's, when it has printed a command's help
-        return int(done.code or 0)
+    except SystemExit:  # tyro's after a command's help; rich's when the reader of a table has seen enough
+        return 0
     except KeyboardInterrupt:
         _say("interrupted")
         return 130

@@ -166,8 +166,6 @@ def test_a_sweep_s_run_is_resumed_by_the_id_that_its_agent_gave(tmp_path: Path) 
         ("WANDB_API_KEY", "short", "WANDB_API_KEY invalid: API key must have 40+ characters"),
         ("WANDB_SILENT", "perhaps", "WANDB_SILENT: Input should be a valid boolean"),
         ("WANDB_RUN_ID", "a/b", "Run ID cannot contain"),
-        ("WANDB_FORK_FROM", "nothing", "fork_from"),
-        ("settings", "[default]\nmode = nonsense\n", "mode: Input should be"),
     ],
 )
 def test_settings_that_wandb_refuses_cost_one_line_before_the_first_round(
@@ -175,10 +173,7 @@ def test_settings_that_wandb_refuses_cost_one_line_before_the_first_round(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     forget_wandb(monkeypatch, tmp_path)
-    if name == "settings":
-        (tmp_path / "settings").write_text(value)
-    else:
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(name, value)
     assert main(["train", "mle", *TINY_MLE, "--out", str(tmp_path / "run"), "--track"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("formula-env: W&B: ")
