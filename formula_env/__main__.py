@@ -31,12 +31,13 @@ def _open_standard_streams() -> None:
 
 
 def _drop_unread_output() -> None:
-    """Drop what stdout's reader, such as `head`, has left unread: Python would report it when it ends."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except (OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    """Drop what the reader, such as `head`, has left unread: Python would report it when it ends."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Commands in fresh processes, with what users have instead of what tests set: threads, folders, streams, warnings."""
+"""Commands in fresh processes, with a user's threads, folders, streams and warnings instead of the tests'."""
 
 import os
 import pty
@@ -63,14 +63,15 @@ from formula_env.__main__ import main
 commands = [
     "--help", "train mle --help", "train seqgan --help", "resume --help", "evaluate --help", "sample --help",
     "study --help", "figures --help", "report --help", "list --help", "list tasks", "list algorithms",
-    "list tasks --json", "report RUN", "evaluate RUN --samples 10", "sample RUN -n 3", "sample RUN -n 3 --format csv",
-    "sample RUN -n 3 --format latex", "resume RUN",
+    "list tasks --json", "report RUN", "evaluate RUN --samples 10",
+    "sample RUN -n 3", "sample RUN -n 3 --format csv", "sample RUN -n 3 --format latex", "resume RUN",
 ]
 run = sys.argv[1]
 for command in commands:
     print(f"$ {command}", flush=True)
     sys.argv = ["formula-env", *command.replace("RUN", run).split()]
-    assert main() == 0, command
+    if code := main():
+        sys.exit(f"{command}: {code}")
 """
 
 
