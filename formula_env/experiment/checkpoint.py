@@ -1,17 +1,22 @@
 """Checkpoints: everything a run needs to continue bit for bit. Reading one never executes what it holds."""
 
 import io
-import pickle
 import re
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from formula_env import distributed
 from formula_env.errors import FormulaError
-from formula_env.experiment.files import write_atomically
+from formula_env.files import load_state, read_bytes, save_state, unpack_state
 
-FORMAT = "formula-env checkpoint 1"
+KIND = "checkpoint 2"
+OLD_FORMAT = "formula-env checkpoint 1"
+"""Format of checkpoints without a checksum of their own."""
+
 KEPT = 2
 
 
@@ -21,30 +26,59 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def save_checkpoint(folder: Path, round_: int, state: dict[str, Any]) -> None:
-    """Write `checkpoint-ROUND.pt` and keep the last two. Raises FormulaError if it can't be written."""
-    buffer = io.BytesIO()
-    torch.save({"format": FORMAT, **state}, buffer)
-    write_atomically(folder / f"checkpoint-{round_:08d}.pt", buffer.getvalue())
-    for old in checkpoints(folder)[:-KEPT]:
-        old.unlink(missing_ok=True)
+    """Write `checkpoint-ROUND.pt`, and keep it and the one before. Raises FormulaError if it can't be written."""
+    path = folder / f"checkpoint-{round_:08d}.pt"
+    save_state(path, state, KIND)
+    saved = checkpoints(folder)
+    newest = saved.index(path) + 1  # what is behind it was damaged when the run went on from an earlier round
+    for other in (*saved[: max(newest - KEPT, 0)], *saved[newest:]):
+        other.unlink(missing_ok=True)
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any]:
-    """The newest checkpoint's state, on the CPU. Raises FormulaError if there is none or it can't be trusted."""
+    """The state of the newest checkpoint that is whole, on the CPU; names each newer one on stderr.
+
+    Raises FormulaError if there is none.
+    """
     found = checkpoints(folder)
     if not found:
         raise FormulaError(f"{folder} holds no checkpoint yet; go on with: formula-env resume {folder}")
-    path, older = found[-1], found[:-1]
-    advice = f"; delete it to go on from {older[-1].name}" if older else ""
+    problems = []
+    for path in reversed(found):
+        try:
+            state = read_checkpoint(path)
+        except FormulaError as error:
+            problems.append(str(error))
+            continue
+        for problem in problems:
+            _warn(f"{problem}; taking the one before it, {path.name}")
+        return state
+    others = f", and no other one in {folder} is whole" if len(found) > 1 else ""
+    raise FormulaError(f"{problems[0]}{others}; delete it to begin the run again: formula-env resume {folder}")
+
+
+def _warn(line: str) -> None:
+    if distributed.is_first():
+        print(f"formula-env: {line}", file=sys.stderr)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The state of one checkpoint, on the CPU. Raises FormulaError if it is damaged, or none."""
+    data = read_bytes(path)
+    return _unpack_old(path, data) if data.startswith(b"PK") else load_state(path, KIND)
+
+
+def _unpack_old(path: Path, data: bytes) -> dict[str, Any]:
+    """A state of the old format: a bare archive, which has a weaker checksum (CRC-32) for each of its members."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise FormulaError(f"{path} holds code or foreign objects and was not loaded{advice}") from None
-    except Exception as error:  # a damaged file can make the reader raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FormulaError(f"{path} is damaged ({reason}){advice}") from None
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise FormulaError(f"{path} is not a checkpoint of formula-env{advice}")
+        damaged = zipfile.ZipFile(io.BytesIO(data)).testzip()
+    except Exception as error:  # a damaged archive can make the reader raise anything
+        raise FormulaError(f"{path} is damaged ({' '.join(str(error).split())})") from None
+    if damaged is not None:
+        raise FormulaError(f"{path} is damaged ({damaged} does not match its checksum)")
+    state = unpack_state(path, data)
+    if state.get("format") != OLD_FORMAT:
+        raise FormulaError(f"{path} is not a checkpoint of formula-env")
     return state
 
 

@@ -14,8 +14,8 @@ import yaml
 
 from formula_env.algorithm import Batch
 from formula_env.errors import FormulaError, check_at_least, check_printable, check_range, check_seed, check_types
-from formula_env.experiment.files import read_text, write_atomically
 from formula_env.experiment.registry import algorithm_class, check_fit, preset
+from formula_env.files import read_text, write_atomically
 from formula_env.tasks import AnyTask, Task, make_any_task
 
 TaskT = TypeVar("TaskT", bound=AnyTask)

@@ -13,7 +13,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from formula_env.experiment.files import write_atomically
+from formula_env.files import write_atomically
 
 BLUE, ORANGE, RED, VIOLET, CYAN, PLUM = "#0072b2", "#e69f00", "#992200", "#aa00ff", "#44ccee", "#550055"
 COLOURS = (BLUE, ORANGE, RED, VIOLET, CYAN, PLUM)

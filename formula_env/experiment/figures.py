@@ -24,9 +24,9 @@ from formula_env.experiment.drawing import (
     set_log_scale,
     set_title,
 )
-from formula_env.experiment.files import read_text
 from formula_env.experiment.report import run_name, thesis_values
 from formula_env.experiment.rows import Row, read_rows
+from formula_env.files import read_text
 
 LOSSES = {"discriminator/loss": "discriminator", "train/nll": "generator, NLL per formula"}
 """Losses, in nats, that a run may have."""

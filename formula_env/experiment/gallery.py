@@ -42,12 +42,12 @@ from formula_env.experiment.drawing import (
     set_log_scale,
     set_title,
 )
-from formula_env.experiment.files import read_text
 from formula_env.experiment.loop import DISTRIBUTION_FILE, SAMPLES_FILE
 from formula_env.experiment.report import task_name
 from formula_env.experiment.rows import Row, read_rows
 from formula_env.experiment.statistics import STATISTICS, best_rows, interval, last_rows, mean, metric_of
 from formula_env.experiment.study import STUDY_FILE, Cell, FigureSpec, Study, check_complete
+from formula_env.files import read_text
 from formula_env.tasks import Task
 
 Kind = Callable[..., Figure]

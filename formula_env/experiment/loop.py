@@ -25,13 +25,14 @@ from formula_env.experiment.checkpoint import (
     save_checkpoint,
 )
 from formula_env.experiment.config import CONFIG_FILE, RunConfig, check_device, load_config, save_config
-from formula_env.experiment.files import exclusive, new_run_folder, remove_leftovers, write_atomically
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
 from formula_env.experiment.isolation import Isolated, isolated
 from formula_env.experiment.progress import NoProgress, RunProgress, Schedule, make_progress
 from formula_env.experiment.registry import algorithm_class
 from formula_env.experiment.rows import Row, append_row, drop_rows_after, read_rows
+from formula_env.experiment.run_folder import new_run_folder
 from formula_env.experiment.tracking import NoTracker, Tracker, WandbTracker
+from formula_env.files import exclusive, remove_leftovers, write_atomically
 from formula_env.randomness import global_random_state, seed_global_random, set_global_random_state
 from formula_env.tasks import AnyTask
 

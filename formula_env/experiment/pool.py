@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from formula_env.errors import FormulaError, check_at_least
 from formula_env.experiment.config import check_device
-from formula_env.experiment.files import write_atomically
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
 from formula_env.experiment.loop import read_summary
 from formula_env.experiment.progress import StudyProgress
 from formula_env.experiment.registry import analysis
 from formula_env.experiment.study import ANALYSIS_FILE, LOG_FILE, Run, Study, incomplete
 from formula_env.experiment.terminal import one_line
+from formula_env.files import write_atomically
 
 POLL_SECONDS = 0.3
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from formula_env.errors import FormulaError
-from formula_env.experiment.files import append_line, read_text, write_atomically
+from formula_env.files import append_line, read_text, write_atomically
 
 METRICS_FILE = "metrics.jsonl"
 

@@ -27,7 +27,6 @@ from formula_env.experiment.config import (
     load_config,
     save_config,
 )
-from formula_env.experiment.files import exclusive, read_text, write_atomically
 from formula_env.experiment.loop import (
     DISTRIBUTION_FILE,
     SAMPLES_FILE,
@@ -37,6 +36,7 @@ from formula_env.experiment.loop import (
 )
 from formula_env.experiment.registry import ANALYSES
 from formula_env.experiment.rows import METRICS_FILE, Row, drop_rows_after, read_rows, rows_until
+from formula_env.files import exclusive, read_text, write_atomically
 
 STUDY_FILE, ANALYSIS_FILE, LOG_FILE = "study.toml", "rows.json", "log.txt"
 

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 from formula_env.errors import FormulaError
 from formula_env.experiment.config import RunConfig, config_document
-from formula_env.experiment.files import read_text, write_atomically
 from formula_env.experiment.interrupt import StopRequest
 from formula_env.experiment.rows import Row
+from formula_env.files import read_text, write_atomically
 
 WANDB_FILE = "wandb_run_id.txt"
 

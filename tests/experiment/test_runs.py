@@ -22,8 +22,8 @@ from formula_env.errors import FormulaError
 from formula_env.experiment.checkpoint import checkpoints, load_checkpoint
 from formula_env.experiment.cli import main
 from formula_env.experiment.config import load_config
-from formula_env.experiment.files import exclusive
 from formula_env.experiment.loop import load_algorithm
+from formula_env.files import exclusive
 from formula_env.tasks import make_task
 from tests.experiment.commands import TINY_MLE, TINY_SEQGAN, assert_same_run, rows_without_time, run, start
 
