@@ -17,7 +17,7 @@ From the command line: `formula-env train ppo`, and likewise the other algorithm
 
 from agents.sb3.callback import AdversarialCallback
 from agents.sb3.extractor import SymbolEmbedding
-from agents.sb3.policies import SB3Policy, policy_of
+from agents.sb3.policies import SB3Policy, policy_of, register_policy
 from agents.sb3.replay import RelabelledReplayBuffer
 from agents.sb3.vec_env import FormulaVecEnv
 from agents.sb3.wandb_writer import WandbWriter
@@ -30,4 +30,5 @@ __all__ = [
     "SymbolEmbedding",
     "WandbWriter",
     "policy_of",
+    "register_policy",
 ]

@@ -17,7 +17,8 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecMonitor
 
-from agents.sb3.callback import AdversarialCallback, check_gamma
+from agents.sb3.callback import AdversarialCallback
+from agents.sb3.checks import check_gamma
 from agents.sb3.extractor import SymbolEmbedding
 from agents.sb3.policies import policy_of
 from agents.sb3.state import load_model_state, model_state
@@ -193,6 +194,7 @@ class SB3Algorithm:
             batch_size=config.discriminator_batch_size,
             d_steps=config.d_steps,
             update_every=config.num_envs,
+            warmup_steps=0,  # model and discriminator begin together
             seed=seed,
         )
 

@@ -1,28 +1,59 @@
 """Adversarial training within one `learn()` of Stable-Baselines3."""
 
-from collections.abc import Callable
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any, Self, get_args
 
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, unwrap_vec_normalize
 from torch import Tensor
 
-from agents.sb3.policies import SB3Policy, policy_of
-from agents.sb3.replay import RelabelledReplayBuffer
-from formula_env.adversarial import adam, discriminator_step, floats, set_lr
-from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_choice
+from agents.sb3.checks import (
+    check_gamma,
+    check_observations,
+    check_training,
+    check_whole,
+    policy_for,
+    relabelled_buffer,
+    task_of,
+)
+from agents.sb3.policies import NoisyPolicy
+from formula_env.adversarial import Metrics, adam, discriminator_step, floats, set_lr
+from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_choice, check_seed
 from formula_env.evaluators import Evaluator
+from formula_env.files import load_state, save_state
 from formula_env.networks import DiscriminatorKind, DiscriminatorName, judge_of, make_discriminator
+from formula_env.networks.policy import Policy
 from formula_env.rewards import DiscriminatorReward, RewardKind
 from formula_env.rollouts import write
 from formula_env.sampling import draw_keys, log_prob
 from formula_env.tasks.base import Task
+from formula_env.vector_env import transition
 from formula_env.vocabulary import Tokens
+
+logger = logging.getLogger("formula_env")
+
+FILE_KIND = "adversary 1"
+"""Kind and format of the file that `AdversarialCallback.save` writes."""
+
+WARMUP_STEPS = 500
+"""Updates of a new discriminator before it pays a policy that is not new."""
+
+WARMUP_SAMPLE = 2_500
+"""Formulae of each amount of noise that the warm-up draws its batches from."""
+
+PREFERENCE_SAMPLE = 256
+"""Formulae that a policy's preference is measured on."""
+
+PREFERENCE = 0.05
+"""From this preference on (`preference`) a policy is not new. Untrained networks have less than 0.02."""
 
 Draw = Callable[[int], Tokens]
 """A number n to as many real formulae `(n, T)`."""
@@ -37,6 +68,17 @@ class AdversarialCallback(BaseCallback):
     steps against as many real ones; Monte-Carlo rollouts, where the environment makes any, follow the model. With
     a replay buffer (a `RelabelledReplayBuffer`) every reward is the present discriminator's.
 
+    A discriminator belongs to the policy that it was trained with. Save both, and continue with both:
+
+        model.save("model"), adversary.save("adversary.pt")
+        PPO.load("model", env).learn(n, AdversarialCallback.load("adversary.pt"))
+
+    A policy that has learned before would unlearn with a new discriminator: its first rewards mean nothing. So
+    such a pair begins with a warm-up, and the logger "formula_env" says so in one warning.
+
+    The policies of PPO, A2C, TRPO, MaskablePPO, RecurrentPPO, DQN, QRDQN and ARS are known, with what derives from
+    them, and every policy with `get_distribution(observations)`; see `agents.sb3.register_policy` for others.
+
     Args:
         training: the real formulae `(n, T)`, or a function that draws n of them; default: the task's own, any.
         discriminator: its architecture: "mlp", "cnn" or "recurrent".
@@ -49,14 +91,18 @@ class AdversarialCallback(BaseCallback):
         d_steps: steps each time.
         update_every: finished formulae from one time to the next, at least. No more than one collection finishes,
             for "ratio": the π in its logit is the model's of this moment, which must have written what is fake.
+        warmup_steps: steps of a new discriminator on formulae of the present policy, before it pays; None: 500 if
+            the model has been updated before or its policy is far from uniform, else none. A greedy policy whose
+            weights were set by hand can't be told from a new one; give a number for it.
         eval_every: symbols (`num_timesteps`) from one evaluation to the next, at least; 0: none. Each logs all
             metrics of `formula_env.evaluators.Evaluator` as `eval/…`, exact ones from the policy's probabilities.
         eval_samples: formulae in an evaluation's sample.
         seed: of the discriminator and of what it is shown.
 
     Raises FormulaError when `learn` begins, if model and environment don't go together: another vocabulary, worker
-    processes (they would judge by copies that never learn), `VecNormalize`, an off-policy model without a
-    `RelabelledReplayBuffer`, Q as rewards with γ above 0; or if the callback has judged another task before.
+    processes (they would judge by copies that never learn), `VecNormalize` and other changed observations, an
+    off-policy model without a `RelabelledReplayBuffer`, Q as rewards with γ above 0; or if the callback has judged
+    another task before.
     """
 
     def __init__(
@@ -71,6 +117,7 @@ class AdversarialCallback(BaseCallback):
         batch_size: int = 256,
         d_steps: int = 2,
         update_every: int = 64,
+        warmup_steps: int | None = None,
         eval_every: int = 0,
         eval_samples: int = 10_000,
         seed: int = 0,
@@ -78,10 +125,14 @@ class AdversarialCallback(BaseCallback):
         super().__init__()
         check_choice(get_args(DiscriminatorName), discriminator=discriminator)
         check_choice(get_args(DiscriminatorKind), discriminator_kind=discriminator_kind)
+        check_choice(get_args(RewardKind), reward=reward)
         check_above_zero(reward_clip=reward_clip, learning_rate=learning_rate)
+        check_whole(batch_size=batch_size, d_steps=d_steps, update_every=update_every, seed=seed)
+        check_whole(warmup_steps=warmup_steps or 0, eval_every=eval_every, eval_samples=eval_samples)
         check_at_least(1, batch_size=batch_size, d_steps=d_steps, update_every=update_every)
-        check_at_least(0, eval_every=eval_every)
+        check_at_least(0, warmup_steps=warmup_steps or 0, eval_every=eval_every)
         check_at_least(1, eval_samples=eval_samples)
+        check_seed(seed)
         self.training = training
         self.architecture: DiscriminatorName = discriminator
         self.kind: DiscriminatorKind = discriminator_kind
@@ -89,46 +140,53 @@ class AdversarialCallback(BaseCallback):
         self.reward_clip = reward_clip
         self.learning_rate, self.batch_size, self.d_steps = learning_rate, batch_size, d_steps
         self.update_every, self.eval_every, self.eval_samples = update_every, eval_every, eval_samples
+        self.warmup_steps = warmup_steps
         self.seed = seed
         self.num_updates = 0
         self._evaluated_at = 0
         self._is_set_up = False
         self._to_load: dict[str, Any] | None = None
+        self._loaded_task: dict[str, Any] | None = None
 
     # --- what Stable-Baselines3 calls -------------------------------------------------------------------------
 
     def _init_callback(self) -> None:
         """`learn` begins: for the first time, or going on with the same model."""
-        env = self.training_env
-        self.policy = policy_for(self.model, task_of(env), self.kind)
-        check_gamma(self.model, env.get_attr("reward_mode")[0])
+        model, env = self.model, self.training_env
+        task = task_of(env)
+        self.policy = policy_for(model, task, self.kind)
+        check_gamma(model, env.get_attr("reward_mode")[0])
+        if isinstance(model, OffPolicyAlgorithm):
+            relabelled_buffer(model).relabel = self._reward_now
         if not self._is_set_up:
-            self._set_up(self.policy.task)
-        if self.policy.task != self.task:
-            raise FormulaError(
-                f"this callback's discriminator judges {self.task}, not {self.policy.task}; make a new one"
-            )
-        self._evaluated_at = min(self._evaluated_at, self.model.num_timesteps)  # which may begin at 0 again
-        self.reward_model.forget()  # between two calls of `learn` others may have written, such as evaluate_policy
-        if self._to_load is not None:
-            self.load_state_dict(self._to_load)
-            self._to_load = None
+            self._set_up(task)
+        elif task != self.task:
+            raise FormulaError(f"this callback's discriminator judges {self.task}, not {task}; make a new one")
+        else:
+            self.reward_model.forget()  # between two calls of `learn` others may write, such as evaluate_policy
+        self._evaluated_at = min(self._evaluated_at, model.num_timesteps)  # which may begin at 0 again
+        self._to_observe = task.max_length
+        if model._total_timesteps > 0:  # what is left of the last `learn` is no learning rate for this one
+            model._update_current_progress_remaining(model.num_timesteps, model._total_timesteps)
         env.env_method("set_reward_model", self.reward_model)
         env.env_method("set_rollout_policy", self.policy)
-        if isinstance(self.model, OffPolicyAlgorithm):
-            relabelled_buffer(self.model).relabel = self._reward_now
 
     def _set_up(self, task: Task) -> None:
+        if self._loaded_task not in (None, description(task)):
+            raise FormulaError(f"the loaded adversary judges {self._loaded_task['name']}, not {name_of(task)}")
         self.task = task
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with own_modes(self.model.device), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.seed)  # torch.manual_seed would seed a GPU's generators too
             self.discriminator = make_discriminator(self.architecture, task).to(self.model.device)
-        self.judge = judge_of(self.kind, self.discriminator, self._log_prob)
-        self.optimizer = adam(self.discriminator.parameters(), self.learning_rate)
+            self.judge = judge_of(self.kind, self.discriminator, self._log_prob)
+            self.optimizer = adam(self.discriminator.parameters(), self.learning_rate)
         self.reward_model = FinishedFormulae(self.judge, self.reward, self.reward_clip, task.max_length)
         self.rng = np.random.default_rng(self.seed)
         self.torch_rng = torch.Generator().manual_seed(self.seed)
         self._draw_real = self._real_formulae(task)
+        if self._to_load is not None:
+            self._take_up(self._to_load)
+            self._to_load = None
         self._is_set_up = True
 
     def _on_training_start(self) -> None:
@@ -136,8 +194,13 @@ class AdversarialCallback(BaseCallback):
             raise FormulaError(
                 "MaskablePPO without masks would be judged by the density it has with them; use PPO instead"
             )
+        if self.num_updates == 0 and (steps := self._warmup_steps()):
+            self.warm_up(steps)
 
     def _on_step(self) -> bool:
+        if self._to_observe and "new_obs" in self.locals:
+            self._to_observe -= 1
+            check_observations(self.locals["new_obs"], self.policy.codec)
         return True
 
     def _on_rollout_end(self) -> None:
@@ -157,35 +220,85 @@ class AdversarialCallback(BaseCallback):
         """Steps on real formulae against these `(n, T)`."""
         set_lr(self.optimizer, self.learning_rate * self.model._current_progress_remaining)
         for _ in range(self.d_steps):
-            chosen = self.rng.choice(len(finished), self.batch_size, replace=len(finished) < self.batch_size)
-            batches = (self._draw_real(self.batch_size), finished[chosen])
-            real, fake = (torch.from_numpy(batch).to(self.model.device) for batch in batches)
-            with torch.enable_grad():  # ARS collects without gradients
-                metrics = discriminator_step(self.judge, self.optimizer, real, fake)
-            for name, value in floats(metrics).items():
+            for name, value in floats(self._discriminator_step(self.judge, finished)).items():
                 self.logger.record_mean(name, value)
-        self.num_updates += self.d_steps
+
+    def warm_up(self, steps: int) -> None:
+        """Steps at the full learning rate on real formulae against noisy ones of the present policy.
+
+        A good policy's own formulae hardly show what is wrong. Noise does, and teaches a ratio discriminator the
+        same log p_data, as long as the density of the noise is known (noise-contrastive estimation).
+        """
+        length = self.task.max_length
+        policies = [NoisyPolicy(self.policy, noise) for noise in (0.0, 1 / length, 0.25, 1.0)]
+        noisy = np.concatenate([self._write(policy, WARMUP_SAMPLE, self.torch_rng) for policy in policies])
+
+        def log_density(tokens: Tensor) -> Tensor:
+            each = [log_prob(policy, self.task.vocabulary, tokens) for policy in policies]
+            return (torch.stack(each).logsumexp(dim=0) - math.log(len(policies))).float()
+
+        judge = judge_of(self.kind, self.discriminator, log_density)
+        set_lr(self.optimizer, self.learning_rate)
+        losses = [self._discriminator_step(judge, noisy)["discriminator/loss"].item() for _ in range(steps)]
+        logger.warning(
+            "%s has a new discriminator: %d warm-up updates before it pays (loss %.2f to %.2f nats). "
+            "AdversarialCallback.load(path) continues with a saved one",
+            type(self.model).__name__,
+            steps,
+            losses[0],
+            losses[-1],
+        )
+
+    def _warmup_steps(self) -> int:
+        if self.warmup_steps is not None:
+            return self.warmup_steps
+        model: Any = self.model
+        has_learned = model._n_updates > 0 or (self.policy.has_density and self._preference() > PREFERENCE)
+        return WARMUP_STEPS if has_learned else 0
+
+    def _preference(self) -> float:
+        """How far the policy is from uniform over the symbols it may choose: 0, uniform, to 1, one formula."""
+        sample = self._write(self.policy, PREFERENCE_SAMPLE, torch.Generator().manual_seed(self.seed))
+        own = self._log_prob_of(self.policy, sample).mean()
+        uniform = self._log_prob_of(NoisyPolicy(self.policy, 1.0), sample).mean()
+        return 1 - own / uniform if uniform < 0 else 0.0
+
+    def _discriminator_step(self, judge: torch.nn.Module, fakes: Tokens) -> Metrics:
+        """One step on a batch of real formulae and a batch of these."""
+        chosen = self.rng.choice(len(fakes), self.batch_size, replace=len(fakes) < self.batch_size)
+        batches = (self._draw_real(self.batch_size), fakes[chosen])
+        self.num_updates += 1
+        with own_modes(self.model.device):
+            real, fake = (torch.from_numpy(batch).to(self.model.device) for batch in batches)
+            return discriminator_step(judge, self.optimizer, real, fake)
 
     def evaluate(self) -> dict[str, Any]:
         """The metrics of a sample, and of the policy's own probabilities; raises FormulaError before `learn`."""
         if not self._is_set_up:
             raise FormulaError("there is no model to be judged yet; call model.learn(…, callback=…) first")
         known = self.training if isinstance(self.training, np.ndarray) else None
-        keys = draw_keys(self.eval_samples, torch.Generator().manual_seed(self.num_timesteps))
-        sample = write(self.policy, self.task.vocabulary, self.task.max_length, keys.to(self.model.device))
-        return Evaluator(self.task, known)(sample.cpu().numpy(), self._log_prob_of)
+        sample = self._write(self.policy, self.eval_samples, torch.Generator().manual_seed(self.num_timesteps))
+        return Evaluator(self.task, known)(sample, partial(self._log_prob_of, self.policy))
+
+    def _write(self, policy: Policy, n: int, generator: torch.Generator) -> Tokens:
+        """n formulae `(n, T)` of a policy."""
+        keys = draw_keys(n, generator).to(self.model.device)
+        return write(policy, self.task.vocabulary, self.task.max_length, keys).cpu().numpy()
 
     def _log_prob(self, tokens: Tensor) -> Tensor:
         return log_prob(self.policy, self.task.vocabulary, tokens).float()
 
-    def _log_prob_of(self, tokens: Tokens) -> Any:
+    def _log_prob_of(self, policy: Policy, tokens: Tokens) -> Any:
         batch = torch.from_numpy(tokens).to(self.model.device)
-        return log_prob(self.policy, self.task.vocabulary, batch).cpu().numpy()
+        return log_prob(policy, self.task.vocabulary, batch).cpu().numpy()
 
-    def _reward_now(self, observations: Any, finished: Any) -> Any:
-        """What the last step to each of these observations would earn now."""
+    def _reward_now(self, observations: Any, actions: Any) -> Any:
+        """What these actions `(n,)` on these observations `(n, …)` would earn now."""
+        prefixes = self.policy.codec.read(observations)
+        lengths = (prefixes != self.task.vocabulary.pad).sum(axis=1)
+        finished = transition(self.task.vocabulary, prefixes, lengths, np.arange(len(prefixes)), actions)
         rewards_of = self.training_env.get_attr("rewards_of")[0]
-        return rewards_of(self.policy.codec.read(observations), finished, self.torch_rng)
+        return rewards_of(prefixes, finished, self.torch_rng)
 
     def _real_formulae(self, task: Task) -> Draw:
         if self.training is None:
@@ -198,6 +311,66 @@ class AdversarialCallback(BaseCallback):
         return formulae[self.rng.integers(len(formulae), size=n)]
 
     # --- saved with the model ---------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the discriminator, its settings and its training formulae to a file, for `load`.
+
+        Raises FormulaError before `learn`, and if the file can't be written.
+        """
+        if not self._is_set_up:
+            raise FormulaError("there is no discriminator to be saved yet; call model.learn(…, callback=…) first")
+        is_array = not (self.training is None or callable(self.training))
+        content = {
+            "settings": self._settings(),
+            "task": description(self.task),
+            "training": torch.from_numpy(check_training(self.training, self.task)) if is_array else None,
+            "training_is_drawn": callable(self.training),
+            "state": self.state_dict(),
+        }
+        save_state(Path(path), content, FILE_KIND)
+
+    @classmethod
+    def load(cls, path: str | Path, training: Tokens | Draw | None = None) -> Self:
+        """The callback saved there, with its settings; `learn` continues with its discriminator.
+
+        Reading the file executes nothing that is in it.
+
+        Args:
+            path: of a file that `save` wrote.
+            training: other real formulae. A function that draws them isn't in the file: give it again.
+
+        Raises FormulaError for a damaged file or one of another kind; and, when `learn` begins, for another task.
+        """
+        saved = load_state(Path(path), FILE_KIND)
+        if training is None and saved["training_is_drawn"]:
+            raise FormulaError(
+                f"the adversary in {path} was trained on formulae that a function drew; give the function again: "
+                "AdversarialCallback.load(path, training)"
+            )
+        if training is None and saved["training"] is not None:
+            training = saved["training"].numpy()
+        adversary = cls(training, **saved["settings"])
+        adversary._to_load, adversary._loaded_task = saved["state"], saved["task"]
+        adversary.num_updates = saved["state"]["num_updates"]
+        return adversary
+
+    def _settings(self) -> dict[str, Any]:
+        """The arguments that this callback was made with, but for `training`, as plain values."""
+        settings = {
+            "discriminator": self.architecture,
+            "discriminator_kind": self.kind,
+            "reward": self.reward,
+            "reward_clip": self.reward_clip,
+            "learning_rate": self.learning_rate,
+            "batch_size": self.batch_size,
+            "d_steps": self.d_steps,
+            "update_every": self.update_every,
+            "warmup_steps": self.warmup_steps,
+            "eval_every": self.eval_every,
+            "eval_samples": self.eval_samples,
+            "seed": self.seed,
+        }
+        return {name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """The discriminator's, and what it has yet to see; a copy, of tensors and plain values."""
@@ -212,12 +385,25 @@ class AdversarialCallback(BaseCallback):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there. Before the first `learn`, which says what is judged, the state waits for it."""
-        if not self._is_set_up:
+        """Go on from there. Before the first `learn`, which says what is judged, the state waits for it.
+
+        Raises FormulaError for the state of another discriminator.
+        """
+        if self._is_set_up:
+            self._take_up(state)
+        else:
             self._to_load = state
-            return
-        self.discriminator.load_state_dict(state["discriminator"])
-        self.optimizer.load_state_dict(deepcopy(state["optimizer"]))  # it would train the caller's tensors
+            self.num_updates = state["num_updates"]
+
+    def _take_up(self, state: dict[str, Any]) -> None:
+        with own_modes(self.model.device):
+            try:
+                self.discriminator.load_state_dict(state["discriminator"])
+            except (KeyError, RuntimeError) as error:
+                raise FormulaError(
+                    f'the state holds no "{self.architecture}" discriminator of {name_of(self.task)}'
+                ) from error
+            self.optimizer.load_state_dict(deepcopy(state["optimizer"]))  # it would train the caller's tensors
         self.reward_model.forget()
         self.reward_model.observe(state["finished"].numpy())
         self.rng.bit_generator.state = state["rng"]
@@ -245,64 +431,29 @@ class FinishedFormulae(DiscriminatorReward):
         self._parts: list[Tokens] = []
 
 
-def task_of(env: VecEnv) -> Task:
-    """What is written there; raises FormulaError for environments where no callback can train a discriminator."""
-    if isinstance(env.unwrapped, SubprocVecEnv):
-        raise FormulaError(
-            "environments in worker processes judge by copies of the discriminator that never learn; "
-            "use FormulaVecEnv, or DummyVecEnv"
-        )
-    if unwrap_vec_normalize(env) is not None:
-        raise FormulaError(
-            "VecNormalize shows the policy other observations than those its formulae are judged by, and scales "
-            "rewards by a past discriminator's; leave it out"
-        )
+@contextmanager
+def own_modes(device: torch.device) -> Iterator[None]:
+    """Gradients, float32 and no autocast within, whatever the caller has set; it is as before afterwards."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
     try:
-        return env.get_attr("task")[0]
-    except AttributeError:
-        raise FormulaError("this environment writes no formulae; use FormulaVecEnv or FormulaEnv") from None
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
 
 
-def policy_for(model: Any, task: Task, kind: DiscriminatorKind) -> SB3Policy:
-    """How the model chooses symbols; raises FormulaError where this kind of discriminator needs its density."""
-    policy = policy_of(model, task)
-    if kind == "ratio" and not policy.has_density:
-        raise FormulaError(
-            f"{type(model).__name__} chooses greedily, so its formulae have no density for a ratio discriminator; "
-            'use discriminator_kind "plain" and reward "probability"'
-        )
-    return policy
+def description(task: Task) -> dict[str, Any]:
+    """What a file says of the task that its discriminator judges."""
+    vocabulary = task.vocabulary
+    return {
+        "name": name_of(task),
+        "symbols": list(vocabulary.symbols),
+        "variable_length": vocabulary.variable_length,
+        "max_length": task.max_length,
+    }
 
 
-def check_gamma(model: Any, reward_mode: str) -> None:
-    """Raise FormulaError where Q would be handed out as rewards to be added up."""
-    gamma = getattr(model, "gamma", 1.0)  # ARS adds up all rewards
-    if reward_mode == "q" and gamma != 0:
-        raise FormulaError(
-            f'reward_mode "q" hands out Q_t itself; {type(model).__name__} with gamma {gamma} would add these up, '
-            'which is not E[D(Y)]; use reward_mode "difference" or "terminal", or gamma 0'
-        )
-
-
-def relabelled_buffer(model: OffPolicyAlgorithm) -> RelabelledReplayBuffer:
-    """The model's; raises FormulaError where it has another one."""
-    if not isinstance(model.replay_buffer, RelabelledReplayBuffer):
-        raise FormulaError(
-            f"{type(model).__name__} would learn from rewards of discriminators that are gone; "
-            "make it with replay_buffer_class=RelabelledReplayBuffer"
-        )
-    return model.replay_buffer
-
-
-def check_training(formulae: Tokens, task: Task) -> Tokens:
-    """As tokens `(n, T)` int64; raises FormulaError for real formulae that are none of the task."""
-    formulae = np.asarray(formulae)
-    if not np.issubdtype(formulae.dtype, np.integer):
-        raise FormulaError(
-            f"training formulae are ids of symbols, got {formulae.dtype}; task.encode makes them of text"
-        )
-    if formulae.ndim != 2 or formulae.shape[1] != task.max_length or not len(formulae):
-        raise FormulaError(f"training formulae are tokens (n, {task.max_length}), got shape {formulae.shape}")
-    if formulae.min() < 0 or formulae.max() > task.vocabulary.pad:
-        raise FormulaError(f"training formulae have ids from 0 to {task.vocabulary.pad}")
-    return formulae.astype(np.int64)
+def name_of(task: Task) -> str:
+    """A task's class and options: `BinarySum(length=8)`."""
+    return f"{type(task).__name__}({', '.join(f'{name}={value!r}' for name, value in task.options.items())})"

@@ -27,7 +27,10 @@ from formula_env.vocabulary import Tokens
 
 
 class SB3Policy:
-    """How a model chooses symbols while it learns; each subclass knows a kind of model.
+    """The policy of a Stable-Baselines3 model, with the interface of `formula_env.networks.policy.Policy`.
+
+    Each subclass knows a kind of model. For one of your own, define `logits`, set `has_density` to False if the
+    model chooses greedily, and register it: `register_policy(MyPolicy, MyWrapper)`.
 
     Raises FormulaError if the model has another observation or action space than the task's environments.
     """
@@ -88,7 +91,7 @@ class RecurrentPolicy(SB3Policy):
 
     def start(self, n: int) -> State:
         size = self.policy.lstm_actor.num_layers * self.policy.lstm_actor.hidden_size
-        zeros = torch.zeros((n, size), device=self.model.device)
+        zeros = torch.zeros((n, size), dtype=torch.float32, device=self.model.device)
         return (*super().start(n), zeros, zeros)
 
     def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
@@ -96,7 +99,7 @@ class RecurrentPolicy(SB3Policy):
         prefixes = self.append(symbols, prefixes)
         layers = self.policy.lstm_actor.num_layers
         lstm_states = tuple(part.view(len(part), layers, -1).transpose(0, 1).contiguous() for part in memory)
-        goes_on = torch.zeros(len(prefixes), device=prefixes.device)
+        goes_on = torch.zeros(len(prefixes), dtype=torch.float32, device=prefixes.device)
         with evaluating(self.policy):
             chosen, memory = self.policy.get_distribution(self.codec.observe(prefixes), lstm_states, goes_on)
         kept = (part.transpose(0, 1).flatten(1) for part in memory)
@@ -133,27 +136,73 @@ class DeterministicPolicy(GreedyPolicy):
         return never.scatter(1, best[:, None], 0.0)
 
 
+class NoisyPolicy:
+    """Another policy, but that each symbol is with probability `noise` any that the policy may choose."""
+
+    def __init__(self, policy: SB3Policy, noise: float) -> None:
+        self.policy, self.noise = policy, noise
+
+    def start(self, n: int) -> State:
+        return self.policy.start(n)
+
+    def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
+        logits, state = self.policy.step(symbols, state)
+        # A greedy policy may choose all symbols, whatever it does choose.
+        possible = (logits > -torch.inf) if self.policy.has_density else torch.ones_like(logits, dtype=torch.bool)
+        uniform = possible / possible.sum(dim=1, keepdim=True)
+        return (self.noise * uniform + (1 - self.noise) * logits.softmax(dim=1)).log(), state
+
+
 POLICIES: dict[type[BasePolicy], type[SB3Policy]] = {
+    ActorCriticPolicy: StochasticPolicy,
     RecurrentActorCriticPolicy: RecurrentPolicy,
     MaskableActorCriticPolicy: MaskedPolicy,
-    ActorCriticPolicy: StochasticPolicy,
-    QRDQNPolicy: QuantilePolicy,
     DQNPolicy: GreedyPolicy,
+    QRDQNPolicy: QuantilePolicy,
     ARSPolicy: DeterministicPolicy,
 }
-"""The first that a model's policy is an instance of."""
+"""The wrapper of each class of policies; `register_policy` adds to it."""
+
+
+def register_policy(policy_class: type[BasePolicy], wrapper: type[SB3Policy]) -> None:
+    """Make `policy_of` wrap policies of this class, and of classes derived from it, in this wrapper."""
+    POLICIES[policy_class] = wrapper
 
 
 def policy_of(model: BaseAlgorithm, task: Task) -> SB3Policy:
-    """How this model chooses symbols; raises FormulaError for one that doesn't choose among symbols."""
-    for kind, wrapper in POLICIES.items():
-        if isinstance(model.policy, kind):
-            return wrapper(model, task)
-    known = ", ".join(kind.__name__ for kind in POLICIES)
-    raise FormulaError(
-        f"{type(model).__name__} has a {type(model.policy).__name__}, which is not known to choose among symbols; "
-        f"known are, with what derives from them: {known}"
-    )
+    """The model's policy as the distribution of the next symbol.
+
+    The wrapper is that of the most derived class registered. A policy of an unregistered class needs a method
+    `get_distribution(observations)` that returns Stable-Baselines3's categorical distribution.
+
+    Raises FormulaError for a policy that is neither, or whose spaces are not the task's.
+    """
+    wrapper = _wrapper_of(type(model.policy))
+    if wrapper is None:
+        known = ", ".join(each.__name__ for each in POLICIES)
+        raise FormulaError(
+            f"{type(model).__name__} has a {type(model.policy).__name__}, which is not known to choose among "
+            f"symbols; known are policies with get_distribution, and those of {known}; register_policy adds others"
+        )
+    policy = wrapper(model, task)
+    _check_logits(policy)
+    return policy
+
+
+def _wrapper_of(policy_class: type) -> type[SB3Policy] | None:
+    registered = (POLICIES[base] for base in policy_class.__mro__ if base in POLICIES)
+    return next(registered, StochasticPolicy if hasattr(policy_class, "get_distribution") else None)
+
+
+def _check_logits(policy: SB3Policy) -> None:
+    """Raise FormulaError unless a policy gives one logit for each symbol."""
+    vocabulary = policy.task.vocabulary
+    bos = torch.full((2,), vocabulary.bos, device=policy.model.device)
+    logits, _ = policy.step(bos, policy.start(2))
+    if logits.shape != (2, vocabulary.size):
+        raise FormulaError(
+            f"{type(policy).__name__} must give logits (n, {vocabulary.size}), got {tuple(logits.shape)} for n = 2"
+        )
 
 
 class PrefixCodec:
