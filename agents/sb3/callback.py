@@ -1,7 +1,6 @@
 """Adversarial training within one `learn()` of Stable-Baselines3."""
 
 import logging
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -43,11 +42,11 @@ logger = logging.getLogger("formula_env")
 FILE_KIND = "adversary 1"
 """Kind and format of the file that `AdversarialCallback.save` writes."""
 
-WARMUP_STEPS = 500
+WARMUP_STEPS = 300
 """Updates of a new discriminator before it pays a policy that is not new."""
 
-WARMUP_SAMPLE = 2_500
-"""Formulae of each amount of noise that the warm-up draws its batches from."""
+WARMUP_SAMPLE = 10_000
+"""Noisy formulae of the policy that the warm-up draws its batches from."""
 
 PREFERENCE_SAMPLE = 256
 """Formulae that a policy's preference is measured on."""
@@ -91,7 +90,7 @@ class AdversarialCallback(BaseCallback):
         d_steps: steps each time.
         update_every: finished formulae from one time to the next, at least. No more than one collection finishes,
             for "ratio": the π in its logit is the model's of this moment, which must have written what is fake.
-        warmup_steps: steps of a new discriminator on formulae of the present policy, before it pays; None: 500 if
+        warmup_steps: steps of a new discriminator on formulae of the present policy, before it pays; None: 300 if
             the model has been updated before or its policy is far from uniform, else none. A greedy policy whose
             weights were set by hand can't be told from a new one; give a number for it.
         eval_every: symbols (`num_timesteps`) from one evaluation to the next, at least; 0: none. Each logs all
@@ -137,11 +136,11 @@ class AdversarialCallback(BaseCallback):
         self.architecture: DiscriminatorName = discriminator
         self.kind: DiscriminatorKind = discriminator_kind
         self.reward: RewardKind = reward
-        self.reward_clip = reward_clip
-        self.learning_rate, self.batch_size, self.d_steps = learning_rate, batch_size, d_steps
-        self.update_every, self.eval_every, self.eval_samples = update_every, eval_every, eval_samples
-        self.warmup_steps = warmup_steps
-        self.seed = seed
+        # Numbers of numpy's are no plain values, as which they are saved.
+        self.reward_clip, self.learning_rate = float(reward_clip), float(learning_rate)
+        self.batch_size, self.d_steps, self.update_every = int(batch_size), int(d_steps), int(update_every)
+        self.warmup_steps = None if warmup_steps is None else int(warmup_steps)
+        self.eval_every, self.eval_samples, self.seed = int(eval_every), int(eval_samples), int(seed)
         self.num_updates = 0
         self._evaluated_at = 0
         self._is_set_up = False
@@ -229,17 +228,11 @@ class AdversarialCallback(BaseCallback):
         A good policy's own formulae hardly show what is wrong. Noise does, and teaches a ratio discriminator the
         same log p_data, as long as the density of the noise is known (noise-contrastive estimation).
         """
-        length = self.task.max_length
-        policies = [NoisyPolicy(self.policy, noise) for noise in (0.0, 1 / length, 0.25, 1.0)]
-        noisy = np.concatenate([self._write(policy, WARMUP_SAMPLE, self.torch_rng) for policy in policies])
-
-        def log_density(tokens: Tensor) -> Tensor:
-            each = [log_prob(policy, self.task.vocabulary, tokens) for policy in policies]
-            return (torch.stack(each).logsumexp(dim=0) - math.log(len(policies))).float()
-
-        judge = judge_of(self.kind, self.discriminator, log_density)
+        noisy = NoisyPolicy(self.policy, (0.0, 1 / self.task.max_length, 0.25, 1.0))
+        formulae = self._write(noisy, WARMUP_SAMPLE, self.torch_rng)
+        judge = judge_of(self.kind, self.discriminator, partial(self._log_prob_by, noisy))
         set_lr(self.optimizer, self.learning_rate)
-        losses = [self._discriminator_step(judge, noisy)["discriminator/loss"].item() for _ in range(steps)]
+        losses = [self._discriminator_step(judge, formulae)["discriminator/loss"].item() for _ in range(steps)]
         logger.warning(
             "%s has a new discriminator: %d warm-up updates before it pays (loss %.2f to %.2f nats). "
             "AdversarialCallback.load(path) continues with a saved one",
@@ -260,7 +253,7 @@ class AdversarialCallback(BaseCallback):
         """How far the policy is from uniform over the symbols it may choose: 0, uniform, to 1, one formula."""
         sample = self._write(self.policy, PREFERENCE_SAMPLE, torch.Generator().manual_seed(self.seed))
         own = self._log_prob_of(self.policy, sample).mean()
-        uniform = self._log_prob_of(NoisyPolicy(self.policy, 1.0), sample).mean()
+        uniform = self._log_prob_of(NoisyPolicy(self.policy, [1.0]), sample).mean()
         return 1 - own / uniform if uniform < 0 else 0.0
 
     def _discriminator_step(self, judge: torch.nn.Module, fakes: Tokens) -> Metrics:
@@ -286,7 +279,10 @@ class AdversarialCallback(BaseCallback):
         return write(policy, self.task.vocabulary, self.task.max_length, keys).cpu().numpy()
 
     def _log_prob(self, tokens: Tensor) -> Tensor:
-        return log_prob(self.policy, self.task.vocabulary, tokens).float()
+        return self._log_prob_by(self.policy, tokens)  # of the model that learns now
+
+    def _log_prob_by(self, policy: Policy, tokens: Tensor) -> Tensor:
+        return log_prob(policy, self.task.vocabulary, tokens).float()
 
     def _log_prob_of(self, policy: Policy, tokens: Tokens) -> Any:
         batch = torch.from_numpy(tokens).to(self.model.device)
@@ -356,7 +352,7 @@ class AdversarialCallback(BaseCallback):
 
     def _settings(self) -> dict[str, Any]:
         """The arguments that this callback was made with, but for `training`, as plain values."""
-        settings = {
+        return {
             "discriminator": self.architecture,
             "discriminator_kind": self.kind,
             "reward": self.reward,
@@ -370,7 +366,6 @@ class AdversarialCallback(BaseCallback):
             "eval_samples": self.eval_samples,
             "seed": self.seed,
         }
-        return {name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """The discriminator's, and what it has yet to see; a copy, of tensors and plain values."""

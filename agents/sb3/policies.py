@@ -4,7 +4,7 @@ So Monte-Carlo rollouts follow the agent that is being trained, and its formulae
 prefixes of one length go through the network in one call, each distinct one once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -137,20 +137,36 @@ class DeterministicPolicy(GreedyPolicy):
 
 
 class NoisyPolicy:
-    """Another policy, but that each symbol is with probability `noise` any that the policy may choose."""
+    """A mixture of copies of a policy, each with another amount of noise, as one policy with a known density.
 
-    def __init__(self, policy: SB3Policy, noise: float) -> None:
-        self.policy, self.noise = policy, noise
+    A copy replaces each symbol, with probability `noises[k]`, by any that the policy may choose.
+    """
+
+    def __init__(self, policy: SB3Policy, noises: Sequence[float]) -> None:
+        self.policy = policy
+        self.noises = torch.tensor(noises, dtype=torch.float32, device=policy.model.device)[:, None]
 
     def start(self, n: int) -> State:
-        return self.policy.start(n)
+        """The policy's state; of each copy `(n, K)`, log of its probability of the prefix; its next symbol's."""
+        copies, vocab_size = len(self.noises), self.policy.task.vocabulary.size
+        likelihoods = torch.zeros((n, copies), dtype=torch.float32, device=self.noises.device)
+        return (*self.policy.start(n), likelihoods, likelihoods[:, :, None].expand(-1, -1, vocab_size))
 
     def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
-        logits, state = self.policy.step(symbols, state)
+        *inner, likelihoods, next_log_probs = state
+        if (symbols != self.policy.task.vocabulary.bos).all():
+            emitted = symbols.clamp(max=next_log_probs.shape[2] - 1)  # behind the end of a formula comes PAD
+            likelihoods = likelihoods + next_log_probs[torch.arange(len(symbols)), :, emitted]
+            impossible = (likelihoods == -torch.inf).all(dim=1, keepdim=True)
+            likelihoods = likelihoods.masked_fill(impossible, 0.0)  # what follows is without meaning, but no NaN
+        logits, inner = self.policy.step(symbols, tuple(inner))
         # A greedy policy may choose all symbols, whatever it does choose.
-        possible = (logits > -torch.inf) if self.policy.has_density else torch.ones_like(logits, dtype=torch.bool)
+        possible = logits > -torch.inf if self.policy.has_density else torch.ones_like(logits, dtype=torch.bool)
         uniform = possible / possible.sum(dim=1, keepdim=True)
-        return (self.noise * uniform + (1 - self.noise) * logits.softmax(dim=1)).log(), state
+        probs = logits.softmax(dim=1)[:, None].lerp(uniform[:, None], self.noises)
+        next_log_probs = probs.log()
+        mixture = (likelihoods[:, :, None] + next_log_probs).logsumexp(dim=1)
+        return mixture, (*inner, likelihoods, next_log_probs)
 
 
 POLICIES: dict[type[BasePolicy], type[SB3Policy]] = {

@@ -8,9 +8,12 @@ import torch
 from gymnasium import spaces
 from sb3_contrib import ARS, QRDQN, TRPO, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO, SAC
+from stable_baselines3.common.distributions import CategoricalDistribution
+from stable_baselines3.common.policies import BasePolicy
 
-from agents.sb3 import FormulaVecEnv, SymbolEmbedding, policy_of
-from agents.sb3.policies import PrefixCodec
+from agents.sb3 import AdversarialCallback, FormulaVecEnv, SymbolEmbedding, policy_of, register_policy
+from agents.sb3 import policies as sb3_policies
+from agents.sb3.policies import GreedyPolicy, NoisyPolicy, PrefixCodec
 from formula_env import FormulaEnv, FormulaVectorEnv
 from formula_env.errors import FormulaError
 from formula_env.evaluators import Evaluator
@@ -177,6 +180,29 @@ def test_maskable_ppo_breaks_no_mask_in_ten_thousand_episodes(task: Task) -> Non
             assert_legal(task, finished[False])
 
 
+@tasks
+@pytest.mark.parametrize("cls", [PPO, MaskablePPO, RecurrentPPO, DQN, ARS])
+def test_a_noisy_policy_is_a_mixture_of_copies_with_more_and_less_noise(task: Task, cls: Any) -> None:
+    policy = policy_of(model_for(task, cls), task)
+    sequences = all_sequences(task)
+
+    def probs_of(*noises: float) -> torch.Tensor:
+        return log_prob(NoisyPolicy(policy, noises), task.vocabulary, sequences).exp()
+
+    mixture = probs_of(0.0, 0.2, 1.0)
+    assert mixture.sum().item() == pytest.approx(1, abs=1e-5)
+    copies = [probs_of(noise) for noise in (0.0, 0.2, 1.0)]
+    assert torch.allclose(mixture, sum(copies[1:], copies[0]) / 3, atol=1e-6)
+    assert torch.allclose(copies[0], log_prob(policy, task.vocabulary, sequences).exp(), atol=1e-6)
+    with_noise = NoisyPolicy(policy, (0.0, 0.2, 1.0))
+    sample = write(with_noise, task.vocabulary, task.max_length, draw_keys(4_000, torch.Generator()))
+    share = (sample[:, None] == sequences).all(dim=2).double().mean(dim=0)
+    assert (share - mixture).abs().max() < 0.05
+    if cls is not MaskablePPO:  # any symbol may come of noise, of greedy policies too
+        lengths = (sequences != task.vocabulary.pad).sum(dim=1)
+        assert torch.allclose(copies[2], float(task.vocabulary.size) ** -lengths.double(), atol=1e-6)
+
+
 def test_a_policy_for_other_formulae_is_refused() -> None:
     small, large = small_tasks()[:2]
     with pytest.raises(FormulaError, match="the policy reads observations of Box"):
@@ -191,6 +217,98 @@ def test_a_model_that_does_not_choose_symbols_is_refused() -> None:
     model = SAC("MlpPolicy", "Pendulum-v1", device="cpu", buffer_size=10)
     with pytest.raises(FormulaError, match="SAC has a SACPolicy, which is not known to choose among symbols"):
         policy_of(model, small_tasks()[0])
+
+
+class BigramPolicy(BasePolicy):
+    """A policy of a user's own, no ActorCriticPolicy: its distribution depends on the last symbol alone."""
+
+    def __init__(self, observation_space: Any, action_space: Any, lr_schedule: Any, use_sde: bool = False) -> None:
+        super().__init__(observation_space, action_space)
+        self.num_symbols = int(action_space.n)
+        self.table = torch.nn.Parameter(torch.randn(self.num_symbols + 1, self.num_symbols))
+        self.value = torch.nn.Parameter(torch.zeros(()))
+        self.optimizer = torch.optim.Adam(self.parameters(), lr=lr_schedule(1))
+
+    def get_distribution(self, observations: torch.Tensor) -> CategoricalDistribution:
+        written = observations.view(len(observations), -1, self.num_symbols)
+        lengths = written.sum(dim=(1, 2)).long()
+        last = written[torch.arange(len(written)), (lengths - 1).clamp(min=0)].argmax(dim=1)
+        logits = self.table[torch.where(lengths == 0, self.num_symbols, last)]
+        return CategoricalDistribution(self.num_symbols).proba_distribution(logits)
+
+    def forward(self, observations: torch.Tensor, deterministic: bool = False) -> Any:
+        distribution = self.get_distribution(observations)
+        actions = distribution.get_actions(deterministic=deterministic)
+        return actions, self.predict_values(observations), distribution.log_prob(actions)
+
+    def evaluate_actions(self, observations: torch.Tensor, actions: torch.Tensor) -> Any:
+        distribution = self.get_distribution(observations)
+        return self.predict_values(observations), distribution.log_prob(actions), distribution.entropy()
+
+    def predict_values(self, observations: torch.Tensor) -> torch.Tensor:
+        return self.value.expand(len(observations), 1)
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> torch.Tensor:
+        return self.get_distribution(observation).get_actions(deterministic=deterministic)
+
+
+def test_a_policy_of_ones_own_with_a_distribution_is_trained_and_judged() -> None:
+    task = small_tasks()[0]
+    env = FormulaVecEnv(task, 16)
+    cls: Any = PPO  # whose hint is narrower than what it takes
+    model = cls(BigramPolicy, env, n_steps=task.max_length, batch_size=96, gamma=1.0, device="cpu")
+    adversary = AdversarialCallback(batch_size=16, update_every=16)
+    before = model.policy.table.detach().clone()
+    model.learn(3 * 96, adversary)
+    assert adversary.num_updates >= 3 * adversary.d_steps
+    assert not torch.equal(before, model.policy.table)
+    metrics = adversary.evaluate()
+    sequences = all_sequences(task)
+    probs = log_prob(policy_of(model, task), task.vocabulary, sequences).exp().numpy()
+    assert probs.sum() == pytest.approx(1, abs=1e-5)
+    assert metrics["jsd_exact"]
+    assert metrics["accuracy"] == pytest.approx(probs[task.is_correct(sequences.numpy())].sum(), abs=1e-6)
+
+
+class FirstSymbol(BasePolicy):
+    """Chooses symbol 0, and says of itself nothing at all."""
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> torch.Tensor:
+        return torch.zeros(len(observation), dtype=torch.int64)
+
+
+class Choosing(GreedyPolicy):
+    def values(self, observations: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.one_hot(self.policy(observations), self.task.vocabulary.size).float()
+
+
+def test_other_policies_are_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Derived(FirstSymbol):
+        def forward(self, observations: torch.Tensor) -> torch.Tensor:
+            return self._predict(observations)
+
+    monkeypatch.setattr(sb3_policies, "POLICIES", dict(sb3_policies.POLICIES))
+    task = small_tasks()[0]
+    model = model_for(task, DQN)
+    model.policy = Derived(model.observation_space, model.action_space)
+    with pytest.raises(
+        FormulaError, match=r"DQN has a Derived, which is not known .* register_policy adds others"
+    ):
+        policy_of(model, task)
+    register_policy(FirstSymbol, Choosing)
+    policy = policy_of(model, task)
+    assert isinstance(policy, Choosing)
+    zeros = torch.zeros((1, task.max_length), dtype=torch.int64)
+    expected = task.max_length * np.log(1 - EPSILON + EPSILON / task.vocabulary.size)
+    assert log_prob(policy, task.vocabulary, zeros).item() == pytest.approx(expected, abs=1e-5)
+
+    class TooFew(Choosing):
+        def logits(self, observations: torch.Tensor, prefixes: torch.Tensor) -> torch.Tensor:
+            return super().logits(observations, prefixes)[:, 1:]
+
+    register_policy(Derived, TooFew)  # of the more derived class
+    with pytest.raises(FormulaError, match=r"TooFew must give logits \(n, 2\), got \(2, 1\) for n = 2"):
+        policy_of(model, task)
 
 
 def test_reading_an_observation_gives_the_prefix_back() -> None:
