@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,13 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecFrameStack, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import (
+    VecCheckNan,
+    VecExtractDictObs,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+)
 
 from agents.sb3 import AdversarialCallback, FormulaVecEnv, RelabelledReplayBuffer
 from formula_env import FormulaEnv, MaskInObservation
@@ -28,11 +35,9 @@ def small_ppo(env: Any) -> PPO:
     return PPO("MlpPolicy", env, n_steps=6, batch_size=96, n_epochs=1, gamma=1.0, seed=0, device="cpu")
 
 
-def small_dqn(env: Any) -> DQN:
-    return DQN(
-        "MlpPolicy", env, replay_buffer_class=RelabelledReplayBuffer, buffer_size=1_000, learning_starts=10,
-        gamma=1.0, seed=0, device="cpu",
-    )  # fmt: skip
+def small_dqn(env: Any, **options: Any) -> DQN:
+    options = {"policy": "MlpPolicy", "buffer_size": 1_000, "learning_starts": 10, "gamma": 1.0, **options}
+    return DQN(env=env, replay_buffer_class=RelabelledReplayBuffer, seed=0, device="cpu", **options)
 
 
 def callback(**options: Any) -> AdversarialCallback:
@@ -57,6 +62,27 @@ def test_other_observations_and_other_environments_are_refused() -> None:
     model = PPO("MlpPolicy", make_vec_env("CartPole-v1", n_envs=16), n_steps=6, batch_size=96, device="cpu")
     with pytest.raises(FormulaError, match="this environment writes no formulae"):
         model.learn(96, callback=callback())
+
+
+def scaled(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    return gym.wrappers.TransformObservation(env, lambda seen: 2 * seen, env.observation_space)
+
+
+@pytest.mark.parametrize("make", [small_ppo, lambda env: small_dqn(env)])
+def test_scaled_observations_are_refused(make: Any) -> None:
+    options = {"length": 6, "reward_mode": "terminal", "num_rollouts": 0}
+    env = make_vec_env("formula_env:Formula/BinarySum-v0", n_envs=16, env_kwargs=options, wrapper_class=scaled)
+    with pytest.raises(FormulaError, match="a wrapper changes the observations"):
+        make(env).learn(96, callback=callback(discriminator_kind="plain"))
+
+
+def test_wrappers_that_change_nothing_are_fine() -> None:
+    options = {"length": 6, "reward_mode": "terminal", "num_rollouts": 0}
+    masks = make_vec_env(lambda: MaskInObservation(FormulaEnv("binary-sum", **options)), n_envs=16)
+    for env in (VecCheckNan(VecFrameStack(VecMonitor(small_env()), 1)), VecExtractDictObs(masks, "observation")):
+        adversary = callback()
+        small_ppo(env).learn(96, callback=adversary)
+        assert adversary.num_updates == adversary.d_steps
 
 
 def test_masks_that_are_not_used_are_refused() -> None:
@@ -165,3 +191,60 @@ def test_a_replay_buffer_is_saved_without_its_callback_and_judged_again_after(tm
     samples = buffer._get_samples(np.array([last[0]]))
     tokens = torch.from_numpy(adversary.policy.codec.read(samples.next_observations.numpy()))
     assert adversary.reward_model.score(tokens).item() == pytest.approx(samples.rewards.item())
+
+
+@pytest.mark.parametrize("timeouts", [True, False])
+@pytest.mark.parametrize("optimize", [True, False])
+@pytest.mark.parametrize("observation", ["one-hot", "tokens"])
+@pytest.mark.parametrize("limit", [None, 3])
+def test_a_replayed_reward_follows_from_observation_and_action(
+    timeouts: bool, optimize: bool, observation: str, limit: int | None
+) -> None:
+    """However the buffer is laid out, over its end, and where a time limit cuts formulae off."""
+    if optimize and timeouts:
+        return  # Stable-Baselines3 refuses this itself
+    options = {"reward_mode": "terminal", "num_rollouts": 0, "observation": observation}
+
+    def make() -> gym.Env[Any, Any]:
+        env = FormulaEnv("binary-sum", length=6, **options)  # type: ignore[arg-type]
+        return env if limit is None else gym.wrappers.TimeLimit(env, limit)
+
+    model = small_dqn(
+        make_vec_env(make, n_envs=4),
+        buffer_size=200,  # of each environment 50
+        optimize_memory_usage=optimize,
+        replay_buffer_kwargs={"handle_timeout_termination": timeouts},
+    )
+    adversary = callback(discriminator_kind="plain", reward="probability", d_steps=10)
+    model.learn(4 * 73, callback=adversary)
+    buffer: Any = model.replay_buffer
+    assert buffer.full
+    rewards = []
+    for _ in range(20):
+        samples = buffer.sample(64)
+        prefixes = adversary.policy.codec.read(samples.observations.numpy())
+        lengths = (prefixes != 2).sum(axis=1)
+        prefixes[np.arange(64), lengths] = samples.actions[:, 0].numpy()
+        scores = adversary.reward_model.score(torch.from_numpy(prefixes))
+        expected = torch.where(torch.from_numpy(lengths == 5), scores, 0.0)
+        assert samples.rewards[:, 0] == pytest.approx(expected)
+        rewards.append(samples.rewards)
+    assert bool(torch.cat(rewards).any()) == (limit is None)  # no formula is finished in three steps
+
+
+def test_replay_buffers_that_do_not_fit_are_refused() -> None:
+    options = {"discriminator_kind": "plain", "reward": "probability"}
+    with pytest.raises(FormulaError, match="replays single steps; leave out n_steps=3"):
+        small_dqn(small_env(), replay_buffer_kwargs={"n_steps": 3})
+    with pytest.warns(UserWarning, match="n_steps"):
+        model = small_dqn(small_env(), n_steps=3)
+    with pytest.raises(FormulaError, match="replays single steps; leave out n_steps=3"):
+        model.learn(96, callback=callback(**options))
+    masks = make_vec_env(lambda: MaskInObservation(FormulaEnv("binary-sum", length=6)), n_envs=16)
+    with pytest.raises(FormulaError, match=r"RelabelledReplayBuffer holds .*, not dictionaries"):
+        small_dqn(masks, policy="MultiInputPolicy")
+    model = small_dqn(small_env())
+    for other in (small_env(length=8), FormulaVecEnv("binary-sum", 4, length=6)):
+        model.replay_buffer = small_dqn(other).replay_buffer
+        with pytest.raises(FormulaError, match=r"the replay buffer holds Box.* environments; DQN acts on Box"):
+            model.learn(96, callback=callback(**options))
