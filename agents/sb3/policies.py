@@ -161,9 +161,9 @@ class NoisyPolicy:
             likelihoods = likelihoods.masked_fill(impossible, 0.0)  # what follows is without meaning, but no NaN
         logits, inner = self.policy.step(symbols, tuple(inner))
         # A greedy policy may choose all symbols, whatever it does choose.
-        possible = logits > -torch.inf if self.policy.has_density else torch.ones_like(logits, dtype=torch.bool)
+        possible = (logits > -torch.inf).float() if self.policy.has_density else torch.ones_like(logits).float()
         uniform = possible / possible.sum(dim=1, keepdim=True)
-        probs = logits.softmax(dim=1)[:, None].lerp(uniform[:, None], self.noises)
+        probs = logits.float().softmax(dim=1)[:, None].lerp(uniform[:, None], self.noises)
         next_log_probs = probs.log()
         mixture = (likelihoods[:, :, None] + next_log_probs).logsumexp(dim=1)
         return mixture, (*inner, likelihoods, next_log_probs)
