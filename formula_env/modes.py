@@ -39,7 +39,7 @@ def default_modes() -> Iterator[None]:
             if torch.is_autocast_enabled(device_type):
                 stack.enter_context(torch.autocast(device_type, enabled=False))
         if torch.get_default_device().type != "cpu":
-            stack.enter_context(torch.device("cpu"))
+            stack.enter_context(torch.device("cpu"))  # slows every call of torch: only where it is needed
         if dtype != torch.float32:
             torch.set_default_dtype(torch.float32)
             stack.callback(torch.set_default_dtype, dtype)

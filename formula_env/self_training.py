@@ -115,7 +115,7 @@ class SelfTrainingDiscriminator:
         self.density_steps, self.energy_steps, self.warmup_steps = density_steps, energy_steps, warmup_steps
         self.clip = clip
         with default_modes(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed a GPU's generators too
             self.energy = make_discriminator(architecture, task).to(self.device)
             self.density = LSTMGenerator(task.vocabulary, **DENSITY_SIZE).to(self.device)
         self.proposal = Tempered(self.density, proposal_temperature)

@@ -1,8 +1,7 @@
 """Adversarial training within one `learn()` of Stable-Baselines3."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from formula_env.adversarial import Metrics, adam, discriminator_step, floats, s
 from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_choice, check_seed
 from formula_env.evaluators import Evaluator
 from formula_env.files import load_state, save_state
+from formula_env.modes import default_modes
 from formula_env.networks import DiscriminatorKind, DiscriminatorName, judge_of, make_discriminator
 from formula_env.networks.policy import Policy
 from formula_env.rewards import DiscriminatorReward, RewardKind
@@ -174,7 +174,7 @@ class AdversarialCallback(BaseCallback):
         if self._loaded_task not in (None, description(task)):
             raise FormulaError(f"the loaded adversary judges {self._loaded_task['name']}, not {name_of(task)}")
         self.task = task
-        with own_modes(self.model.device), torch.random.fork_rng(devices=[]):
+        with default_modes(), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed)  # torch.manual_seed would seed a GPU's generators too
             self.discriminator = make_discriminator(self.architecture, task).to(self.model.device)
             self.judge = judge_of(self.kind, self.discriminator, self._log_prob)
@@ -261,7 +261,7 @@ class AdversarialCallback(BaseCallback):
         chosen = self.rng.choice(len(fakes), self.batch_size, replace=len(fakes) < self.batch_size)
         batches = (self._draw_real(self.batch_size), fakes[chosen])
         self.num_updates += 1
-        with own_modes(self.model.device):
+        with default_modes():
             real, fake = (torch.from_numpy(batch).to(self.model.device) for batch in batches)
             return discriminator_step(judge, self.optimizer, real, fake)
 
@@ -391,7 +391,7 @@ class AdversarialCallback(BaseCallback):
             self.num_updates = state["num_updates"]
 
     def _take_up(self, state: dict[str, Any]) -> None:
-        with own_modes(self.model.device):
+        with default_modes():
             try:
                 self.discriminator.load_state_dict(state["discriminator"])
             except (KeyError, RuntimeError) as error:
@@ -424,18 +424,6 @@ class FinishedFormulae(DiscriminatorReward):
 
     def forget(self) -> None:
         self._parts: list[Tokens] = []
-
-
-@contextmanager
-def own_modes(device: torch.device) -> Iterator[None]:
-    """Gradients, float32 and no autocast within, whatever the caller has set; it is as before afterwards."""
-    dtype = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_default_dtype(dtype)
 
 
 def description(task: Task) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from formula_env.modes import default_modes
+
 _one_at_a_time = threading.RLock()
 _inside = threading.local()
 
@@ -91,7 +93,6 @@ def _torch_settings() -> Iterator[None]:
     """The settings of torch that a fresh process has."""
     before = {
         torch.set_num_threads: (torch.get_num_threads(),),
-        torch.set_default_dtype: (torch.get_default_dtype(),),
         torch.set_float32_matmul_precision: (torch.get_float32_matmul_precision(),),
         _set_deterministic: (
             torch.are_deterministic_algorithms_enabled(),
@@ -100,18 +101,10 @@ def _torch_settings() -> Iterator[None]:
         _set_cudnn: (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
     }
     try:
-        torch.set_default_dtype(torch.float32)
         torch.set_float32_matmul_precision("highest")
         _set_deterministic(False, False)
         _set_cudnn(False, False)
-        with ExitStack() as stack:
-            stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.enable_grad())
-            for kind in ("cpu", "cuda"):
-                if torch.is_autocast_enabled(kind):
-                    stack.enter_context(torch.autocast(kind, enabled=False))
-            if torch.get_default_device() != torch.device("cpu"):  # a device context slows every call of torch
-                stack.enter_context(torch.device("cpu"))
+        with default_modes():
             yield
     finally:
         for restore, values in before.items():
