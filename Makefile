@@ -1,4 +1,4 @@
-# make train | test | test-lowest | reproduce | figures | lint | benchmark | scaling | clean. The first call of any builds .venv; nothing else is needed.
+# make train | test | test-lowest | torture | reproduce | figures | lint | benchmark | scaling | clean. The first call of any builds .venv; nothing else is needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ LOWEST_TESTS := tests/test_dependencies.py tests/test_env.py tests/test_evaluato
 STUDIES := $(patsubst %/study.toml,%,$(sort $(wildcard runs/studies/*/study.toml)))
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: train test test-lowest reproduce figures lint benchmark scaling clean
+.PHONY: train test test-lowest torture reproduce figures lint benchmark scaling clean
 
 train: $(VENV)/ready
 	$(BIN)/formula-env train seqgan --task binary-sum --task.length 8 --seed 0
@@ -18,6 +18,10 @@ test: $(VENV)/ready
 # With exactly the lowest versions that pyproject.toml allows: tests that use each of them.
 test-lowest: $(LOWEST)/ready
 	LOWEST_VERSIONS=1 $(LOWEST)/bin/python -m pytest -n auto -p no:cacheprovider $(LOWEST_TESTS)
+
+# Kills, failing writes and damaged files; the result goes into benchmarks/torture.json.
+torture: $(VENV)/ready
+	$(BIN)/python -m tests.torture
 
 # Every study anew, beside the records: over two hours on two cores. The same call goes on with it.
 reproduce: $(VENV)/ready

@@ -94,6 +94,11 @@ def reason(error: OSError) -> str:
     return error.strerror or " ".join(str(error).split()) or type(error).__name__
 
 
+def is_unused(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a killed process was writing."""
+    return all(path.name.startswith(TEMPORARY) for path in folder.iterdir())
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete what a killed process was writing."""
     for path in folder.rglob(f"{TEMPORARY}*"):

@@ -2,15 +2,14 @@
 
 import io
 import re
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from formula_env import distributed
 from formula_env.errors import FormulaError
+from formula_env.experiment.notices import notice
 from formula_env.files import load_state, read_bytes, save_state, unpack_state
 
 KIND = "checkpoint 2"
@@ -51,15 +50,10 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
             problems.append(str(error))
             continue
         for problem in problems:
-            _warn(f"{problem}; taking the one before it, {path.name}")
+            notice(f"{problem}; taking the one before it, {path.name}")
         return state
     others = f", and no other one in {folder} is whole" if len(found) > 1 else ""
     raise FormulaError(f"{problems[0]}{others}; delete it to begin the run again: formula-env resume {folder}")
-
-
-def _warn(line: str) -> None:
-    if distributed.is_first():
-        print(f"formula-env: {line}", file=sys.stderr)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

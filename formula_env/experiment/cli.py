@@ -1,5 +1,6 @@
 """The command line: `formula-env COMMAND …`, also `python -m formula_env`."""
 
+import contextlib
 import csv
 import io
 import json
@@ -25,10 +26,12 @@ from formula_env.experiment.arguments import parse, value_of, with_flat_tables
 from formula_env.experiment.config import MAX_SAMPLES, AlgoT, RunConfig, TaskT, load_config
 from formula_env.experiment.interrupt import Interrupted
 from formula_env.experiment.isolation import isolated
-from formula_env.experiment.loop import load_algorithm, read_summary, resume, train
+from formula_env.experiment.loop import load_algorithm, resume, train
 from formula_env.experiment.output import safe_output
+from formula_env.experiment.record import check_record, read_summary
 from formula_env.experiment.registry import algorithm_class, all_algorithms, preset
 from formula_env.experiment.report import print_evaluation, print_summary
+from formula_env.experiment.run_folder import default_run_folder
 from formula_env.experiment.terminal import SafeConsole, one_line, printable
 from formula_env.tasks import AnyTask, all_tasks, task_class
 
@@ -130,15 +133,16 @@ def _train(arguments: list[str]) -> None:
         algo = cls.Config(**preset(algorithm, name))
         default = TrainOptions(algorithm, task_cls(), algo, task_name, preset=name)
     options = parse(TrainOptions[task_cls, cls.Config], "train", arguments, default)
-    folder = options.out if options.out is not None else _default_folder(options)
-    with process_group(options.device):
-        folder = from_first(folder)
+    with process_group(options.device), contextlib.ExitStack() as stack:
+        folder = options.out
+        if folder is None:
+            folder = from_first(stack.enter_context(_default_folder(options)) if is_first() else None)
         _show(train(options, folder), folder, options.json)
 
 
-def _default_folder(config: RunConfig[Any, Any]) -> Path:
+def _default_folder(config: RunConfig[Any, Any]) -> contextlib.AbstractContextManager[Path]:
     moment = time.strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{config.algorithm}-{config.task_name}-s{config.seed}-{moment}"
+    return default_run_folder(f"{config.algorithm}-{config.task_name}-s{config.seed}-{moment}")
 
 
 def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> None:
@@ -384,6 +388,7 @@ def _report(arguments: list[str]) -> None:
         if (folder / STUDY_FILE).exists():
             print_study(load_study(folder), SafeConsole())
         elif (summary := read_summary(folder)) is not None:
+            check_record(folder)
             _print_finished(summary, folder)
         else:
             raise FormulaError(f"{folder} holds no finished run and no {STUDY_FILE}")

@@ -2,7 +2,7 @@
 
 import platform
 import subprocess
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -14,14 +14,16 @@ import yaml
 
 from formula_env.algorithm import Batch
 from formula_env.errors import FormulaError, check_at_least, check_printable, check_range, check_seed, check_types
+from formula_env.experiment.record import CONFIG_FILE
 from formula_env.experiment.registry import algorithm_class, check_fit, preset
-from formula_env.files import read_text, write_atomically
+from formula_env.files import is_unused, read_text, write_atomically
 from formula_env.tasks import AnyTask, Task, make_any_task
 
 TaskT = TypeVar("TaskT", bound=AnyTask)
 AlgoT = TypeVar("AlgoT")
 
-CONFIG_FILE = "config.yaml"
+DECISIVE = ("algorithm", "task", "algo", "data", "seed", "eval_every", "eval_samples", "keep_samples")
+"""Settings that decide a run's numbers, so that a run can't go on with others."""
 
 DATA_LIMIT = 10**7
 """Formulae of a training set at most: it is held in memory."""
@@ -119,10 +121,18 @@ def check_device(device: str) -> None:
 
 def config_document(config: RunConfig[Any, Any]) -> dict[str, Any]:
     """Everything that repeats a run: the settings, and the versions and commit they ran with."""
+    return _settings(config) | {"environment": _environment()}
+
+
+def _settings(config: RunConfig[Any, Any]) -> dict[str, Any]:
     saved = [f.name for f in fields(RunConfig) if f.name not in ("out", "task_name")]
     settings = {name: value for name, value in asdict(config).items() if name in saved}
-    settings["task"] = {"name": config.task_name, **config.task.options}
-    return settings | {"environment": _environment()}
+    return settings | {"task": {"name": config.task_name, **config.task.options}}
+
+
+def settings_text(config: RunConfig[Any, Any]) -> str:
+    """The settings as YAML, for a checkpoint to hold."""
+    return yaml.safe_dump(_settings(config), sort_keys=False)
 
 
 def save_config(config: RunConfig[Any, Any], folder: Path) -> None:
@@ -137,18 +147,51 @@ def load_config(folder: Path, device: str | None = None) -> RunConfig[Any, Any]:
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
-        raise FormulaError(f"{folder} is not a run folder: it holds no {CONFIG_FILE}")
+        raise FormulaError(f"{folder} is not a run folder: it holds no {CONFIG_FILE}{_advice(folder)}")
+    text = read_text(path)
     try:
-        settings = yaml.safe_load(read_text(path))
-        settings.pop("environment", None)
-        if device is not None:
-            settings["device"] = device
-        return config_from(settings)
+        return parse_settings(text, device)
     except FormulaError:
         raise
     except (yaml.YAMLError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise FormulaError(f"{path} is not a run's configuration any more: {reason}") from None
+
+
+def _advice(folder: Path) -> str:
+    """What to do with a folder in which a run was killed before anything of it was there."""
+    if not folder.is_dir() or not is_unused(folder):
+        return ""
+    return f"; nothing of a run is in it, so begin one: formula-env train ALGORITHM --out {folder}"
+
+
+def parse_settings(text: str, device: str | None = None) -> RunConfig[Any, Any]:
+    """Settings from YAML, perhaps for another device. Raises FormulaError or other errors if they are damaged."""
+    settings = yaml.safe_load(text)
+    if not isinstance(settings, dict):
+        raise TypeError("it holds no settings")
+    settings.pop("environment", None)
+    if device is not None:
+        settings["device"] = device
+    return config_from(settings)
+
+
+def first_difference(then: RunConfig[Any, Any], now: RunConfig[Any, Any]) -> tuple[str, Any, Any] | None:
+    """The first decisive setting in which two runs differ, with its two values; None if there is none."""
+    for name in DECISIVE:
+        one, other = getattr(then, name), getattr(now, name)
+        if one != other:
+            return _innermost(name, one, other)
+    return None
+
+
+def _innermost(name: str, then: Any, now: Any) -> tuple[str, Any, Any]:
+    if is_dataclass(then) and type(then) is type(now):
+        for f in fields(then):
+            one, other = getattr(then, f.name), getattr(now, f.name)
+            if one != other:
+                return f"{name}.{f.name}", one, other
+    return name, then, now
 
 
 def config_from(settings: dict[str, Any]) -> RunConfig[Any, Any]:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from formula_env.errors import FormulaError
 from formula_env.experiment.gallery import read_samples
-from formula_env.experiment.loop import SAMPLES_FILE, read_summary
+from formula_env.experiment.record import SAMPLES_FILE, read_summary
 from formula_env.experiment.rows import Row, read_rows
 from formula_env.experiment.statistics import Answer, Outcome, ablate, compare, interval, iqm
 from formula_env.experiment.study import (

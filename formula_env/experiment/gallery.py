@@ -42,12 +42,11 @@ from formula_env.experiment.drawing import (
     set_log_scale,
     set_title,
 )
-from formula_env.experiment.loop import DISTRIBUTION_FILE, SAMPLES_FILE
+from formula_env.experiment.record import DISTRIBUTION_FILE, SAMPLES_FILE, read_record
 from formula_env.experiment.report import task_name
 from formula_env.experiment.rows import Row, read_rows
 from formula_env.experiment.statistics import STATISTICS, best_rows, interval, last_rows, mean, metric_of
 from formula_env.experiment.study import STUDY_FILE, Cell, FigureSpec, Study, check_complete
-from formula_env.files import read_text
 from formula_env.tasks import Task
 
 Kind = Callable[..., Figure]
@@ -374,7 +373,7 @@ def _shares(study: Study, cell: Cell) -> tuple[list[str], NDArray[np.float64]]:
     names: list[str] = []
     shares = []
     for folder in study.folders(cell):
-        entries = list(csv.DictReader(io.StringIO(read_text(folder / DISTRIBUTION_FILE))))
+        entries = list(csv.DictReader(io.StringIO(read_record(folder / DISTRIBUTION_FILE))))
         names = [entry["formula"] for entry in entries]
         shares.append([int(entry["sampled"]) / summary_of(folder)["num_samples"] for entry in entries])
     return names, np.array(shares)
@@ -433,7 +432,7 @@ def _tally(shown: list[tuple[str, str]]) -> str:
 
 def read_samples(path: Path) -> list[tuple[str, str]]:
     """Formulae and verdicts of a file of samples."""
-    pairs = [line.split("\t") for line in read_text(path).splitlines()]
+    pairs = [line.split("\t") for line in read_record(path).splitlines()]
     if not all(len(pair) == 2 for pair in pairs):
         raise FormulaError(f"{path} is not a file of samples")
     return [(text, verdict) for text, verdict in pairs]

@@ -1,10 +1,11 @@
 """The one training loop: it feeds an algorithm, evaluates, saves, and stops. Runs of every kind go through it."""
 
+import hashlib
 import json
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,20 +25,45 @@ from formula_env.experiment.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from formula_env.experiment.config import CONFIG_FILE, RunConfig, check_device, load_config, save_config
+from formula_env.experiment.config import (
+    RunConfig,
+    check_device,
+    first_difference,
+    load_config,
+    parse_settings,
+    save_config,
+    settings_text,
+)
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
 from formula_env.experiment.isolation import Isolated, isolated
+from formula_env.experiment.notices import notice
 from formula_env.experiment.progress import NoProgress, RunProgress, Schedule, make_progress
+from formula_env.experiment.record import (
+    CONFIG_FILE,
+    DISTRIBUTION_FILE,
+    METRICS_FILE,
+    SAMPLES_FILE,
+    SUMMARY_FILE,
+    SUMS_FILE,
+    Sums,
+    altered_files,
+    check_files,
+    check_record,
+    checksum,
+    config_was_altered,
+    kept_samples,
+    read_summary,
+    samples_file,
+    write_sums,
+)
 from formula_env.experiment.registry import algorithm_class
-from formula_env.experiment.rows import Row, append_row, drop_rows_after, read_rows
+from formula_env.experiment.rows import Row, append_row, drop_rows_after, parse_rows, rows_until
 from formula_env.experiment.run_folder import new_run_folder
 from formula_env.experiment.tracking import NoTracker, Tracker, WandbTracker
-from formula_env.files import exclusive, remove_leftovers, write_atomically
+from formula_env.files import exclusive, read_bytes, remove_leftovers, write_atomically
 from formula_env.randomness import global_random_state, seed_global_random, set_global_random_state
 from formula_env.tasks import AnyTask
 
-SUMMARY_FILE, SAMPLES_FILE, DISTRIBUTION_FILE = "summary.json", "samples.txt", "distribution.csv"
-SUMMARY_KEYS = {"algorithm", "task", "seed", "rounds", "seconds", "jsd", "start", "random"}
 SAVED_SAMPLES, KEPT_SAMPLES = 100, 500
 TRACKED_ROUNDS = 1_000
 """Rounds of a run, about, whose own metrics are tracked between the evaluations."""
@@ -60,15 +86,16 @@ def train(config: RunConfig[Any, Any], folder: Path) -> Row:
 
 @isolated()
 def resume(folder: Path, device: str | None = None) -> Row:
-    """Go on from the last checkpoint, as if nothing had happened; returns the summary of a finished run too."""
+    """Go on from the last whole checkpoint, bit for bit; returns the summary of a finished run too."""
     config = load_config(folder, device)
+    if not checkpoints(folder) and (summary := read_summary(folder)) is not None:
+        check_record(folder)
+        return summary  # a record such as git keeps: there is nothing to go on from, and nothing to do
     training = Training(config, folder)
     with held_by_first(exclusive(folder)):
         if training.writes:
             remove_leftovers(folder)
         training.restore()
-        if training.writes:
-            training.take_up_rows()
         return training.run()
 
 
@@ -76,16 +103,21 @@ def resume(folder: Path, device: str | None = None) -> Row:
 def held_by_first(hold: AbstractContextManager[None]) -> Iterator[None]:
     """The first process holds the folder for all of them; if it can't, all raise its FormulaError."""
     with ExitStack() as stack:
-        problem = None
-        if distributed.is_first():
-            try:
-                stack.enter_context(hold)
-            except FormulaError as error:
-                problem = str(error)
-        if (problem := distributed.from_first(problem)) is not None:
-            distributed.wait_for_all()
-            raise FormulaError(problem)
+        on_first(lambda: stack.enter_context(hold))
         yield
+
+
+def on_first(action: Callable[[], None]) -> None:
+    """Let the first process do something; if it raises FormulaError, all do."""
+    problem = None
+    if distributed.is_first():
+        try:
+            action()
+        except FormulaError as error:
+            problem = str(error)
+    if (problem := distributed.from_first(problem)) is not None:
+        distributed.wait_for_all()
+        raise FormulaError(problem)
 
 
 @isolated()
@@ -121,6 +153,9 @@ class Training:
         self.evaluated_round = -1
         self.start: Evaluation = {}
         self._rows: list[Row] = []  # all so far; only where they are written, too
+        self._rows_hash = hashlib.sha256()  # of what `metrics.jsonl` must hold by now
+        self._config_sum = ""
+        self._sums: Sums = {}  # of the other files that are written by now
         self._interval: dict[str, tuple[float, int]] = {}  # metric -> (sum, count) since the last row
         self._seconds_before = 0.0
         self._began = time.monotonic()
@@ -132,8 +167,9 @@ class Training:
     def run(self) -> Row:
         """Train from here to the end; returns the summary, also of a run that is at its end already."""
         self._began = time.monotonic()
-        if self.finished and (summary := read_summary(self.folder)) is not None:
+        if self.finished and (summary := self._recorded_summary()) is not None:
             return summary
+        on_first(self._take_up_record)
         with stop_requests() as stop:
             schedule = Schedule(self.total_rounds, self.algorithm.pretrain_rounds, self.round)
             last = self._rows[-1] if self._rows else None
@@ -257,7 +293,7 @@ class Training:
         self._rows.append(row)
         found = collapse(self._rows)
         row["eval/collapse"] = int(found is not None)
-        append_row(self.folder, row)
+        self._rows_hash.update(append_row(self.folder, row).encode())
         if found is None or collapsed_before:
             return None
         return f"variety collapsed in {found}. What to change: {self.algorithm.collapse_advice}"
@@ -289,19 +325,34 @@ class Training:
         self._write_distribution(tokens)
         exports = self.algorithm.exports()
         for name, content in exports.items():
-            write_atomically(self.folder / name, content)
+            self._write(name, content)
         draw_figures(self.folder, summary)
-        document = json.dumps(summary, indent=2, allow_nan=False)
-        write_atomically(self.folder / SUMMARY_FILE, f"{document}\n")
+        self._write_summary(json.dumps(summary, indent=2, allow_nan=False) + "\n")
         figures = sorted((self.folder / "figures").glob("*.png"))
         files = [*checkpoints(self.folder)[-1:], *(self.folder / name for name in (CONFIG_FILE, *exports))]
         tracker.finish(summary, self.evaluator.describe(tokens[:SAVED_SAMPLES]), figures, files)
         return summary
 
+    def _write_summary(self, document: str) -> None:
+        """Checksums first: where there is a summary, the record is complete."""
+        sums = {
+            CONFIG_FILE: self._config_sum,
+            METRICS_FILE: self._rows_hash.hexdigest(),
+            SUMMARY_FILE: checksum(document.encode()),
+        }
+        write_sums(self.folder, self._sums | sums)
+        write_atomically(self.folder / SUMMARY_FILE, document)
+
+    def _write(self, name: str, content: str | bytes) -> None:
+        """Write a file of the record, and note its checksum."""
+        data = content.encode() if isinstance(content, str) else content
+        write_atomically(self.folder / name, data)
+        self._sums[name] = checksum(data)
+
     def _write_samples(self, name: str, batch: Batch) -> None:
         """One formula a line, then a tab and the verdict."""
         lines = [f"{row['formula']}\t{_verdict(row)}\n" for row in self.evaluator.describe(batch)]
-        write_atomically(self.folder / name, "".join(lines))
+        self._write(name, "".join(lines))
 
     def _write_distribution(self, batch: Batch) -> None:
         """`distribution.csv`: each correct formula, its probability, and how often the sample holds it."""
@@ -309,7 +360,7 @@ class Training:
         if bars:
             probs = ["" if bar["probability"] is None else f"{bar['probability']:.9g}" for bar in bars]
             rows = [f"{bar['formula']},{p},{bar['sampled']}\n" for bar, p in zip(bars, probs, strict=True)]
-            write_atomically(self.folder / DISTRIBUTION_FILE, "formula,probability,sampled\n" + "".join(rows))
+            self._write(DISTRIBUTION_FILE, "formula,probability,sampled\n" + "".join(rows))
 
     def save(self) -> None:
         self._check_weights()
@@ -321,6 +372,8 @@ class Training:
             "interval": self._interval,
             "seconds": self.seconds,
             "random": global_random_state(),
+            "settings": settings_text(self.config),
+            "sums": {**self._sums, METRICS_FILE: self._rows_hash.hexdigest()},
         }
         if self.writes:
             save_checkpoint(self.folder, self.round, state)
@@ -331,42 +384,69 @@ class Training:
             self._stop_at_non_finite(f"{broken} is no longer finite")
 
     def restore(self) -> None:
-        """Take up the newest checkpoint, if there is one."""
+        """Take up the newest checkpoint that is whole, if there is one."""
         if checkpoints(self.folder):
             self.load(load_checkpoint(self.folder))
-
-    def take_up_rows(self) -> None:
-        """Take up the rows up to the checkpoint's, and drop those behind it."""
-        drop_rows_after(self.folder, self.evaluated_round)
-        self._rows = read_rows(self.folder)
+        elif config_was_altered(self.folder):
+            raise FormulaError(
+                f"{self.folder / CONFIG_FILE} was altered since the run began, and there is no checkpoint to "
+                "compare its settings with; train anew in another folder"
+            )
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take up a checkpoint's state. Raises FormulaError if it is not one of this run."""
+        """Take up a checkpoint's state. Raises FormulaError if it is not one of this run, with these settings."""
         try:
+            if "settings" in state:  # checkpoints of the old format have none
+                _check_same(parse_settings(state["settings"]), self.config)
             self.algorithm.load_state_dict(state["algorithm"])
             set_global_random_state(state["random"])
             self.round, self.evaluated_round = int(state["round"]), int(state["evaluated_round"])
             self.start, self._interval = dict(state["start"]), dict(state["interval"])
             self._seconds_before = float(state["seconds"])
+            self._sums = dict(state["sums"]) if "sums" in state else kept_samples(self.folder)
         except Exception as error:  # whatever a checkpoint of other settings, or a made-up one, leads to
-            reason = " ".join(str(error).split())[:200]
+            reason = " ".join(str(error).split())[:300]
             raise FormulaError(
                 f"the checkpoint in {self.folder} does not fit its {CONFIG_FILE}: {reason}"
             ) from None
+        if config_was_altered(self.folder):
+            notice(
+                f"{self.folder / CONFIG_FILE} does not match {SUMS_FILE}: it was altered, though in none of the "
+                "settings that decide the numbers"
+            )
+
+    def _recorded_summary(self) -> Row | None:
+        """The summary of a run that has ended; None, with a notice that says why, if it must be written anew."""
+        try:
+            altered = altered_files(self.folder)
+            problem = next((line for name, line in altered.items() if name != CONFIG_FILE), None)
+            summary = read_summary(self.folder) if problem is None else None
+        except FormulaError as error:
+            problem, summary = str(error), None
+        if problem is not None:
+            notice(f"{problem}; writing the results of the last checkpoint anew")
+        return summary
+
+    def _take_up_record(self) -> None:
+        """Go on with the files of the last checkpoint: rows that a crash left behind it are dropped.
+
+        Raises FormulaError, and changes nothing, if one was altered since.
+        """
+        text = rows_until(self.folder, self.evaluated_round)
+        check_files(self.folder, self._sums, text)
+        self._sums.pop(METRICS_FILE, None)
+        (self.folder / SUMMARY_FILE).unlink(missing_ok=True)  # first: from here on the record is incomplete
+        self._config_sum = checksum(read_bytes(self.folder / CONFIG_FILE))
+        write_sums(self.folder, {CONFIG_FILE: self._config_sum})
+        drop_rows_after(self.folder, self.evaluated_round)
+        self._rows, self._rows_hash = parse_rows(self.folder / METRICS_FILE, text), hashlib.sha256(text.encode())
 
 
-def read_summary(folder: Path) -> Row | None:
-    """The summary of a finished run; None where there is none, or it was damaged."""
-    try:
-        summary = json.loads((folder / SUMMARY_FILE).read_text())
-    except (OSError, ValueError):
-        return None
-    return summary if isinstance(summary, dict) and set(summary) >= SUMMARY_KEYS else None
-
-
-def samples_file(round_: int) -> str:
-    """Where the samples of a round are kept."""
-    return f"samples-{round_:08d}.txt"
+def _check_same(then: RunConfig[Any, Any], now: RunConfig[Any, Any]) -> None:
+    """Raise FormulaError naming a setting that decides the numbers of a run and was changed."""
+    if (difference := first_difference(then, now)) is not None:
+        name, old, new = difference
+        raise FormulaError(f"{name} is {new!r} there, but the run was trained with {old!r}; put it back")
 
 
 def _verdict(row: Row) -> str:

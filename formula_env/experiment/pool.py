@@ -1,6 +1,5 @@
 """Running studies: the runs that are missing, each a process of its own, so many side by side."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -11,12 +10,11 @@ from dataclasses import dataclass
 from formula_env.errors import FormulaError, check_at_least
 from formula_env.experiment.config import check_device
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
-from formula_env.experiment.loop import read_summary
 from formula_env.experiment.progress import StudyProgress
+from formula_env.experiment.record import read_summary
 from formula_env.experiment.registry import analysis
-from formula_env.experiment.study import ANALYSIS_FILE, LOG_FILE, Run, Study, incomplete
+from formula_env.experiment.study import LOG_FILE, Run, Study, incomplete, write_analysis
 from formula_env.experiment.terminal import one_line
-from formula_env.files import write_atomically
 
 POLL_SECONDS = 0.3
 
@@ -150,4 +148,4 @@ def compute(run: Run) -> None:
     name = str(run.cell.analysis)
     record = {"analysis": name, "seed": run.seed, "rows": analysis(name)(run.seed)}
     run.folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(run.folder / ANALYSIS_FILE, json.dumps(record, indent=1, allow_nan=False) + "\n")
+    write_analysis(run.folder, record)

@@ -21,27 +21,32 @@ from formula_env.errors import FormulaError, check_choice, check_file_name, chec
 from formula_env.evaluators import DISTRIBUTION_LIMIT
 from formula_env.experiment.checkpoint import checkpoints, load_checkpoint
 from formula_env.experiment.config import (
-    CONFIG_FILE,
     RunConfig,
     config_from,
+    first_difference,
     load_config,
     save_config,
 )
-from formula_env.experiment.loop import (
+from formula_env.experiment.record import (
+    CONFIG_FILE,
     DISTRIBUTION_FILE,
+    METRICS_FILE,
     SAMPLES_FILE,
     SUMMARY_FILE,
+    SUMS_FILE,
+    check_files,
+    check_record,
+    checksum,
+    read_record,
     read_summary,
     samples_file,
+    write_sums,
 )
 from formula_env.experiment.registry import ANALYSES
-from formula_env.experiment.rows import METRICS_FILE, Row, drop_rows_after, read_rows, rows_until
+from formula_env.experiment.rows import Row, drop_rows_after, parse_rows, read_rows, rows_until
 from formula_env.files import exclusive, read_text, write_atomically
 
 STUDY_FILE, ANALYSIS_FILE, LOG_FILE = "study.toml", "rows.json", "log.txt"
-
-COMPARED = ("algorithm", "task", "algo", "data", "seed", "eval_every", "eval_samples", "keep_samples")
-"""Settings that decide a run's rows."""
 
 NOT_BEGUN, NOT_FINISHED = "not begun", "not finished"
 """Why a run's record may be incomplete without anything being wrong."""
@@ -201,15 +206,15 @@ class Run:
         if not (self.folder / CONFIG_FILE).exists():
             return NOT_BEGUN
         self._check_settings()
-        if not (self.folder / SUMMARY_FILE).exists():
-            return NOT_FINISHED
-        summary = read_summary(self.folder)
-        if summary is None:
-            return f"{SUMMARY_FILE} is damaged"
         try:
+            if (summary := read_summary(self.folder)) is None:
+                return NOT_FINISHED
+            check_record(self.folder)
             rows = read_rows(self.folder)
         except FormulaError as error:
             return str(error)
+        if summary["seed"] != self.seed or summary["algorithm"] != self.cell.settings["algorithm"]:
+            return f"{SUMMARY_FILE} is of another run"
         if not self._are_whole(rows, summary["rounds"]):
             return f"{METRICS_FILE} lacks rows"
         missing = [name for name in self._files(summary) if not (self.folder / name).exists()]
@@ -244,14 +249,13 @@ class Run:
         return [SAMPLES_FILE, *kept, *([DISTRIBUTION_FILE] if self.has_bars and can_have_bars else [])]
 
     def _check_settings(self) -> None:
-        recorded, wanted = load_config(self.folder), self.cell.config(self.seed)
-        for name in COMPARED:
-            then, now = getattr(recorded, name), getattr(wanted, name)
-            if then != now:
-                raise FormulaError(
-                    f"{self.folder} was run with other settings than {STUDY_FILE} has now ({name}: "
-                    f"{_difference(then, now)}); delete it to run it anew"
-                )
+        difference = first_difference(load_config(self.folder), self.cell.config(self.seed))
+        if difference is not None:
+            name, then, now = difference
+            raise FormulaError(
+                f"{self.folder} was run with other settings than {STUDY_FILE} has now ({name}: {then!r}, not "
+                f"{now!r}); delete it to run it anew"
+            )
 
     def prepare(self, problem: str) -> None:
         """A folder that `resume` goes on with: from the last checkpoint, unless the record is damaged.
@@ -266,18 +270,21 @@ class Run:
             if problem == NOT_FINISHED and self._can_go_on():
                 drop_rows_after(self.folder, load_checkpoint(self.folder)["evaluated_round"])
                 return
-            for path in (*checkpoints(self.folder), self.folder / METRICS_FILE, self.folder / SUMMARY_FILE):
+            results = [self.folder / name for name in (SUMMARY_FILE, SUMS_FILE, METRICS_FILE)]
+            for path in (*results, *checkpoints(self.folder)):
                 path.unlink(missing_ok=True)
             save_config(self.cell.config(self.seed), self.folder)
 
     def _can_go_on(self) -> bool:
-        """Whether there is a sound checkpoint, and no row before it is lost."""
+        """Whether there is a sound checkpoint, and what was written before it is not lost or altered."""
         if not checkpoints(self.folder):
             return False
         try:
-            evaluated = load_checkpoint(self.folder)["evaluated_round"]
-            return self._are_whole(rows_until(self.folder, evaluated), evaluated)
-        except FormulaError:  # damaged
+            state = load_checkpoint(self.folder)
+            text = rows_until(self.folder, state["evaluated_round"])
+            check_files(self.folder, state.get("sums", {}), text)
+            return self._are_whole(parse_rows(self.folder / METRICS_FILE, text), state["evaluated_round"])
+        except FormulaError:  # damaged: not worth more than the time to run it again
             return False
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -475,22 +482,23 @@ def _seeds(where: str, seeds: Any) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def _difference(then: Any, now: Any) -> str:
-    if hasattr(then, "__dataclass_fields__") and type(then) is type(now):
-        name = next(f.name for f in fields(then) if getattr(then, f.name) != getattr(now, f.name))
-        return f"{name} {getattr(then, name)!r}, not {getattr(now, name)!r}"
-    return f"{then!r}, not {now!r}"
-
-
 # --- records --------------------------------------------------------------------------------------------------
+
+
+def write_analysis(folder: Path, record: dict[str, Any]) -> None:
+    """Write an analysis' rows, and their checksum. Raises FormulaError if they can't be written."""
+    document = json.dumps(record, indent=1, allow_nan=False) + "\n"
+    (folder / SUMS_FILE).unlink(missing_ok=True)
+    write_atomically(folder / ANALYSIS_FILE, document)
+    write_sums(folder, {ANALYSIS_FILE: checksum(document.encode())})
 
 
 def read_analysis(folder: Path, name: str) -> list[Row] | None:
     """The rows of the analysis of this name; None where there are none, or they are damaged."""
     try:
-        record = json.loads((folder / ANALYSIS_FILE).read_text())
+        record = json.loads(read_record(folder / ANALYSIS_FILE))
         rows = record["rows"] if record["analysis"] == name else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):  # a FormulaError is a ValueError
         return None
     return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else None
 
