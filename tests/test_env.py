@@ -29,6 +29,7 @@ IDS = ["formula_env:Formula/BinarySum-v0", "formula_env:Formula/SignedEquation-v
 REWARDS = ["exact", "discriminator", "constant"]
 MODES: list[Any] = ["difference", "terminal", "q"]
 LEARNING = {"reward_model": "discriminator"}
+ALL_BYTES = all_sequences(make_task("binary-sum", length=8)).numpy()
 
 
 @pytest.mark.parametrize("env_id", IDS)
@@ -385,15 +386,12 @@ def test_the_self_training_discriminator_learns_from_finished_formulae() -> None
     assert isinstance(model, SelfTrainingDiscriminator)
     env.reset(seed=0)
     rng = np.random.default_rng(0)
-    for _ in range(9 * 20 - 1):
+    for _ in range(9 * 4 - 1):
         env.step(rng.integers(2, size=8))
-    assert model.num_updates == 20 * 8 // 16
-    correct = torch.from_numpy(env.task.sample(500, rng))
-    wrong = torch.from_numpy(rng.integers(2, size=(500, 8)))
-    before = float(model.score(correct).mean() - model.score(wrong).mean())
-    for _ in range(9 * 300):
-        env.step(rng.integers(2, size=8))
-    assert model.score(correct).mean() - model.score(wrong).mean() > before + 0.2
+    assert model.num_updates == 4 * 8 // 16
+    correct = env.task.is_correct(ALL_BYTES)
+    scores = model.score(torch.from_numpy(ALL_BYTES)).numpy()
+    assert scores[correct].min() > scores[~correct].mean() + 1
 
 
 def walk(env: FormulaEnv | FormulaVectorEnv, actions: np.ndarray) -> list[Any]:
@@ -460,11 +458,11 @@ def test_the_discriminator_can_be_shown_the_users_own_formulae() -> None:
         length=4, num_envs=8, reward_model="discriminator", discriminator_real=["0110", "1001"], num_rollouts=1
     )
     env.reset(seed=0)
-    walk(env, np.random.default_rng(0).integers(2, size=(2_000, 8)))
+    walk(env, np.random.default_rng(0).integers(2, size=(50, 8)))
     correct = env.task.enumerate()
     scores = dict(zip(env.task.decode(correct), env.reward_model.score(torch.from_numpy(correct)), strict=True))
     shown = [scores.pop("0110"), scores.pop("1001")]
-    assert min(shown) > 0.5 > max(scores.values())
+    assert min(shown) > max(scores.values()) + 1
     spec = gym.make(IDS[0], reward_model="discriminator", discriminator_real=["01100110"]).spec
     assert spec is not None
     gym.make(EnvSpec.from_json(spec.to_json()))
@@ -540,7 +538,7 @@ def test_rendering(capsys: pytest.CaptureFixture[str]) -> None:
         ({"discriminator_update_every": 0, **LEARNING}, "discriminator_update_every must be at least 1"),
         ({"discriminator_update_every": 2.5, **LEARNING}, "discriminator_update_every must be a whole number"),
         ({"discriminator_seed": -1, **LEARNING}, "discriminator_seed must be at least 0"),
-        ({"discriminator_seed": 2**40, **LEARNING}, "seed must be from 0 to 2\\^32 - 1"),
+        ({"discriminator_seed": 2**40, **LEARNING}, "discriminator_seed must be a whole number up to 4,294"),
         ({"discriminator_real": [], **LEARNING}, "discriminator_real holds no formula"),
         ({"discriminator_real": ["0110"], **LEARNING}, "discriminator_real: '0110' must have 8 symbols"),
         ({"discriminator_real": ["01102110"], **LEARNING}, "unknown symbol '2'"),
