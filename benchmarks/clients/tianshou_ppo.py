@@ -1,0 +1,79 @@
+"""Tianshou PPO with the settings of its own example (test/discrete/test_ppo_discrete.py), but for γ = 1."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from tianshou.algorithm import PPO
+from tianshou.algorithm.modelfree.reinforce import DiscreteActorPolicy
+from tianshou.algorithm.optim import AdamOptimizerFactory
+from tianshou.data import Collector, CollectStats, VectorReplayBuffer
+from tianshou.env import DummyVectorEnv
+from tianshou.trainer import OnPolicyTrainerParams
+from tianshou.utils.net.common import ActorCritic, Net
+from tianshou.utils.net.discrete import DiscreteActor, DiscreteCritic
+from tianshou.utils.space_info import SpaceInfo
+
+from benchmarks.clients.evaluation import evaluate
+from benchmarks.clients.learning import TOTAL, MakeEnv, environment, main
+
+NUM_ENVS = 20
+
+COLLECTED = 2_000
+"""Symbols written between two updates."""
+
+PPO_OPTIONS: dict[str, Any] = {
+    "gamma": 1.0,
+    "gae_lambda": 0.95,
+    "eps_clip": 0.2,
+    "vf_coef": 0.5,
+    "ent_coef": 0.0,
+    "max_grad_norm": 0.5,
+    "advantage_normalization": False,
+}
+
+
+def train(
+    seed: int,
+    env_kwargs: dict[str, Any],
+    make_env: MakeEnv | None = None,
+    total: int = TOTAL,
+    **ppo_options: Any,
+) -> dict[str, float]:
+    """Train for `total` symbols; metrics of the policy at the end. Other arguments are PPO's."""
+    make_env = make_env or environment(env_kwargs)
+    env, envs = make_env(), DummyVectorEnv([make_env] * NUM_ENVS)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    envs.seed(seed)
+
+    space = SpaceInfo.from_env(env)
+    net = Net(state_shape=space.observation_info.obs_shape, hidden_sizes=[64, 64])
+    actor = DiscreteActor(preprocess_net=net, action_shape=space.action_info.action_shape)
+    critic = DiscreteCritic(preprocess_net=net)
+    for module in ActorCritic(actor, critic).modules():
+        if isinstance(module, torch.nn.Linear):
+            torch.nn.init.orthogonal_(module.weight)
+            torch.nn.init.zeros_(module.bias)
+    categorical = torch.distributions.Categorical
+    policy = DiscreteActorPolicy(actor=actor, dist_fn=categorical, action_space=env.action_space)
+    algorithm = PPO(
+        policy=policy, critic=critic, optim=AdamOptimizerFactory(lr=3e-4), **PPO_OPTIONS | ppo_options
+    )
+    algorithm.run_training(
+        OnPolicyTrainerParams(
+            training_collector=Collector[CollectStats](algorithm, envs, VectorReplayBuffer(20_000, NUM_ENVS)),
+            max_epochs=1,
+            epoch_num_steps=total,
+            collection_step_num_env_steps=COLLECTED,
+            update_step_num_repetitions=10,
+            batch_size=64,
+            show_progress=False,
+            verbose=False,
+        )
+    )
+    return evaluate(lambda obs: actor(obs)[0].log(), env_kwargs)
+
+
+if __name__ == "__main__":
+    main(train)
