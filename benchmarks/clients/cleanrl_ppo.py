@@ -1,7 +1,7 @@
 """CleanRL's ppo.py, the file itself: its own defaults but for γ = 1.
 
-CleanRL is a collection of scripts, not a library. Its `ppo.py` is run as it is, with the environment registered
-under an id of its own. The path of that file is taken from CLEANRL_PPO.
+CleanRL is a collection of scripts, not a library. They are run as they are, from a checkout that CLEANRL names, with
+the environment registered under an id of its own.
 """
 
 import os
@@ -15,51 +15,43 @@ from unittest.mock import patch
 
 import gymnasium as gym
 
-from benchmarks.clients.evaluation import evaluate
-from benchmarks.clients.learning import TOTAL, MakeEnv, environment, main
+from benchmarks.clients.evaluation import Logits
+from benchmarks.clients.learning import MakeEnv, main, trainer
 
 ENV_ID = "Client/Formula-v0"
 
 
-def train(
-    seed: int,
-    env_kwargs: dict[str, Any],
-    make_env: MakeEnv | None = None,
-    total: int = TOTAL,
-    **flags: Any,
-) -> dict[str, float]:
-    """Train for `total` symbols; metrics of the policy at the end. Other arguments are the script's flags."""
-    found = run_script(script(), make_env or environment(env_kwargs), seed, total, **{"gamma": 1.0} | flags)
-    return evaluate(found["agent"].actor, env_kwargs)
+def learn(make_env: MakeEnv, seed: int, total: int, **flags: Any) -> Logits:
+    """The policy's logits after `total` symbols; other arguments are the script's flags."""
+    flags = {"gamma": 1.0} | flags
+    return run_script("ppo.py", make_env, seed=seed, total_timesteps=total, **flags)["agent"].actor
 
 
-def script() -> Path:
-    """The path of CleanRL's ppo.py."""
-    path = Path(os.environ.get("CLEANRL_PPO", "ppo.py"))
-    if not path.is_file():
-        sys.exit(f"CLEANRL_PPO must be the path of CleanRL's cleanrl/ppo.py; there is no file {path}")
-    return path.resolve()
-
-
-def run_script(path: Path, make_env: MakeEnv, seed: int, total: int, **flags: Any) -> dict[str, Any]:
-    """Run a script of CleanRL from an empty folder; its global variables at the end."""
-    gym.register(id=ENV_ID, entry_point=lambda: make_env())
-    options = {"env_id": ENV_ID, "seed": seed, "total_timesteps": total} | flags
-    arguments = [str(path)]
-    for name, value in options.items():
-        arguments += [f"--{name.replace('_', '-')}", str(value)]
+def run_script(name: str, make_env: MakeEnv, **flags: Any) -> dict[str, Any]:
+    """Run a script of CleanRL in an empty folder; its global variables at the end."""
+    checkout = Path(os.environ.get("CLEANRL", "cleanrl")).resolve()
+    script = checkout / "cleanrl" / name
+    if not script.is_file():
+        sys.exit(f"CLEANRL must name a checkout of https://github.com/vwxyzjn/cleanrl; there is no {script}")
+    arguments = [str(script), "--no-cuda", "--env-id", ENV_ID]
+    for flag, value in flags.items():
+        arguments += [f"--{flag.replace('_', '-')}", str(value)]
+    gym.register(id=ENV_ID, entry_point=make_env, disable_env_checker=True)
     try:
         with (
             tempfile.TemporaryDirectory() as folder,
             chdir(folder),
             open(os.devnull, "w") as nowhere,
             redirect_stdout(nowhere),
-            patch.object(sys, "argv", [*arguments, "--no-cuda"]),
+            patch.object(sys, "argv", arguments),
+            patch.object(sys, "path", [*sys.path, str(checkout)]),
         ):
-            return runpy.run_path(str(path), run_name="__main__")
+            return runpy.run_path(str(script), run_name="__main__")
     finally:
         del gym.registry[ENV_ID]
 
+
+train = trainer(learn)
 
 if __name__ == "__main__":
     main(train)

@@ -5,24 +5,19 @@ from typing import Any
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 
-from benchmarks.clients.evaluation import evaluate
-from benchmarks.clients.learning import TOTAL, MakeEnv, environment, main
+from benchmarks.clients.evaluation import Logits
+from benchmarks.clients.learning import MakeEnv, main, trainer
 
 
-def train(
-    seed: int,
-    env_kwargs: dict[str, Any],
-    make_env: MakeEnv | None = None,
-    total: int = TOTAL,
-    num_envs: int = 1,
-    **ppo_options: Any,
-) -> dict[str, float]:
-    """Train for `total` symbols; metrics of the policy at the end. Other arguments are PPO's."""
-    env = make_vec_env(make_env or environment(env_kwargs), n_envs=num_envs, seed=seed)
+def learn(make_env: MakeEnv, seed: int, total: int, num_envs: int = 1, **ppo_options: Any) -> Logits:
+    """The policy's logits after `total` symbols; other arguments are PPO's."""
+    env = make_vec_env(make_env, n_envs=num_envs, seed=seed)
     model = PPO("MlpPolicy", env, seed=seed, device="cpu", **{"gamma": 1.0} | ppo_options)
     model.learn(total)
-    return evaluate(lambda obs: model.policy.get_distribution(obs).distribution.logits, env_kwargs)
+    return lambda obs: model.policy.get_distribution(obs).distribution.logits
 
+
+train = trainer(learn)
 
 if __name__ == "__main__":
     main(train)

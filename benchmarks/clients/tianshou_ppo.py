@@ -14,8 +14,8 @@ from tianshou.utils.net.common import ActorCritic, Net
 from tianshou.utils.net.discrete import DiscreteActor, DiscreteCritic
 from tianshou.utils.space_info import SpaceInfo
 
-from benchmarks.clients.evaluation import evaluate
-from benchmarks.clients.learning import TOTAL, MakeEnv, environment, main
+from benchmarks.clients.evaluation import Logits
+from benchmarks.clients.learning import MakeEnv, main, trainer
 
 NUM_ENVS = 20
 
@@ -33,15 +33,8 @@ PPO_OPTIONS: dict[str, Any] = {
 }
 
 
-def train(
-    seed: int,
-    env_kwargs: dict[str, Any],
-    make_env: MakeEnv | None = None,
-    total: int = TOTAL,
-    **ppo_options: Any,
-) -> dict[str, float]:
-    """Train for `total` symbols; metrics of the policy at the end. Other arguments are PPO's."""
-    make_env = make_env or environment(env_kwargs)
+def learn(make_env: MakeEnv, seed: int, total: int, **ppo_options: Any) -> Logits:
+    """The policy's logits after `total` symbols; other arguments are PPO's."""
     env, envs = make_env(), DummyVectorEnv([make_env] * NUM_ENVS)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -57,23 +50,23 @@ def train(
             torch.nn.init.zeros_(module.bias)
     categorical = torch.distributions.Categorical
     policy = DiscreteActorPolicy(actor=actor, dist_fn=categorical, action_space=env.action_space)
-    algorithm = PPO(
-        policy=policy, critic=critic, optim=AdamOptimizerFactory(lr=3e-4), **PPO_OPTIONS | ppo_options
-    )
+    algorithm = PPO(policy=policy, critic=critic, optim=AdamOptimizerFactory(lr=3e-4), **PPO_OPTIONS | ppo_options)
     algorithm.run_training(
         OnPolicyTrainerParams(
             training_collector=Collector[CollectStats](algorithm, envs, VectorReplayBuffer(20_000, NUM_ENVS)),
             max_epochs=1,
             epoch_num_steps=total,
-            collection_step_num_env_steps=COLLECTED,
+            collection_step_num_env_steps=min(COLLECTED, total),
             update_step_num_repetitions=10,
             batch_size=64,
             show_progress=False,
             verbose=False,
         )
     )
-    return evaluate(lambda obs: actor(obs)[0].log(), env_kwargs)
+    return lambda obs: actor(obs)[0].log()
 
+
+train = trainer(learn)
 
 if __name__ == "__main__":
     main(train)

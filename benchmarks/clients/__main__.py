@@ -1,0 +1,113 @@
+"""Run every client on every combination of task, reward model and observation, and write docs/clients.md's table.
+
+`python -m benchmarks.clients` makes a virtual environment for each group of clients under `build/clients`, which
+takes several minutes and gigabytes. CleanRL can't be installed: CLEANRL names a checkout of it, else it is left out.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+REQUIREMENTS = HERE / "requirements"
+RESULTS = HERE / "results.jsonl"
+
+CLIENTS = {
+    "sb3_ppo": "sb3",
+    "sb3_dqn": "sb3",
+    "sb3_ars": "sb3",
+    "rl_zoo3_ppo": "sb3",
+    "rl_zoo3_dqn": "sb3",
+    "sbx_ppo": "sb3",
+    "sbx_dqn": "sb3",
+    "minari_record": "sb3",
+    "cleanrl_ppo": "sb3",
+    "cleanrl_dqn": "sb3",
+    "tianshou_ppo": "tianshou",
+    "tianshou_dqn": "tianshou",
+    "torchrl_ppo": "torchrl",
+    "torchrl_dqn": "torchrl",
+    "skrl_ppo": "skrl",
+    "skrl_dqn": "skrl",
+    "agilerl_ppo": "agilerl",
+    "agilerl_dqn": "agilerl",
+    "rllib_ppo": "rllib",
+    "rllib_dqn": "rllib",
+}
+"""Each script, and the file of requirements that its virtual environment is made of."""
+
+TIMEOUT = 1_800
+"""Seconds for all combinations of one client."""
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clients", nargs="*", help="only these scripts; by default all")
+    parser.add_argument("--venvs", type=Path, default=ROOT / "build" / "clients", help="where they are made")
+    args = parser.parse_args()
+    chosen = args.clients or [name for name in CLIENTS if "CLEANRL" in os.environ or "cleanrl" not in name]
+    if unknown := set(chosen) - set(CLIENTS):
+        sys.exit(f"unknown clients {sorted(unknown)}; there are: {', '.join(CLIENTS)}")
+    rows = [row for row in read(RESULTS) if row["client"] not in chosen]
+    for name in chosen:
+        print(f"{name}: ", end="", flush=True)
+        found = run(name, interpreter(CLIENTS[name], args.venvs))
+        rows += found
+        print(f"{sum(row['error'] is None for row in found)} of {len(found)}")
+        rows.sort(key=lambda row: list(CLIENTS).index(row["client"]))
+        RESULTS.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    print(f"\n{table(rows)}")
+
+
+def interpreter(group: str, venvs: Path) -> Path:
+    """The Python of a group's virtual environment, made if it isn't there."""
+    python = venvs / group / "bin" / "python"
+    ready = venvs / group / "ready"
+    if not ready.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(python.parents[1])], check=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        # torch by itself first: together with others it may come as another build, of several GB.
+        subprocess.run([*pip, "torch==2.13.0"], check=True)
+        subprocess.run([*pip, "--requirement", str(REQUIREMENTS / f"{group}.txt")], check=True)
+        ready.touch()
+    return python
+
+
+def run(name: str, python: Path) -> list[Row]:
+    """All combinations of one client."""
+    command = [str(python), "-W", "ignore", "-m", "benchmarks.clients.matrix", name]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=environment)
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    if not rows:
+        sys.exit(f"{name} can't be run:\n{done.stderr}")
+    return [{"client": name} | row for row in rows]
+
+
+def read(path: Path) -> list[Row]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown: how many combinations ran, of each client and observation."""
+    lines = ["| client | one-hot | tokens | first error |", "|---|---|---|---|"]
+    for name in dict.fromkeys(row["client"] for row in rows):
+        cells, errors = [], []
+        for observation in ("one-hot", "tokens"):
+            found = [row for row in rows if row["client"] == name and row["observation"] == observation]
+            errors += [row["error"] for row in found if row["error"]]
+            cells.append(f"{sum(row['error'] is None for row in found)} of {len(found)}")
+        first = errors[0].splitlines()[0].replace("|", "\\|")[:100] if errors else ""
+        lines.append(f"| {name} | {' | '.join(cells)} | {first} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
