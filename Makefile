@@ -1,4 +1,4 @@
-# make train | test | test-lowest | torture | reproduce | figures | lint | benchmark | scaling | clean. The first call of any builds .venv; nothing else is needed.
+# make train | test | test-lowest | torture | reproduce | figures | lint | benchmark | scaling | clients | clean. The first call of any builds .venv; nothing else is needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ LOWEST_TESTS := tests/test_dependencies.py tests/test_env.py tests/test_evaluato
 STUDIES := $(patsubst %/study.toml,%,$(sort $(wildcard runs/studies/*/study.toml)))
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: train test test-lowest torture reproduce figures lint benchmark scaling clean
+.PHONY: train test test-lowest torture reproduce figures lint benchmark scaling clients clean
 
 train: $(VENV)/ready
 	$(BIN)/formula-env train seqgan --task binary-sum --task.length 8 --seed 0
@@ -42,6 +42,10 @@ benchmark: $(VENV)/ready
 
 scaling: $(VENV)/ready
 	$(BIN)/python -m benchmarks.scaling
+
+# Every foreign client on every task, reward model and observation; makes virtual environments of several GB.
+clients: $(VENV)/ready
+	$(BIN)/python -m benchmarks.clients
 
 clean:
 	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

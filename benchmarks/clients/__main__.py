@@ -1,7 +1,8 @@
 """Run every client on every combination of task, reward model and observation, and write docs/clients.md's table.
 
 `python -m benchmarks.clients` makes a virtual environment for each group of clients under `build/clients`, which
-takes several minutes and gigabytes. CleanRL can't be installed: CLEANRL names a checkout of it, else it is left out.
+takes several minutes and gigabytes. CleanRL can't be installed: CLEANRL names a checkout of it; without one it is
+left out.
 """
 
 import argparse

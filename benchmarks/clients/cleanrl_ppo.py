@@ -1,7 +1,7 @@
 """CleanRL's ppo.py, the file itself: its own defaults but for γ = 1.
 
-CleanRL is a collection of scripts, not a library. They are run as they are, from a checkout that CLEANRL names, with
-the environment registered under an id of its own.
+CleanRL is a collection of scripts, not a library. They are run as they are, from a checkout that CLEANRL names,
+with the environment registered under an id of its own.
 """
 
 import os
@@ -36,7 +36,7 @@ def run_script(name: str, make_env: MakeEnv, **flags: Any) -> dict[str, Any]:
     arguments = [str(script), "--no-cuda", "--env-id", ENV_ID]
     for flag, value in flags.items():
         arguments += [f"--{flag.replace('_', '-')}", str(value)]
-    gym.register(id=ENV_ID, entry_point=make_env, disable_env_checker=True)
+    gym.register(id=ENV_ID, entry_point=lambda **_: make_env(), disable_env_checker=True)
     try:
         with (
             tempfile.TemporaryDirectory() as folder,

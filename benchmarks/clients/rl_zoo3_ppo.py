@@ -16,23 +16,8 @@ def learn(environment: Environment, seed: int, total: int, algorithm: str = "ppo
         settings = {"policy": "MlpPolicy", "n_timesteps": total, "gamma": 1.0, "n_envs": 2}
         settings |= {"n_steps": 128} if algorithm == "ppo" else {"learning_starts": 100}
         config.write_text(json.dumps({name: settings}))  # JSON is YAML
-        command = [
-            sys.executable,
-            "-m",
-            "rl_zoo3.train",
-            "--algo",
-            algorithm,
-            "--env",
-            name,
-            "--conf-file",
-            str(config),
-            "--seed",
-            str(seed),
-            "-f",
-            folder,
-            "--eval-freq",
-            "-1",
-        ]
+        flags = f"--algo {algorithm} --env {name} --seed {seed} --conf-file {config} -f {folder} --eval-freq -1"
+        command = [sys.executable, "-m", "rl_zoo3.train", *flags.split()]
         if package:
             command += ["--gym-packages", package]
         if environment.options:

@@ -12,9 +12,11 @@ from benchmarks.clients.learning import MakeEnv, main, trainer
 def learn(make_env: MakeEnv, seed: int, total: int, num_envs: int = 1, **ppo_options: Any) -> Logits:
     """The policy's logits after `total` symbols; other arguments are PPO's."""
     env = make_vec_env(make_env, n_envs=num_envs, seed=seed)
-    model = PPO("MlpPolicy", env, seed=seed, device="cpu", **{"gamma": 1.0} | ppo_options)
+    options: dict[str, Any] = {"gamma": 1.0} | ppo_options
+    model = PPO("MlpPolicy", env, seed=seed, device="cpu", **options)
     model.learn(total)
-    return lambda obs: model.policy.get_distribution(obs).distribution.logits
+    policy: Any = model.policy
+    return lambda obs: policy.get_distribution(obs).distribution.logits
 
 
 train = trainer(learn)

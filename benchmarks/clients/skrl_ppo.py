@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import gymnasium as gym
 import torch
 from skrl.agents.torch.ppo import PPO, PPO_CFG
 from skrl.envs.wrappers.torch import wrap_env
@@ -9,6 +10,7 @@ from skrl.memories.torch import RandomMemory
 from skrl.models.torch import CategoricalMixin, DeterministicMixin, Model
 from skrl.trainers.torch import SequentialTrainer
 from skrl.utils import set_seed
+from skrl.utils.spaces.torch import compute_space_size
 from torch import nn
 
 from benchmarks.clients.learning import MakeEnv
@@ -20,7 +22,7 @@ class Policy(CategoricalMixin, Model):
     def __init__(self, **spaces: Any) -> None:
         Model.__init__(self, **spaces)
         CategoricalMixin.__init__(self)
-        self.net = mlp(self.num_observations, self.num_actions)
+        self.net = mlp(self.observation_space, self.num_actions)
 
     def compute(self, inputs: dict[str, Any], role: str) -> tuple[torch.Tensor, dict[str, Any]]:
         return self.net(inputs["observations"].float()), {}
@@ -30,16 +32,20 @@ class Value(DeterministicMixin, Model):
     def __init__(self, num_outputs: int = 1, **spaces: Any) -> None:
         Model.__init__(self, **spaces)
         DeterministicMixin.__init__(self)
-        self.net = mlp(self.num_observations, num_outputs)
+        self.net = mlp(self.observation_space, num_outputs)
 
     def compute(self, inputs: dict[str, Any], role: str) -> tuple[torch.Tensor, dict[str, Any]]:
         return self.net(inputs["observations"].float()), {}
 
 
-def mlp(num_inputs: int, num_outputs: int) -> nn.Module:
+def mlp(observation_space: gym.Space[Any], num_outputs: int) -> nn.Module:
+    num_inputs = compute_space_size(observation_space, occupied_size=True)  # not the one-hot's of MultiDiscrete
+    hidden = 64
     return nn.Sequential(
-        nn.Linear(num_inputs, 64), nn.ELU(), nn.Linear(64, 64), nn.ELU(), nn.Linear(64, num_outputs)
-    )
+        nn.Linear(num_inputs, hidden), nn.ELU(),
+        nn.Linear(hidden, hidden), nn.ELU(),
+        nn.Linear(hidden, num_outputs),
+    )  # fmt: skip
 
 
 def learn(make_env: MakeEnv, seed: int, total: int) -> None:

@@ -9,7 +9,6 @@ from tianshou.data import Collector, CollectStats, VectorReplayBuffer
 from tianshou.env import DummyVectorEnv
 from tianshou.trainer import OffPolicyTrainerParams
 from tianshou.utils.net.common import Net
-from tianshou.utils.space_info import SpaceInfo
 
 from benchmarks.clients.learning import MakeEnv
 
@@ -21,10 +20,10 @@ def learn(make_env: MakeEnv, seed: int, total: int) -> None:
     np.random.seed(seed)
     torch.manual_seed(seed)
     envs.seed(seed)
-    space = SpaceInfo.from_env(env)
+    # Not by way of SpaceInfo, which knows no MultiDiscrete.
     net = Net(
-        state_shape=space.observation_info.obs_shape,
-        action_shape=space.action_info.action_shape,
+        state_shape=env.observation_space.shape,
+        action_shape=env.action_space.n,
         hidden_sizes=[128, 128, 128],
     )
     policy = DiscreteQLearningPolicy(

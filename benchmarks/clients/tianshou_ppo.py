@@ -12,7 +12,6 @@ from tianshou.env import DummyVectorEnv
 from tianshou.trainer import OnPolicyTrainerParams
 from tianshou.utils.net.common import ActorCritic, Net
 from tianshou.utils.net.discrete import DiscreteActor, DiscreteCritic
-from tianshou.utils.space_info import SpaceInfo
 
 from benchmarks.clients.evaluation import Logits
 from benchmarks.clients.learning import MakeEnv, main, trainer
@@ -40,9 +39,9 @@ def learn(make_env: MakeEnv, seed: int, total: int, **ppo_options: Any) -> Logit
     torch.manual_seed(seed)
     envs.seed(seed)
 
-    space = SpaceInfo.from_env(env)
-    net = Net(state_shape=space.observation_info.obs_shape, hidden_sizes=[64, 64])
-    actor = DiscreteActor(preprocess_net=net, action_shape=space.action_info.action_shape)
+    # Not by way of SpaceInfo, which knows no MultiDiscrete.
+    net = Net(state_shape=env.observation_space.shape, hidden_sizes=[64, 64])
+    actor = DiscreteActor(preprocess_net=net, action_shape=env.action_space.n)
     critic = DiscreteCritic(preprocess_net=net)
     for module in ActorCritic(actor, critic).modules():
         if isinstance(module, torch.nn.Linear):

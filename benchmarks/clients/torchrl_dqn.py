@@ -8,7 +8,7 @@ from torchrl.modules import EGreedyModule, QValueActor
 from torchrl.objectives import DQNLoss, SoftUpdate
 
 from benchmarks.clients.learning import Environment
-from benchmarks.clients.torchrl_ppo import make, mlp
+from benchmarks.clients.torchrl_ppo import Mlp, make
 
 
 def learn(environment: Environment, seed: int, total: int) -> None:
@@ -16,7 +16,7 @@ def learn(environment: Environment, seed: int, total: int) -> None:
     env = make(environment)
     env.set_seed(seed)
     num_inputs, num_actions = env.observation_spec["observation"].shape[-1], env.action_spec.space.n
-    actor = QValueActor(mlp(num_inputs, num_actions), in_keys=["observation"], spec=env.action_spec)
+    actor = QValueActor(Mlp(num_inputs, num_actions), in_keys=["observation"], spec=env.action_spec)
     exploring = TensorDictSequential(actor, EGreedyModule(env.action_spec, annealing_num_steps=total))
     collector = Collector(env, exploring, frames_per_batch=32, total_frames=total, init_random_frames=64)
     memory = ReplayBuffer(storage=LazyTensorStorage(10_000))

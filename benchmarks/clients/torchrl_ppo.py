@@ -4,7 +4,7 @@ import torch
 from tensordict.nn import TensorDictModule
 from torch import nn
 from torchrl.collectors import Collector
-from torchrl.envs import Compose, DTypeCastTransform, GymEnv, InitTracker, StepCounter, TransformedEnv
+from torchrl.envs import Compose, GymEnv, InitTracker, StepCounter, TransformedEnv
 from torchrl.modules import ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
@@ -18,13 +18,13 @@ def learn(environment: Environment, seed: int, total: int) -> None:
     env.set_seed(seed)
     num_inputs, num_actions = env.observation_spec["observation"].shape[-1], env.action_spec.space.n
     actor = ProbabilisticActor(
-        TensorDictModule(mlp(num_inputs, num_actions), in_keys=["observation"], out_keys=["logits"]),
+        TensorDictModule(Mlp(num_inputs, num_actions), in_keys=["observation"], out_keys=["logits"]),
         in_keys=["logits"],
         spec=env.action_spec,
-        distribution_class=torch.distributions.OneHotCategorical,
+        distribution_class=torch.distributions.Categorical,
         return_log_prob=True,
     )
-    value = ValueOperator(mlp(num_inputs, 1), in_keys=["observation"])
+    value = ValueOperator(Mlp(num_inputs, 1), in_keys=["observation"])
     collector = Collector(env, actor, frames_per_batch=min(256, total), total_frames=total)
     advantage = GAE(gamma=1.0, lmbda=0.95, value_network=value)
     loss = ClipPPOLoss(actor, value)
@@ -41,16 +41,22 @@ def learn(environment: Environment, seed: int, total: int) -> None:
 
 
 def make(environment: Environment) -> TransformedEnv:
-    """The environment by its id, observations as flat float32."""
-    env = TransformedEnv(GymEnv(environment.env_id, **environment.options), Compose(InitTracker(), StepCounter()))
-    if env.observation_spec["observation"].dtype != torch.float32:
-        env.append_transform(
-            DTypeCastTransform(env.observation_spec["observation"].dtype, torch.float32, in_keys=["observation"])
-        )
-    return env
+    """The environment by its id. With categorical encoding MultiDiscrete stays ids; else it becomes a matrix."""
+    env = GymEnv(environment.env_id, categorical_action_encoding=True, **environment.options)
+    return TransformedEnv(env, Compose(InitTracker(), StepCounter()))
 
 
-def mlp(num_inputs: int, num_outputs: int) -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(num_inputs, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, num_outputs)
-    )
+class Mlp(nn.Module):
+    """Observations `(…, num_inputs)`, of integers too, to outputs `(…, num_outputs)`."""
+
+    def __init__(self, num_inputs: int, num_outputs: int) -> None:
+        super().__init__()
+        hidden = 64
+        self.net = nn.Sequential(
+            nn.Linear(num_inputs, hidden), nn.Tanh(),
+            nn.Linear(hidden, hidden), nn.Tanh(),
+            nn.Linear(hidden, num_outputs),
+        )  # fmt: skip
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return self.net(observations.float())
