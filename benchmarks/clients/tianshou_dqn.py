@@ -1,5 +1,6 @@
 """Tianshou DQN with the settings of its own example (examples/discrete/discrete_dqn.py), but for γ = 1."""
 
+import gymnasium as gym
 import numpy as np
 import torch
 from tianshou.algorithm import DQN
@@ -23,7 +24,7 @@ def learn(make_env: MakeEnv, seed: int, total: int) -> None:
     # Not by way of SpaceInfo, which knows no MultiDiscrete.
     net = Net(
         state_shape=env.observation_space.shape,
-        action_shape=env.action_space.n,
+        action_shape=gym.spaces.flatdim(env.action_space),
         hidden_sizes=[128, 128, 128],
     )
     policy = DiscreteQLearningPolicy(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from tianshou.algorithm import PPO
@@ -41,7 +42,7 @@ def learn(make_env: MakeEnv, seed: int, total: int, **ppo_options: Any) -> Logit
 
     # Not by way of SpaceInfo, which knows no MultiDiscrete.
     net = Net(state_shape=env.observation_space.shape, hidden_sizes=[64, 64])
-    actor = DiscreteActor(preprocess_net=net, action_shape=env.action_space.n)
+    actor = DiscreteActor(preprocess_net=net, action_shape=gym.spaces.flatdim(env.action_space))
     critic = DiscreteCritic(preprocess_net=net)
     for module in ActorCritic(actor, critic).modules():
         if isinstance(module, torch.nn.Linear):
