@@ -1,4 +1,4 @@
-"""Run every client on every combination of task, reward model and observation, and write docs/clients.md's table.
+"""Run every client on every combination of task, reward model and observation; renew the table in docs/clients.md.
 
 `python -m benchmarks.clients` makes a virtual environment for each group of clients under `build/clients`, which
 takes several minutes and gigabytes. CleanRL can't be installed: CLEANRL names a checkout of it; without one it is
@@ -17,6 +17,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 REQUIREMENTS = HERE / "requirements"
 RESULTS = HERE / "results.jsonl"
+DOCUMENT = ROOT / "docs" / "clients.md"
+START, END = "<!-- table -->\n", "<!-- end of table -->\n"
 
 CLIENTS = {
     "sb3_ppo": "sb3",
@@ -64,6 +66,8 @@ def main() -> None:
         print(f"{sum(row['error'] is None for row in found)} of {len(found)}")
         rows.sort(key=lambda row: list(CLIENTS).index(row["client"]))
         RESULTS.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    head, _, rest = DOCUMENT.read_text().partition(START)
+    DOCUMENT.write_text(f"{head}{START}{table(rows)}\n{END}{rest.partition(END)[2]}")
     print(f"\n{table(rows)}")
 
 
@@ -97,16 +101,16 @@ def read(path: Path) -> list[Row]:
 
 
 def table(rows: list[Row]) -> str:
-    """Markdown: how many combinations ran, of each client and observation."""
+    """Markdown: how many combinations ran, of each client and observation, and the first error."""
     lines = ["| client | one-hot | tokens | first error |", "|---|---|---|---|"]
     for name in dict.fromkeys(row["client"] for row in rows):
-        cells, errors = [], []
+        cells = []
         for observation in ("one-hot", "tokens"):
             found = [row for row in rows if row["client"] == name and row["observation"] == observation]
-            errors += [row["error"] for row in found if row["error"]]
             cells.append(f"{sum(row['error'] is None for row in found)} of {len(found)}")
-        first = errors[0].splitlines()[0].replace("|", "\\|")[:100] if errors else ""
-        lines.append(f"| {name} | {' | '.join(cells)} | {first} |")
+        errors = [row["error"] for row in rows if row["client"] == name and row["error"]]
+        cells.append(errors[0].splitlines()[0].replace("|", "\\|")[:110] if errors else "")
+        lines.append(f"| {' | '.join([name.replace('_', ' '), *cells])} |")
     return "\n".join(lines)
 
 
