@@ -40,7 +40,7 @@ def whole_number(minimum: int, **value: Any) -> int:
     return number
 
 
-LARGEST_INT, LARGEST_FLOAT, SMALLEST_FLOAT = 2**32 - 1, 1e30, 1e-30
+LARGEST_INT, LARGEST_FLOAT, SMALLEST_FLOAT = 2**32 - 1, 1e38, 1e-30
 """Bounds of every setting: whole numbers that all generators take as seeds, and what single precision can hold."""
 
 MAX_WIDTH = 4_096
