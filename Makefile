@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
-LOWEST_TESTS := tests/test_dependencies.py tests/test_env.py tests/test_evaluators.py tests/tasks tests/experiment/test_arguments.py tests/experiment/test_bad_input.py tests/experiment/test_figures.py tests/experiment/test_statistics.py tests/experiment/test_sb3_runs.py tests/experiment/test_tracking.py
+LOWEST_TESTS := tests/test_dependencies.py tests/test_env.py tests/test_evaluators.py tests/tasks tests/experiment/test_arguments.py tests/experiment/test_figures.py tests/experiment/test_statistics.py tests/experiment/test_sb3_runs.py tests/experiment/test_tracking.py
 STUDIES := $(patsubst %/study.toml,%,$(sort $(wildcard runs/studies/*/study.toml)))
 export OMP_NUM_THREADS ?= 1
 
