@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.clients.evaluation import evaluate
+from benchmarks.clients.report import DOCUMENT, learning_table, read_record
 from formula_env import make_task
 
 
@@ -38,3 +39,7 @@ def test_the_policy_sees_what_the_environment_shows() -> None:
     for symbol in make_task("binary-sum", length=4).enumerate()[3]:
         assert any((rows == torch.from_numpy(observation)).all(dim=1).any() for rows in seen)
         observation = env.step(symbol)[0]
+
+
+def test_the_page_says_what_the_record_holds() -> None:
+    assert f"{learning_table(read_record())}\n" in DOCUMENT.read_text()
