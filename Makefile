@@ -19,7 +19,7 @@ test: $(VENV)/ready
 test-lowest: $(LOWEST)/ready
 	LOWEST_VERSIONS=1 $(LOWEST)/bin/python -m pytest -n auto -p no:cacheprovider $(LOWEST_TESTS)
 
-# Kills, failing writes and damaged files; the result goes into benchmarks/torture.json.
+# Kills, failing writes and damaged files, in less than ten minutes; the result goes into benchmarks/torture.json.
 torture: $(VENV)/ready
 	$(BIN)/python -m tests.torture
 
