@@ -6,6 +6,10 @@ LOWEST := .venv-lowest
 LOWEST_TESTS := tests/test_dependencies.py tests/test_env.py tests/test_evaluators.py tests/tasks tests/experiment/test_arguments.py tests/experiment/test_figures.py tests/experiment/test_statistics.py tests/experiment/test_sb3_runs.py tests/experiment/test_tracking.py
 STUDIES := $(patsubst %/study.toml,%,$(sort $(wildcard runs/studies/*/study.toml)))
 export OMP_NUM_THREADS ?= 1
+# The tests run as on a user's machine, with torch's default number of threads. Several test processes share the
+# cores, so a thread without work must sleep instead of spin.
+test: unexport OMP_NUM_THREADS
+test: export OMP_WAIT_POLICY ?= passive
 
 .PHONY: train test test-lowest torture reproduce figures lint benchmark scaling clients clean
 
@@ -13,11 +17,11 @@ train: $(VENV)/ready
 	$(BIN)/formula-env train seqgan --task binary-sum --task.length 8 --seed 0
 
 test: $(VENV)/ready
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 # With exactly the lowest versions that pyproject.toml allows: tests that use each of them.
 test-lowest: $(LOWEST)/ready
-	LOWEST_VERSIONS=1 $(LOWEST)/bin/python -m pytest -n auto -p no:cacheprovider $(LOWEST_TESTS)
+	LOWEST_VERSIONS=1 $(LOWEST)/bin/python -m pytest -n auto --hypothesis-profile quick -p no:cacheprovider $(LOWEST_TESTS)
 
 # Kills, failing writes and damaged files, in less than ten minutes; the result goes into benchmarks/torture.json.
 torture: $(VENV)/ready

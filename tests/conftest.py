@@ -1,8 +1,10 @@
+import hypothesis
 import pytest
 import torch
 
+hypothesis.settings.register_profile("quick", max_examples=10)
+
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_a_seed() -> None:
-    torch.set_num_threads(1)
+def _a_seed() -> None:
     torch.manual_seed(0)

@@ -24,9 +24,11 @@ NUM_ENVS, NUM_STEPS = 4, 128
 """The script's own defaults. It makes no update at all with fewer symbols than these ask for."""
 
 
-def learn(make_env: MakeEnv, seed: int, total: int, **flags: Any) -> Logits:
+def learn(make_env: MakeEnv, seed: int, total: int, *, falls: bool = True, **flags: Any) -> Logits:
     """The policy's logits after `total` symbols; other arguments are the script's flags."""
     flags = {"gamma": 1.0, "num_steps": min(NUM_STEPS, total // NUM_ENVS)} | flags
+    if not falls:
+        flags["no_anneal_lr"] = ""
     return run_script("ppo.py", make_env, seed=seed, total_timesteps=total, **flags)["agent"].actor
 
 
@@ -38,7 +40,7 @@ def run_script(name: str, make_env: MakeEnv, **flags: Any) -> dict[str, Any]:
         sys.exit(f"CLEANRL must name a checkout of https://github.com/vwxyzjn/cleanrl; there is no {script}")
     arguments = [str(script), "--no-cuda", "--env-id", ENV_ID]
     for flag, value in flags.items():
-        arguments += [f"--{flag.replace('_', '-')}", str(value)]
+        arguments += [f"--{flag.replace('_', '-')}", *([] if value == "" else [str(value)])]
     gym.register(id=ENV_ID, entry_point=lambda **_: make_env(), disable_env_checker=True)
     try:
         with (
@@ -57,4 +59,4 @@ def run_script(name: str, make_env: MakeEnv, **flags: Any) -> dict[str, Any]:
 train = trainer(learn)
 
 if __name__ == "__main__":
-    main(train)
+    main("CleanRL PPO", learn)

@@ -2,19 +2,37 @@
 
 import argparse
 import json
-import time
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import torch
+from torch import Tensor
 
-from benchmarks.clients.evaluation import Logits, evaluate
+from benchmarks.clients.evaluation import Logits, ObservingPolicy, evaluate
+from formula_env.rewards import FixedReward
+from formula_env.sampling import log_prob
+from formula_env.tasks.base import Task
 
 TOTAL = 400_000
 """Symbols written while learning."""
 
+SETTINGS: dict[str, dict[str, Any]] = {
+    "usual": {},
+    "falling learning rate": {"falls": True},
+    "constant learning rate": {"falls": False},
+    "exact reward": {},
+}
+"""As the client's users have it, another schedule, and a reward without error: what each costs."""
+
 MakeEnv = Callable[[], gym.Env[Any, Any]]
+Watch = Callable[[Logits], None]
+"""Called with the policy's logits before it learns."""
+
 Metrics = dict[str, float]
 
 
@@ -27,6 +45,41 @@ class Environment:
 
     def __call__(self) -> gym.Env[Any, Any]:
         return gym.make(self.env_id, **self.options)
+
+
+class DensityRatio(FixedReward):
+    """The reward log p(x) - log π(x), exactly, within ±clip nats: what a self-training discriminator estimates.
+
+    p is uniform over the correct formulae, and π is the policy of the moment, known once `watch` has been called.
+    """
+
+    def __init__(self, task: Task, clip: float = 5.0) -> None:
+        self.task, self.clip = task, clip
+        count = task.count()
+        assert count is not None
+        self.log_p = -math.log(count)
+
+    def watch(self, logits: Logits) -> None:
+        self.policy = ObservingPolicy(self.task, logits)
+
+    def score(self, tokens: Tensor) -> Tensor:
+        ratio = self.log_p - log_prob(self.policy, self.task.vocabulary, tokens)
+        is_correct = torch.from_numpy(self.task.is_correct(tokens.numpy()))
+        return torch.where(is_correct, ratio, -self.clip).clamp(-self.clip, self.clip)
+
+
+def with_exact_reward(
+    learn: Callable[..., Logits], make_env: MakeEnv, seed: int, total: int, **options: Any
+) -> Logits:
+    """`learn`, paid by `DensityRatio` of its own policy instead of a discriminator's estimate of it."""
+    reward = DensityRatio(make_env().get_wrapper_attr("task"))
+
+    def make_paid_env() -> gym.Env[Any, Any]:
+        env = make_env()
+        env.get_wrapper_attr("set_reward_model")(reward)
+        return env
+
+    return learn(make_paid_env, seed, total, watch=reward.watch, **options)
 
 
 def trainer(learn: Callable[..., Logits]) -> Callable[..., Metrics]:
@@ -44,16 +97,25 @@ def trainer(learn: Callable[..., Logits]) -> Callable[..., Metrics]:
     return train
 
 
-def main(train: Callable[..., Metrics]) -> None:
-    """Print one line of JSON for each seed."""
+def main(client: str, learn: Callable[..., Logits]) -> None:
+    """Print one line of JSON for each seed, and append it to a record where one is named."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--env", type=json.loads, default={}, help="environment options as JSON")
     parser.add_argument("--client", type=json.loads, default={}, help="the client's own options as JSON")
     parser.add_argument("--total", type=int, default=TOTAL, help="symbols written while learning")
+    parser.add_argument("--setting", choices=SETTINGS, default="usual", help="what is other than usual")
+    parser.add_argument("--record", type=Path, help="file that the lines are appended to")
     args = parser.parse_args()
     env_kwargs = {"length": 8, "reward_model": "discriminator"} | args.env
+    if args.setting == "exact reward":
+        env_kwargs["reward_model"] = "constant"
+        learn = partial(with_exact_reward, learn)
+    options = SETTINGS[args.setting] | args.client
     for seed in args.seeds:
-        start = time.perf_counter()
-        metrics = train(seed, env_kwargs, total=args.total, **args.client)
-        print(json.dumps({"seed": seed} | metrics | {"seconds": round(time.perf_counter() - start)}), flush=True)
+        metrics = trainer(learn)(seed, env_kwargs, total=args.total, **options)
+        line = json.dumps({"client": client, "setting": args.setting, "seed": seed} | metrics)
+        print(line, flush=True)
+        if args.record:
+            with args.record.open("a") as record:
+                record.write(line + "\n")

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from tianshou.algorithm import PPO
 from tianshou.algorithm.modelfree.reinforce import DiscreteActorPolicy
-from tianshou.algorithm.optim import AdamOptimizerFactory
+from tianshou.algorithm.optim import AdamOptimizerFactory, LRSchedulerFactoryLinear
 from tianshou.data import Collector, CollectStats, VectorReplayBuffer
 from tianshou.env import DummyVectorEnv
 from tianshou.trainer import OnPolicyTrainerParams
@@ -15,7 +15,7 @@ from tianshou.utils.net.common import ActorCritic, Net
 from tianshou.utils.net.discrete import DiscreteActor, DiscreteCritic
 
 from benchmarks.clients.evaluation import Logits
-from benchmarks.clients.learning import MakeEnv, main, trainer
+from benchmarks.clients.learning import MakeEnv, Watch, main, trainer
 
 NUM_ENVS = 20
 
@@ -33,8 +33,16 @@ PPO_OPTIONS: dict[str, Any] = {
 }
 
 
-def learn(make_env: MakeEnv, seed: int, total: int, **ppo_options: Any) -> Logits:
-    """The policy's logits after `total` symbols; other arguments are PPO's."""
+def learn(
+    make_env: MakeEnv,
+    seed: int,
+    total: int,
+    *,
+    falls: bool = False,
+    watch: Watch | None = None,
+    **ppo_options: Any,
+) -> Logits:
+    """The policy's logits after `total` symbols; other arguments are PPO's. The learning rate may fall to 0."""
     env, envs = make_env(), DummyVectorEnv([make_env] * NUM_ENVS)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -50,7 +58,16 @@ def learn(make_env: MakeEnv, seed: int, total: int, **ppo_options: Any) -> Logit
             torch.nn.init.zeros_(module.bias)
     categorical = torch.distributions.Categorical
     policy = DiscreteActorPolicy(actor=actor, dist_fn=categorical, action_space=env.action_space)
-    algorithm = PPO(policy=policy, critic=critic, optim=AdamOptimizerFactory(lr=3e-4), **PPO_OPTIONS | ppo_options)
+    adam = AdamOptimizerFactory(lr=3e-4)
+    if falls:
+        adam.with_lr_scheduler_factory(LRSchedulerFactoryLinear(1, total, min(COLLECTED, total)))
+    algorithm = PPO(policy=policy, critic=critic, optim=adam, **PPO_OPTIONS | ppo_options)
+
+    def logits(observations: torch.Tensor) -> torch.Tensor:
+        return actor(observations)[0].log()
+
+    if watch:
+        watch(logits)
     algorithm.run_training(
         OnPolicyTrainerParams(
             training_collector=Collector[CollectStats](algorithm, envs, VectorReplayBuffer(20_000, NUM_ENVS)),
@@ -63,10 +80,10 @@ def learn(make_env: MakeEnv, seed: int, total: int, **ppo_options: Any) -> Logit
             verbose=False,
         )
     )
-    return lambda obs: actor(obs)[0].log()
+    return logits
 
 
 train = trainer(learn)
 
 if __name__ == "__main__":
-    main(train)
+    main("Tianshou PPO", learn)

@@ -122,17 +122,23 @@ def _entries(table: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
             yield str(key), value
 
 
-def value_of(option: str, arguments: Sequence[str]) -> str | None:
-    """What an option of text is set to, before it is known which other options there are; the last one counts."""
+def value_of(option: str, arguments: Sequence[str], known: Mapping[str, Any]) -> str | None:
+    """What an option of text is set to, before all options are known; the last one counts.
+
+    `known` are the options that any task and algorithm has, as in `options_of`. Behind one of text stands its
+    value, even if that looks like an option without dashes: `--out task=x` is a folder.
+    """
     found = None
-    for i, argument in enumerate(arguments):
-        name, is_joined, value = argument.partition("=")
-        if _plain_name(name) != option:
-            continue
+    rest = list(arguments)
+    while rest:
+        name, is_joined, value = rest.pop(0).partition("=")
+        plain = _plain_name(name)
         if is_joined:
-            found = value
-        elif name.startswith("--") and i + 1 < len(arguments):
-            found = arguments[i + 1]
+            values = [value]
+        else:
+            values = _following(rest, known.get(plain, bool)) if name.startswith("--") else []
+        if plain == option and values:
+            found = values[0]
     return found
 
 

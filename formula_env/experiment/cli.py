@@ -22,7 +22,7 @@ from formula_env.algorithm import Algorithm, Batch
 from formula_env.distributed import from_first, is_first, process_group
 from formula_env.errors import FormulaError, check_range, check_seed
 from formula_env.evaluators import Evaluator, Judge
-from formula_env.experiment.arguments import parse, value_of, with_flat_tables
+from formula_env.experiment.arguments import options_of, parse, value_of, with_flat_tables
 from formula_env.experiment.config import MAX_SAMPLES, AlgoT, RunConfig, TaskT, load_config
 from formula_env.experiment.interrupt import Interrupted
 from formula_env.experiment.isolation import isolated
@@ -125,11 +125,11 @@ def _train(arguments: list[str]) -> None:
     algorithm = "seqgan" if arguments[:1] in (["-h"], ["--help"]) else next(iter(arguments), "-")
     if algorithm.startswith("-"):
         raise FormulaError(f"train needs an algorithm first: {', '.join(sorted(all_algorithms()))}")
-    arguments = with_flat_tables(arguments)
-    task_name = value_of("task", arguments) or "binary-sum"
+    arguments, known = with_flat_tables(arguments), options_of(TrainOptions) | {"task": str}
+    task_name = value_of("task", arguments, known) or "binary-sum"
     cls, task_cls = algorithm_class(algorithm), task_class(task_name)
     default = None
-    if (name := value_of("preset", arguments)) not in (None, "None"):
+    if (name := value_of("preset", arguments, known)) not in (None, "None"):
         algo = cls.Config(**preset(algorithm, name))
         default = TrainOptions(algorithm, task_cls(), algo, task_name, preset=name)
     options = parse(TrainOptions[task_cls, cls.Config], "train", arguments, default)

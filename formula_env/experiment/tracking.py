@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import select
 import shlex
@@ -71,9 +72,10 @@ class WandbTracker:
 
     def __init__(self, config: RunConfig[Any, Any], folder: Path, warn: Callable[[str], None]) -> None:
         self._warn = warn
+        settings = _settings(config, folder)
         self._process: _Process | None = _Process()
         try:
-            answer = self._process.open(_settings(config, folder))
+            answer = self._process.open(settings)
         except BaseException:
             self._end()
             raise
@@ -199,15 +201,24 @@ class _Process:
         self._answers.close()
 
 
+def _run_id(id_file: Path) -> str:
+    """The id of the W&B run that this one goes on with, or a new one."""
+    if not id_file.exists():
+        return secrets.token_hex(4)
+    text = read_text(id_file).strip()
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text):
+        raise FormulaError(f"{id_file} holds no id of a W&B run; delete it to track this run as a new one")
+    return text
+
+
 def _settings(config: RunConfig[Any, Any], folder: Path) -> dict[str, Any]:
     """How W&B is to open the run; `wandb_process` passes most of it to `wandb.init`."""
     name = f"{config.algorithm}-{config.task_name}"
-    id_file = folder / WANDB_FILE
     return {
         "argv": sys.argv,
         "folder": str(folder.resolve()),
         "training": os.getpid(),
-        "id": read_text(id_file).strip() if id_file.exists() else secrets.token_hex(4),
+        "id": _run_id(folder / WANDB_FILE),
         "project": config.wandb_project,
         "group": config.wandb_group or name,
         "name": f"{name}-s{config.seed}",

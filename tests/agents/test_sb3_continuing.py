@@ -68,7 +68,6 @@ class Accuracies(BaseCallback):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     """A folder with a PPO model that has learned and its adversary, and the model's accuracy."""
-    torch.set_num_threads(1)
     folder, model, adversary = (
         tmp_path_factory.mktemp("trained"),
         make_ppo(learning_rate=LinearSchedule(4e-3, 0.0, 1.0)),

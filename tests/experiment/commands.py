@@ -33,7 +33,7 @@ def start(*arguments: object, processes: int = 1, **options: Any) -> subprocess.
     """
     launcher = [] if processes == 1 else [*TORCHRUN, str(processes)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", **options.pop("env", {})}
+    environment |= {"PYTHONWARNINGS": "ignore", **options.pop("env", {})}
     return subprocess.Popen(
         [sys.executable, *launcher, "-m", "formula_env", *map(str, arguments)],
         stdout=subprocess.PIPE,

@@ -127,10 +127,21 @@ def test_a_truth_value_is_a_flag_too() -> None:
     )
 
 
+KNOWN = options_of(TrainOptions) | {"task": str}
+
+
 def test_the_task_and_the_preset_are_found_in_every_form() -> None:
     for arguments in (["--task", "x"], ["--task=x"], ["task=x"], ["--task.name=x"], ["--task={'name': 'x'}"]):
-        assert value_of("task", with_flat_tables(["ppo", "--task=y", *arguments])) == "x"
-    assert value_of("preset", ["seqgan"]) is None
+        assert value_of("task", with_flat_tables(["ppo", "--task=y", *arguments]), KNOWN) == "x"
+    assert value_of("preset", ["seqgan"], KNOWN) is None
+
+
+def test_an_option_s_value_is_no_option() -> None:
+    for others in (["--out", "task=y"], ["--out", "task=y", "--track"], ["--wandb-project", "task=y"]):
+        assert value_of("task", ["ppo", *others], KNOWN) is None
+        assert value_of("task", ["ppo", "task=x", *others], KNOWN) == "x"
+    for flag in ("--track", "--algo.normalize-advantage"):
+        assert value_of("task", ["ppo", flag, "task=x"], KNOWN) == "x"
 
 
 @pytest.mark.parametrize(

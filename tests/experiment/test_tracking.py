@@ -13,7 +13,9 @@ from formula_env.errors import FormulaError
 from formula_env.experiment import tracking
 from formula_env.experiment.checkpoint import checkpoints
 from formula_env.experiment.cli import main
+from formula_env.experiment.config import load_config
 from formula_env.experiment.rows import drop_rows_after, read_rows
+from formula_env.experiment.tracking import WandbTracker
 from tests.experiment.commands import (
     TINY_MLE,
     TINY_PPO,
@@ -147,6 +149,15 @@ def test_the_run_id_survives_a_resume(tmp_path: Path) -> None:
     histories = [items(r.history.item) for log in sorted(logs) for r in records(log) if r.HasField("history")]
     rounds = list(range(1, rows_without_time(folder)[-1]["round"] + 1))
     assert [row["_step"] for row in histories] == [row["round"] for row in histories] == rounds
+
+
+def test_a_damaged_run_id_is_refused_before_wandb_starts(tmp_path: Path) -> None:
+    code, _, err = run("train", "mle", *TINY_MLE, "--out", tmp_path / "run")
+    assert code == 0, err
+    (tmp_path / "run" / "wandb_run_id.txt").write_text("../a b\n")
+    with pytest.raises(FormulaError, match=r"wandb_run_id\.txt holds no id of a W&B run; delete it"):
+        WandbTracker(load_config(tmp_path / "run"), tmp_path / "run", pytest.fail)
+    assert not (tmp_path / "run" / "wandb").exists()
 
 
 def test_a_sweep_s_run_is_resumed_by_the_id_that_its_agent_gave(tmp_path: Path) -> None:
