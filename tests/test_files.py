@@ -1,5 +1,6 @@
 """Files are written whole and durably, and states that were altered are never taken."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -94,3 +95,16 @@ def test_content_and_name_are_on_the_disk_before_a_write_returns(
     assert synced[1:] == [tmp_path.name]
     append_line(tmp_path / "rows", "a row")
     assert synced[2:] == ["rows"]
+
+
+def test_a_line_that_can_not_be_written_whole_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    append_line(tmp_path / "rows", "one")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(FormulaError, match=r"cannot write .*rows: No space left on device"):
+        append_line(tmp_path / "rows", "two")
+    assert (tmp_path / "rows").read_text() == "one\n"

@@ -224,9 +224,12 @@ def test_a_loaded_adversary_goes_on_bit_for_bit(tmp_path: Path) -> None:
     loaded = AdversarialCallback.load(tmp_path / "adversary.pt")
     PPO.load(tmp_path / "model", make_env(), device="cpu").learn(0, loaded)
     model.learn(0, adversary)
-    for each in (adversary, loaded):
-        each.train_discriminator(finished)
     every = torch.from_numpy(TASK.enumerate())
+    before = adversary.discriminator(every)
+    for each in (adversary, loaded):
+        each.model._current_progress_remaining = 1.0  # the end of `learn` left a learning rate of 0
+        each.train_discriminator(finished)
+    assert not torch.equal(adversary.discriminator(every), before)
     assert torch.equal(loaded.discriminator(every), adversary.discriminator(every))
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from formula_env.experiment import loop
 from formula_env.experiment.checkpoint import checkpoints
 from formula_env.experiment.cli import main
+from formula_env.experiment.record import write_sums
 from formula_env.experiment.run_folder import default_run_folder
 from formula_env.experiment.study import read_analysis, write_analysis
 from tests.experiment.commands import TINY_MLE, assert_same_run, rows_without_time
@@ -144,6 +146,19 @@ def test_a_record_without_checkpoints_is_answered_or_refused_never_trained_again
     assert {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()} == before
     edit(copy / "config.yaml", "seed: 0", "seed: 1")
     assert "config.yaml was altered since the run wrote it" in refused(["resume", str(copy)], capsys)
+
+
+def test_a_summary_is_there_only_where_the_checksums_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is killed between the two has not ended: it is not refused as damaged."""
+    there: list[bool] = []
+
+    def note(folder: Path, sums: dict[str, str]) -> None:
+        there.append((folder / "summary.json").exists())
+        write_sums(folder, sums)
+
+    monkeypatch.setattr(loop, "write_sums", note)
+    assert main(["train", "mle", *TINY_MLE, "--out", str(tmp_path / "run")]) == 0
+    assert there == [False, False], "at the start, and at the end"
 
 
 def test_a_record_from_before_there_were_checksums_is_read(copy: Path) -> None:
