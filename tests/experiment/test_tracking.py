@@ -294,6 +294,20 @@ def test_wandb_never_fails_a_run_that_has_begun(
 
 
 @pytest.mark.usefixtures("fake_wandb")
+def test_the_summary_is_written_before_wandb_is_given_the_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever happens then, a kill included, the run has its end."""
+    there: list[bool] = []
+    monkeypatch.setenv("FAIL", "none")
+    monkeypatch.setattr(
+        WandbTracker, "finish", lambda *_: there.append((tmp_path / "run" / "summary.json").exists())
+    )
+    assert main(["train", "mle", *TINY_MLE, "--out", str(tmp_path / "run"), "--track"]) == 0
+    assert there == [True]
+
+
+@pytest.mark.usefixtures("fake_wandb")
 @pytest.mark.parametrize("failure", ["init", "init dies", "init hangs"])
 def test_a_run_that_can_not_be_tracked_does_not_begin_but_one_that_has_begun_goes_on(
     failure: str, untracked: Path, tmp_path: Path,
