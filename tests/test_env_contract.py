@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -349,6 +350,48 @@ def test_an_environment_trains_alike_whatever_mode_its_caller_is_in(mode: str, m
     assert_same(tuple(returned), tuple(expected))
     assert_equal_states(end, expected_end)
     assert end["reward_model"]["num_updates"] > 2
+
+
+class LearnsFromWhatItObserves:
+    """A reward model of a user's own, which has never heard of modes."""
+
+    def __init__(self) -> None:
+        self.network = torch.nn.Linear(4, 1, bias=False)
+        torch.nn.init.ones_(self.network.weight)
+        self.optimizer = torch.optim.Adam(self.network.parameters())
+
+    def score(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.network(tokens.float())[:, 0]
+
+    def observe(self, tokens: np.ndarray) -> None:
+        self.optimizer.zero_grad()
+        self.network(torch.from_numpy(tokens).float()).sum().backward()
+        self.optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"network": deepcopy(self.network.state_dict())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+
+
+@pytest.mark.parametrize("mode", ["no_grad", "inference_mode", "float64", "autocast", "default device"])
+def test_a_reward_model_of_ones_own_learns_in_any_mode(mode: str) -> None:
+    policy = Policy(torch.zeros(2))
+
+    def learnt(around: Callable[[], AbstractContextManager[Any]]) -> tuple[list[Any], dict[str, Any]]:
+        env, model = FormulaVectorEnv(length=4, num_envs=2, num_rollouts=2), LearnsFromWhatItObserves()
+        env.set_reward_model(model)
+        env.reset(seed=0)
+        with around():
+            steps = [env.step(np.array([0, 1])) for _ in range(15)]
+            env.load_state_dict(env.state_dict())
+            return [*steps, env.play(policy)], model.state_dict()
+
+    (expected, expected_end), (returned, end) = learnt(nullcontext), learnt(CALLERS[mode])
+    assert_same(tuple(returned), tuple(expected))
+    assert_equal_states(end, expected_end)
+    assert not torch.equal(end["network"]["weight"], LearnsFromWhatItObserves().network.weight)
 
 
 def caller_modes() -> tuple[Any, ...]:

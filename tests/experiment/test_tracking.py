@@ -239,6 +239,7 @@ class Artifact:
         assert os.path.isfile(path)
 
 def init(**options):
+    assert "WANDB_SERVICE" not in os.environ, "the service of the caller's own runs"
     may_fail("init")
     return Run()
 
@@ -252,6 +253,7 @@ def fake_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "fake").mkdir()
     (tmp_path / "fake" / "wandb.py").write_text(FAKE_WANDB)
     monkeypatch.syspath_prepend(tmp_path / "fake")
+    monkeypatch.setenv("WANDB_SERVICE", "3-1-unix-/tmp/nowhere")
     for name in ("OPEN_SECONDS", "UPLOAD_SECONDS", "LEAVE_SECONDS"):
         monkeypatch.setattr(tracking, name, 5.0)
     monkeypatch.setattr(tracking, "QUIET_SECONDS", 1.0)
