@@ -433,6 +433,17 @@ def test_a_saved_environment_goes_on_alike(kind: Any, reward_model: str, through
         assert end["reward_model"]["num_updates"] > state["reward_model"]["num_updates"] > 0
 
 
+def test_a_finished_formula_is_as_correct_in_a_loaded_environment() -> None:
+    env, copy = (FormulaVectorEnv(length=4, num_envs=2, autoreset_mode="DISABLED") for _ in range(2))
+    env.reset(seed=0)
+    for actions in ([0, 0], [1, 1], [1, 1], [0, 1]):
+        env.step(np.array(actions))
+    copy.load_state_dict(env.state_dict())
+    going_on = copy.step(np.array([0, 0]))
+    assert going_on[-1]["is_correct"].tolist() == [1, 0]
+    assert_same(going_on, env.step(np.array([0, 0])))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -468,6 +468,13 @@ def test_a_discriminator_that_has_learnt_is_not_handed_on() -> None:
     assert kept[0].reward_model is not kept[1].reward_model
 
 
+def test_a_discriminator_that_was_loaded_is_not_handed_on() -> None:
+    env = learning_env()
+    env.reset(seed=0)
+    env.load_state_dict(env.state_dict())
+    assert learning_env().reward_model is not env.reward_model
+
+
 # --- processes ------------------------------------------------------------------------------------------------
 
 FORK = """

@@ -10,7 +10,7 @@ import torch
 
 from formula_env import make_task
 from formula_env.errors import FormulaError
-from formula_env.networks import DISCRIMINATORS
+from formula_env.networks import DISCRIMINATORS, Tempered
 from formula_env.self_training import SelfTrainingDiscriminator
 from formula_env.vocabulary import Tokens
 from tests.even_ones import EvenOnes
@@ -63,6 +63,17 @@ def test_it_pays_an_agent_that_repeats_itself_least_for_what_it_repeats() -> Non
 def test_it_knows_correct_formulae_before_it_pays_for_the_first() -> None:
     paid = scores(SelfTrainingDiscriminator(TASK))
     assert paid[CORRECT].min() > paid[~CORRECT].max() + 1
+
+
+def test_fakes_are_draws_from_the_tempered_density() -> None:
+    """More varied than what the agent wrote: an agent that repeats itself is still told what else is wrong."""
+    every, probs = torch.from_numpy(ALL), np.full(len(ALL), 0.02)
+    probs[0] = 0.7
+    model = trained(probs, 4)
+    tempered = Tempered(model.density, 2.0).log_prob(every).exp()
+    assert tempered.max() < model.density.log_prob(every).exp().max() - 0.1
+    shares = (model._draw_fake(4_000)[:, None] == every).all(dim=2).float().mean(dim=0)
+    assert shares.numpy() == pytest.approx(tempered.detach().numpy(), abs=0.03)
 
 
 def test_verdicts_stay_within_the_clip() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from formula_env.experiment import loop
-from formula_env.experiment.checkpoint import checkpoints
+from formula_env.experiment.checkpoint import checkpoints, save_checkpoint
 from formula_env.experiment.cli import main
 from formula_env.experiment.record import write_sums
 from formula_env.experiment.run_folder import default_run_folder
@@ -99,6 +99,13 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     assert_same_run(finished, copy)
     assert [path.name for path in checkpoints(copy)] == [path.name for path in checkpoints(finished)]
     assert main(["report", str(copy)]) == 0
+
+
+def test_a_checkpoint_behind_the_one_that_is_saved_is_deleted(tmp_path: Path) -> None:
+    """It was damaged, or the run would have gone on from there."""
+    for round_ in (10, 17, 15):
+        save_checkpoint(tmp_path, round_, {"round": round_})
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-00000010.pt", "checkpoint-00000015.pt"]
 
 
 # --- records --------------------------------------------------------------------------------------------------
