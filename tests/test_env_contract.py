@@ -261,7 +261,11 @@ def test_rewards_that_are_none_are_refused_where_they_come_from(make: Any, messa
 
 def test_rewards_as_arrays_or_with_a_gradient_are_rewards() -> None:
     weight = torch.ones((), requires_grad=True)
-    for make in (lambda n: np.full(n, 2), lambda n: weight * torch.full((n,), 2.0), lambda n: torch.full((n,), 2)):
+    own = torch.full((2,), 2.0, requires_grad=True)
+    for make in (
+        lambda n: np.full(n, 2), lambda n: weight * torch.full((n,), 2.0), lambda n: torch.full((n,), 2),
+        lambda n: own,
+    ):  # fmt: skip
         env = FormulaVectorEnv(length=4, num_envs=2, autoreset_mode="DISABLED")
         env.set_reward_model(Returns(make))
         assert write_one_formula(env)[-1].tolist() == [2.0, 2.0]

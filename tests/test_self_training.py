@@ -76,6 +76,12 @@ def test_fakes_are_draws_from_the_tempered_density() -> None:
     assert shares.numpy() == pytest.approx(tempered.detach().numpy(), abs=0.03)
 
 
+def test_it_remembers_what_the_agent_wrote_last_and_no_more() -> None:
+    model = SelfTrainingDiscriminator(TASK, memory=12, **QUICK)
+    model.observe(ALL)
+    np.testing.assert_array_equal(model.state_dict()["recent"], ALL[-12:])
+
+
 def test_verdicts_stay_within_the_clip() -> None:
     paid = scores(SelfTrainingDiscriminator(TASK, clip=0.5))
     assert paid.min() == -0.5

@@ -215,6 +215,13 @@ def test_what_libraries_set_on_import_is_put_back() -> None:
         assert (dict(os.environ), list(warnings.filters)) == before
 
 
+def test_numpy_does_not_raise_what_the_caller_wants_raised() -> None:
+    with np.errstate(all="raise"):
+        with isolated():
+            assert np.geterr() == {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+        assert set(np.geterr().values()) == {"raise"}
+
+
 def test_ignored_signals_stay_ignored() -> None:
     """As under `nohup`, whose run must outlive its terminal."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
