@@ -1,6 +1,7 @@
 """Training is continued: the discriminator is saved with the model, or a new one is warmed up before it pays."""
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,7 @@ def test_a_file_holds_settings_training_formulae_and_state(tmp_path: Path) -> No
 
 
 def test_a_loaded_adversary_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    model, adversary = make_ppo(n_epochs=1), small()
+    model, adversary = make_ppo(n_epochs=1), small(warmup_steps=2)
     model.learn(3 * ROLLOUT, adversary)
     model.save(tmp_path / "model")
     adversary.save(tmp_path / "adversary.pt")
@@ -230,6 +231,7 @@ def test_a_loaded_adversary_goes_on_bit_for_bit(tmp_path: Path) -> None:
         each.model._current_progress_remaining = 1.0  # the end of `learn` left a learning rate of 0
         each.train_discriminator(finished)
     assert not torch.equal(adversary.discriminator(every), before)
+    assert torch.equal(loaded.torch_rng.get_state(), adversary.torch_rng.get_state())
     assert torch.equal(loaded.discriminator(every), adversary.discriminator(every))
 
 
@@ -326,9 +328,11 @@ def test_the_discriminator_learns_though_the_caller_wants_no_gradients(mode: Any
         model.learn(3_000, adversary)
         state = adversary.state_dict()
     assert adversary.num_updates > 2
-    adversary.load_state_dict(state)
-    model.learn(3_000, adversary)
-    assert adversary.num_updates > state["num_updates"]
+    for around in (nullcontext, mode):
+        with around():
+            adversary.load_state_dict(state)
+        model.learn(3_000, adversary)
+        assert adversary.num_updates > state["num_updates"]
 
 
 @pytest.mark.parametrize("cls", [PPO, RecurrentPPO])
