@@ -235,6 +235,17 @@ def test_a_loaded_adversary_goes_on_bit_for_bit(tmp_path: Path) -> None:
     assert torch.equal(loaded.discriminator(every), adversary.discriminator(every))
 
 
+def test_formulae_that_wait_for_an_update_are_saved(tmp_path: Path) -> None:
+    adversary = small(update_every=NEVER)
+    make_ppo(n_epochs=1).learn(ROLLOUT, adversary)
+    waiting = adversary.reward_model.finished
+    assert len(waiting) == 64
+    adversary.save(tmp_path / "adversary.pt")
+    loaded = AdversarialCallback.load(tmp_path / "adversary.pt")
+    make_ppo(n_epochs=1).learn(0, loaded)
+    np.testing.assert_array_equal(loaded.reward_model.finished, waiting)
+
+
 def test_files_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "adversary.pt"
     with pytest.raises(FormulaError, match=r"no discriminator to be saved yet; call model\.learn"):

@@ -158,14 +158,16 @@ def test_a_state_is_a_copy() -> None:
     model.learn(96, callback=adversary)
     state = adversary.state_dict()
     before = saved_and_loaded(state)
-    adversary.load_state_dict(state)
-    model.learn(96, callback=adversary)
-    for part in ("discriminator", "optimizer"):
-        tensors = [
-            {k: v for k, v in flat(s[part]).items() if isinstance(v, torch.Tensor)} for s in (state, before)
-        ]
-        assert tensors[0]
-        assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
+    for loaded in (False, True):
+        if loaded:
+            adversary.load_state_dict(state)
+        model.learn(96, callback=adversary)
+        for part in ("discriminator", "optimizer"):
+            tensors = [
+                {k: v for k, v in flat(s[part]).items() if isinstance(v, torch.Tensor)} for s in (state, before)
+            ]
+            assert tensors[0]
+            assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
 
 
 def flat(state: Any, name: str = "") -> dict[str, Any]:
