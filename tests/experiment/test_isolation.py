@@ -198,6 +198,21 @@ def test_of_two_threads_one_runs_at_a_time(plain: Path, tmp_path: Path) -> None:
     assert_same_run(plain, tmp_path / "two")
 
 
+def test_a_thread_waits_until_another_one_is_no_longer_isolated() -> None:
+    entered = threading.Event()
+
+    def enter() -> None:
+        with isolated():
+            entered.set()
+
+    thread = threading.Thread(target=enter)
+    with isolated():
+        thread.start()
+        assert not entered.wait(0.5)
+    thread.join()
+    assert entered.is_set()
+
+
 def test_a_run_that_fails_puts_everything_back(tmp_path: Path) -> None:
     with np.errstate(all="raise"), torch.no_grad():
         before = state_of_the_process()
