@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from agents.seqgan import SeqGAN, SeqGANConfig
-from formula_env.adversarial import discriminator_step, mle_step
+from formula_env.adversarial import mle_step
 from formula_env.sampling import sample
 from formula_env.tasks import Task, make_task
 
@@ -87,7 +87,7 @@ def enumerated_gradient(seqgan: SeqGAN) -> Tensor:
 
 def estimated_gradient(seqgan: SeqGAN) -> Tensor:
     """What training makes of a fresh batch: `(P,)`."""
-    return _gradient(seqgan.generator_loss()[0], seqgan)
+    return _gradient(seqgan.generator_loss(seqgan.config.ent_coef)[0], seqgan)
 
 
 def _gradient(loss: Tensor, seqgan: SeqGAN) -> Tensor:
@@ -109,12 +109,12 @@ def _half_trained(task: Task, settings: dict[str, Any], seed: int) -> SeqGAN:
     for _ in range(DISCRIMINATOR_STEPS):
         real = torch.from_numpy(task.sample(BATCH, rng))
         fake = sample(seqgan.generator, task.vocabulary, task.max_length, BATCH, seqgan.rng)
-        discriminator_step(seqgan.judge, seqgan.discriminator_optimizer, real, fake)
+        seqgan.adversary.train(real, fake, progress=0.0)
     return seqgan
 
 
 def _with_weights_of(begun: SeqGAN, settings: dict[str, Any], seed: int) -> SeqGAN:
     seqgan = SeqGAN(begun.task, _config(settings), seed, torch.device("cpu"))
     seqgan.generator.load_state_dict(begun.generator.state_dict())
-    seqgan.discriminator.load_state_dict(begun.discriminator.state_dict())
+    seqgan.adversary.load_state_dict(begun.adversary.state_dict())
     return seqgan

@@ -1,19 +1,18 @@
 """Maximum likelihood: teacher forcing on the training set. The baseline that everything stands beside."""
 
-import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from formula_env import distributed
 from formula_env.adversarial import adam, floats, mle_step, set_lr
+from formula_env.algorithm import Algorithm, LogProb
+from formula_env.averaged import Averaged
 from formula_env.errors import MAX_BATCH, MAX_WIDTH, check_above_zero, check_at_least, check_range, check_types
 from formula_env.networks import LSTMGenerator
-from formula_env.rollouts import write
-from formula_env.sampling import draw_keys, log_prob
+from formula_env.sampling import Sampler
+from formula_env.schedules import cosine
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens
 
@@ -41,62 +40,42 @@ class MLEConfig:
         check_above_zero(learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
 
 
-class MLE:
+class MLE(Algorithm):
     """Minimise -E_real[log π(x)]."""
 
     Config = MLEConfig
-    presets: ClassVar[dict[str, dict[str, Any]]] = {}
-    trains_on = Task
-    density_ratio = None  # there is no discriminator
+    task_type = Task
 
     def __init__(self, task: Task, config: MLEConfig, seed: int, device: torch.device) -> None:
         torch.manual_seed(seed)
         self.task, self.config, self.device = task, config, device
-        self.generator = LSTMGenerator(task.vocabulary, config.embedding_dim, config.hidden_dim).to(device)
-        self.trained_generator = distributed.parallel(self.generator)
-        self.optimizer = adam(self.generator.parameters(), config.learning_rate)
-        distributed.share_of(config.batch_size)
-        self.round = self.env_steps = 0  # it never acts
-        self.start_name = "untrained"
-        self.pretrain_rounds, self.rounds, self.real_per_round = 0, config.rounds, config.batch_size
+        generator = LSTMGenerator(task.vocabulary, config.embedding_dim, config.hidden_dim).to(device)
+        self.weights = Averaged(generator, decay=0.0)
+        self.generator = Sampler(generator, task, device)
+        self.optimizer = adam(generator.parameters(), config.learning_rate)
+        distributed.local_batch_size(config.batch_size)
+        self.rounds, self.real_batch_size = config.rounds, config.batch_size
 
     @property
     def collapse_advice(self) -> str:
         return "lower --algo.rounds or --algo.learning-rate, or train on more with --data.size"
 
-    def pretrain(self, real: Tokens) -> dict[str, float]:
-        raise NotImplementedError("maximum likelihood has nothing to start from")
-
-    def update(self, real: Tokens) -> dict[str, float]:
-        set_lr(
-            self.optimizer,
-            self.config.learning_rate * (1 + math.cos(math.pi * self.round / self.rounds)) / 2,
-        )
-        batch = distributed.own_rows(torch.from_numpy(real).to(self.device))
+    def update(self, real: Tokens, progress: float) -> dict[str, float]:
+        set_lr(self.optimizer, self.config.learning_rate * cosine(progress))
+        batch = distributed.local_rows(torch.from_numpy(real).to(self.device))
         pad, max_grad_norm = self.task.vocabulary.pad, self.config.max_grad_norm
-        metrics = mle_step(self.trained_generator, self.optimizer, batch, pad, max_grad_norm)
-        self.round += 1
-        return floats(metrics)
+        return floats(mle_step(self.weights.ddp, self.optimizer, batch, pad, max_grad_norm))
 
     def sample(self, n: int, seed: int) -> Tokens:
-        keys = draw_keys(n, torch.Generator().manual_seed(seed)).to(self.device)
-        return write(self.generator, self.task.vocabulary, self.task.max_length, keys).cpu().numpy()
+        return self.generator.sample(n, seed)
 
-    def log_prob(self, tokens: Tokens) -> NDArray[np.float64]:
-        batch = torch.from_numpy(tokens).to(self.device)
-        return log_prob(self.generator, self.task.vocabulary, batch).cpu().numpy()
-
-    def exports(self) -> dict[str, bytes]:
-        return {}
+    @property
+    def log_prob(self) -> LogProb:
+        return self.generator.log_prob
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "generator": self.generator.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "round": self.round,
-        }
+        return {"weights": self.weights.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.generator.load_state_dict(state["generator"])
+        self.weights.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.round = state["round"]

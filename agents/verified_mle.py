@@ -13,8 +13,6 @@ import torch
 from agents.mle import MLE, MLEConfig
 from formula_env import distributed
 from formula_env.errors import MAX_BATCH, check_at_least, check_range
-from formula_env.rollouts import write
-from formula_env.sampling import draw_keys
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens, distinct_rows
 
@@ -53,6 +51,7 @@ class VerifiedMLE(MLE):
     def __init__(self, task: Task, config: VerifiedMLEConfig, seed: int, device: torch.device) -> None:
         super().__init__(task, config, seed, device)
         self.rng = torch.Generator().manual_seed(seed)
+        self.num_updates = self.env_steps = 0
         self.known = DistinctFormulae(task.max_length)
         self.checker_calls = 0
 
@@ -63,13 +62,14 @@ class VerifiedMLE(MLE):
             return more
         return f"lower --algo.warmup-rounds, so that it searches before it has the data by heart, {more}"
 
-    def update(self, real: Tokens) -> dict[str, float]:
+    def update(self, real: Tokens, progress: float) -> dict[str, float]:
         """One step of maximum likelihood; perhaps a search before it."""
         self.known.add(real)
-        since_warmup = self.round - self.config.warmup_rounds
+        since_warmup = self.num_updates - self.config.warmup_rounds
         if since_warmup >= 0 and since_warmup % self.config.search_every == 0:
             self.search()
-        metrics = super().update(real if since_warmup < 0 else self.draw_known())
+        metrics = super().update(real if since_warmup < 0 else self.draw_known(), progress)
+        self.num_updates += 1
         return metrics | {
             "verified/known": float(len(self.known.tokens)),
             "verified/checker_calls": float(self.checker_calls),
@@ -77,8 +77,7 @@ class VerifiedMLE(MLE):
 
     def search(self) -> None:
         """Let the generator write; of what is new, keep what is correct."""
-        keys = draw_keys(self.config.search_size, self.rng).to(self.device)
-        written = write(self.generator, self.task.vocabulary, self.task.max_length, keys).cpu().numpy()
+        written = self.generator.draw(self.config.search_size, self.rng)
         written = distributed.from_first(written)  # no rounding may let several processes' knowledge drift apart
         self.env_steps += int((written != self.task.vocabulary.pad).sum())
         candidates = self.known.new_among(written)
@@ -96,6 +95,7 @@ class VerifiedMLE(MLE):
             "known": torch.from_numpy(self.known.tokens.astype(np.int32)),
             "checker_calls": self.checker_calls,
             "env_steps": self.env_steps,
+            "num_updates": self.num_updates,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -103,7 +103,8 @@ class VerifiedMLE(MLE):
         self.rng.set_state(state["rng"])
         self.known = DistinctFormulae(self.task.max_length)
         self.known.add(state["known"].numpy().astype(np.int64))
-        self.checker_calls, self.env_steps = state["checker_calls"], state["env_steps"]
+        for name in ("checker_calls", "env_steps", "num_updates"):
+            setattr(self, name, state[name])
 
 
 class DistinctFormulae:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from formula_env.distributed import average
+from formula_env.distributed import all_mean
 from formula_env.networks.generators import token_log_probs
 from formula_env.vocabulary import distinct_rows
 
@@ -127,7 +127,7 @@ def adam(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.
 
 def floats(metrics: Metrics) -> dict[str, float]:
     """Metrics off the device; the means over all processes, where there are several."""
-    values = average(torch.stack([value.double() for value in metrics.values()]))
+    values = all_mean(torch.stack([value.double() for value in metrics.values()]))
     return dict(zip(metrics, values.tolist(), strict=True))
 
 

@@ -25,32 +25,45 @@ class Algorithm(Protocol):
     A class `X` is built as `X(task, config, seed, device)`, where `config` is an instance of `X.Config`, a frozen
     dataclass of hyper-parameters. Everything it draws at random while training comes from generators that it
     saves in `state_dict`; `sample` depends on its seed only, so evaluating never changes the training.
+
+    A subclass has to set `Config`, `task_type`, `rounds`, `real_batch_size` and `collapse_advice`, and to define
+    `update`, `sample`, `state_dict` and `load_state_dict`. The rest has defaults.
     """
 
-    presets: ClassVar[dict[str, dict[str, Any]]]
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
     """Hyper-parameters other than the defaults, by name."""
-    trains_on: type[AnyTask]
-    """The kind of task that it is for."""
-    pretrain_rounds: int
+    task_type: type[AnyTask]
+    """The kind of task that the algorithm is for."""
+    pretrain_rounds: int = 0
     """How often the loop calls `pretrain` before the first `update`."""
     rounds: int
-    """How often it calls `update`."""
-    real_per_round: int
-    """How many real formulae a call of either is handed."""
-    start_name: str
-    """What the generator is before the first `update`: "MLE start", "untrained"."""
-    env_steps: int
+    """How often the loop calls `update`."""
+    real_batch_size: int
+    """How many real formulae a call of either is given."""
+    start_label: str = "untrained"
+    """Description of the generator before the first `update`: "MLE start", "untrained"."""
+    env_steps: int = 0
     """Symbols written in the environment so far."""
-    collapse_advice: str
-    """What to change when its formulae become few: a request, with options as on the command line that have an
-    effect with the others of this run."""
 
-    def pretrain(self, real: Batch) -> dict[str, float]:
-        """One round before the algorithm proper, on real formulae `(real_per_round, T)`; metrics of the round."""
+    @property
+    def collapse_advice(self) -> str:
+        """What to change when its formulae become few: a request, with options as on the command line that have an
+        effect with the others of this run."""
         ...
 
-    def update(self, real: Batch) -> dict[str, float]:
-        """One round of the algorithm proper, likewise."""
+    def pretrain(self, real: Batch, progress: float) -> dict[str, float]:
+        """One round before the algorithm proper; arguments and result as in `update`."""
+        raise NotImplementedError("pretrain_rounds is 0")
+
+    def update(self, real: Batch, progress: float) -> dict[str, float]:
+        """One round of the algorithm proper.
+
+        Args:
+            real: real formulae `(real_batch_size, T)`.
+            progress: share of the rounds that are done, in [0, 1).
+
+        Returns the metrics of the round.
+        """
         ...
 
     def sample(self, n: int, seed: int) -> Batch:
@@ -60,20 +73,22 @@ class Algorithm(Protocol):
     @property
     def log_prob(self) -> LogProb | None:
         """The log-likelihood of formulae under that generator; None where it isn't known."""
-        ...
+        return None
 
     @property
     def density_ratio(self) -> DensityRatio | None:
-        """What tells how well the discriminator knows that ratio; None without one, or where π isn't known.
+        """How well the discriminator knows that ratio; None without one, or where π isn't known.
 
         The generator in it is the trained one, not a moving average.
         """
-        ...
+        return None
 
-    def exports(self) -> dict[str, bytes]:
+    def extra_files(self) -> dict[str, bytes]:
         """Files for other programs that a finished run leaves in its folder, by name."""
-        ...
+        return {}
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """All that training continues from, as tensors and plain values."""
+        ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...

@@ -79,7 +79,7 @@ def parallel(network: nn.Module) -> nn.Module:
     return nn.parallel.DistributedDataParallel(network) if dist.is_initialized() else network
 
 
-def share_of(batch_size: int) -> int:
+def local_batch_size(batch_size: int) -> int:
     """How many rows of a batch each process takes. Raises FormulaError if they can't be shared evenly."""
     if batch_size % world_size():
         raise FormulaError(
@@ -89,12 +89,12 @@ def share_of(batch_size: int) -> int:
     return batch_size // world_size()
 
 
-def own_rows(batch: Tensor) -> Tensor:
+def local_rows(batch: Tensor) -> Tensor:
     """This process' rows of a batch `(B, …)` that all processes know."""
     return batch.chunk(world_size())[rank()]
 
 
-def total(values: Tensor) -> Tensor:
+def all_sum(values: Tensor) -> Tensor:
     """The sum of every process' values, element by element."""
     if not dist.is_initialized():
         return values
@@ -103,13 +103,13 @@ def total(values: Tensor) -> Tensor:
     return values
 
 
-def average(values: Tensor) -> Tensor:
+def all_mean(values: Tensor) -> Tensor:
     """The mean of every process' values, element by element."""
-    return total(values) / world_size() if dist.is_initialized() else values
+    return all_sum(values) / world_size() if dist.is_initialized() else values
 
 
-def join(rows: Tensor) -> Tensor:
-    """Every process' rows, one below the other: the joint batch. `own_rows` takes it apart again."""
+def all_gather(rows: Tensor) -> Tensor:
+    """Every process' rows, one below the other: the joint batch. `local_rows` takes it apart again."""
     if not dist.is_initialized():
         return rows
     parts = [torch.empty_like(rows) for _ in range(world_size())]
@@ -132,7 +132,7 @@ def wait_for_all() -> None:
         dist.barrier()
 
 
-def agree(number: int) -> int:
+def all_max(number: int) -> int:
     """The largest of every process' numbers."""
     if not dist.is_initialized():
         return number

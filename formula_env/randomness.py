@@ -39,10 +39,10 @@ def seed_global_random(seed: int) -> None:
     random.seed(seed)
 
 
-class OwnRandomness:
-    """Global random numbers for the use of one library alone: nobody else's draws move them, nor they those.
+class IsolatedRNG:
+    """Global random numbers for the use of one library alone, independent of all other draws.
 
-    `with randomness.drawn():` the global generators are its own; `state` `{name: …}` is saved and put back.
+    `with rng.active():` the global generators are its own; `state` `{name: …}` is saved and put back.
     """
 
     def __init__(self, seed: int) -> None:
@@ -52,7 +52,7 @@ class OwnRandomness:
         set_global_random_state(outside)
 
     @contextmanager
-    def drawn(self) -> Iterator[None]:
+    def active(self) -> Iterator[None]:
         outside = global_random_state()
         set_global_random_state(self.state)
         try:

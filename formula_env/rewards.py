@@ -1,4 +1,4 @@
-"""What judges a finished formula, and how its verdict is spread over the steps that wrote it."""
+"""Reward models, which score finished formulae, and how their scores become rewards of single steps."""
 
 from typing import Any, Literal, Protocol, get_args
 
@@ -25,7 +25,10 @@ q: r_t = Q_t, the weights of the thesis' eq. 7.2. Not rewards to be added up: on
 
 
 class RewardModel(Protocol):
-    """Judges formulae; may learn from those that the environment finishes."""
+    """Scores finished formulae, and may learn from those that the environment finishes.
+
+    A subclass that learns nothing needs `score` only.
+    """
 
     def score(self, tokens: Tensor) -> Tensor:
         """Rewards `(n,)` of finished formulae `(n, T)`."""
@@ -33,11 +36,15 @@ class RewardModel(Protocol):
 
     def observe(self, tokens: Tokens) -> None:
         """Called with every batch of formulae `(n, T)` that the environment has finished."""
-        ...
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """All that the model has learned, as tensors and plain values."""
+        return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from there; raises FormulaError for the state of another reward model."""
+        if state:
+            raise FormulaError('the state is of a reward model that learns: ask for reward_model="discriminator"')
 
 
 def checked_scores(reward_model: RewardModel, tokens: Tensor, task: Task) -> Tensor:
@@ -61,21 +68,7 @@ def checked_scores(reward_model: RewardModel, tokens: Tensor, task: Task) -> Ten
     return scores
 
 
-class FixedReward:
-    """A reward model with nothing to learn and nothing to save."""
-
-    def observe(self, tokens: Tokens) -> None:
-        pass
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state:
-            raise FormulaError('the state is of a reward model that learns: ask for reward_model="discriminator"')
-
-
-class ExactReward(FixedReward):
+class ExactReward(RewardModel):
     """The checker itself: 1 for a correct formula, else 0. Its optimum is any one correct formula, repeated."""
 
     def __init__(self, task: Task) -> None:
@@ -85,18 +78,18 @@ class ExactReward(FixedReward):
         return torch.from_numpy(self.task.is_correct(tokens.cpu().numpy())).float().to(tokens.device)
 
 
-class ConstantReward(FixedReward):
+class ConstantReward(RewardModel):
     """The control: ½ for everything. An agent that improves on it learns from something else."""
 
     def score(self, tokens: Tensor) -> Tensor:
         return torch.full((len(tokens),), 0.5, device=tokens.device)
 
 
-RewardKind = Literal["probability", "log-ratio"]
+RewardTransform = Literal["probability", "log-ratio"]
 
 
-class DiscriminatorReward(FixedReward):
-    """The verdict of a discriminator that is trained elsewhere, in one of two kinds.
+class DiscriminatorReward(RewardModel):
+    """A discriminator's logit as a reward, by one of two transforms. The discriminator is trained elsewhere.
 
     probability: D(x) = sigmoid(logit), the chance that x is real (thesis §7.2). The best policy says the x of the
         highest D, over and over; only the discriminator's learning keeps the policy moving.
@@ -106,14 +99,16 @@ class DiscriminatorReward(FixedReward):
         0 for every x, and so is the expected update. No entropy bonus is needed: it is in -log π.
     """
 
-    def __init__(self, discriminator: nn.Module, kind: RewardKind = "probability", clip: float = 5.0) -> None:
-        check_choice(get_args(RewardKind), reward=kind)
-        self.discriminator, self.kind, self.clip = discriminator, kind, clip
+    def __init__(
+        self, discriminator: nn.Module, transform: RewardTransform = "probability", clip: float = 5.0
+    ) -> None:
+        check_choice(get_args(RewardTransform), reward_transform=transform)
+        self.discriminator, self.transform, self.clip = discriminator, transform, clip
 
     def score(self, tokens: Tensor) -> Tensor:
         # A reward must not depend on dropout, whatever mode training left behind.
         logits = raw_logits(self.discriminator, tokens)
-        return torch.sigmoid(logits) if self.kind == "probability" else logits.clamp(-self.clip, self.clip)
+        return torch.sigmoid(logits) if self.transform == "probability" else logits.clamp(-self.clip, self.clip)
 
 
 def step_rewards(

@@ -1,13 +1,16 @@
 """Drawing from a policy, and the likelihood of formulae under it: one step for each distinct prefix."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from formula_env.networks.policy import Policy
 from formula_env.prefix_tree import Level
 from formula_env.rollouts import write
 from formula_env.streams import derive_keys
-from formula_env.vocabulary import Vocabulary
+from formula_env.tasks.base import Task
+from formula_env.vocabulary import Tokens, Vocabulary
 
 
 def sample(policy: Policy, vocabulary: Vocabulary, length: int, n: int, generator: torch.Generator) -> Tensor:
@@ -34,3 +37,26 @@ def log_prob(policy: Policy, vocabulary: Vocabulary, tokens: Tensor) -> Tensor:
         total += log_probs.view(-1)[level.child(node, symbol)]
         level, node = level.descend(level.child(node, symbol), state)
     return total
+
+
+class Sampler:
+    """Draws formulae of a task from a policy and gives their likelihood, as NumPy arrays."""
+
+    def __init__(self, policy: Policy, task: Task, device: str | torch.device) -> None:
+        self.policy, self.task, self.device = policy, task, torch.device(device)
+
+    def write(self, keys: Tensor) -> Tensor:
+        """The formulae `(n, T)` of these keys `(n,)`, see `draw_keys`, on the device."""
+        return write(self.policy, self.task.vocabulary, self.task.max_length, keys.to(self.device))
+
+    def draw(self, n: int, generator: torch.Generator) -> Tokens:
+        """n formulae `(n, T)`."""
+        return self.write(draw_keys(n, generator)).cpu().numpy()
+
+    def sample(self, n: int, seed: int) -> Tokens:
+        """n formulae `(n, T)` that depend on the seed and the policy alone."""
+        return self.draw(n, torch.Generator().manual_seed(seed))
+
+    def log_prob(self, tokens: Tokens) -> NDArray[np.float64]:
+        """Log-likelihood `(n,)` of formulae `(n, T)`, nats."""
+        return log_prob(self.policy, self.task.vocabulary, torch.from_numpy(tokens).to(self.device)).cpu().numpy()

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 from collections.abc import Hashable
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from inspect import signature
 from typing import Any, get_args
@@ -14,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from formula_env.adversarial import adam, discriminator_step, mle_step
+from formula_env.adversarial import adam, mle_step
+from formula_env.adversary import Adversary, AdversaryConfig
 from formula_env.errors import (
     FormulaError,
     check_above_zero,
@@ -27,13 +29,12 @@ from formula_env.modes import default_modes
 from formula_env.networks import (
     EnergyName,
     LSTMGenerator,
-    RatioDiscriminator,
     Tempered,
     make_discriminator,
     raw_logits,
 )
-from formula_env.rollouts import write
-from formula_env.sampling import draw_keys
+from formula_env.rewards import RewardModel
+from formula_env.sampling import Sampler, draw_keys
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens
 
@@ -43,7 +44,7 @@ DENSITY_SIZE = {"embedding_dim": 16, "hidden_dim": 32}
 MAX_GRAD_NORM = 1.0
 
 
-class SelfTrainingDiscriminator:
+class SelfTrainingDiscriminator(RewardModel):
     """Reward log p(x) - log q(x): how much likelier a formula is in the data than in the agent's recent writing.
 
     An environment doesn't know its agent's density π, so it learns it:
@@ -63,7 +64,7 @@ class SelfTrainingDiscriminator:
 
     Args:
         task: gives the vocabulary, the length and, without `real`, the real formulae.
-        architecture: network f, any of `formula_env.networks.DISCRIMINATORS`.
+        discriminator: settings of f and of the reward, or the architecture alone.
         update_every: finished formulae between two updates.
         seed: random seed of networks and samples.
         device: where the networks are.
@@ -74,15 +75,12 @@ class SelfTrainingDiscriminator:
         warmup_steps: steps of f before the first verdict.
         batch_size: real formulae, and as many fakes, in a step of f.
         density_learning_rate: learning rate of q's Adam.
-        energy_learning_rate: learning rate of f's Adam.
-        proposal_temperature: temperature of q's logits when it draws the fakes; above 1 they are more varied.
-        clip: bound of the reward in nats.
     """
 
     def __init__(
         self,
         task: Task,
-        architecture: EnergyName = "mlp",
+        discriminator: EnergyName | AdversaryConfig = "mlp",
         update_every: int = 64,
         seed: int = 0,
         device: str | torch.device = "cpu",
@@ -94,33 +92,24 @@ class SelfTrainingDiscriminator:
         warmup_steps: int = 200,
         batch_size: int = 256,
         density_learning_rate: float = 1e-2,
-        energy_learning_rate: float = 1e-3,
-        proposal_temperature: float = 2.0,
-        clip: float = 5.0,
     ) -> None:
-        check_choice(get_args(EnergyName), discriminator=architecture)
+        self.config = _find_config(discriminator)
         update_every = whole_number(1, discriminator_update_every=update_every)
         seed = whole_number(0, discriminator_seed=seed)
         check_seed(seed)
         check_at_least(1, memory=memory, batch_size=batch_size)
         check_at_least(1, density_steps=density_steps, energy_steps=energy_steps, warmup_steps=warmup_steps)
-        check_above_zero(
-            density_learning_rate=density_learning_rate,
-            energy_learning_rate=energy_learning_rate,
-            proposal_temperature=proposal_temperature,
-            clip=clip,
-        )
+        check_above_zero(density_learning_rate=density_learning_rate)
         self.task, self.real, self.device = task, real, torch.device(device)
         self.update_every, self.memory, self.batch_size = update_every, memory, batch_size
         self.density_steps, self.energy_steps, self.warmup_steps = density_steps, energy_steps, warmup_steps
-        self.clip = clip
         with default_modes(), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed a GPU's generators too
-            self.energy = make_discriminator(architecture, task).to(self.device)
+            energy = make_discriminator(self.config.architecture, task).to(self.device)
             self.density = LSTMGenerator(task.vocabulary, **DENSITY_SIZE).to(self.device)
-        self.proposal = Tempered(self.density, proposal_temperature)
-        self.judge = RatioDiscriminator(self.energy, self.density.log_prob)
-        self.energy_optimizer = adam(self.energy.parameters(), energy_learning_rate)
+        proposal = Tempered(self.density, self.config.proposal_temperature)
+        self.proposal = Sampler(proposal, task, self.device)
+        self.adversary = Adversary(energy, self.config, self.density.log_prob, proposal.log_prob)
         self.density_optimizer = adam(self.density.parameters(), density_learning_rate)
         self.rng = np.random.default_rng(seed)
         self.torch_rng = torch.Generator().manual_seed(seed)
@@ -134,7 +123,8 @@ class SelfTrainingDiscriminator:
     def score(self, tokens: Tensor) -> Tensor:
         """Rewards `(n,)` of finished formulae `(n, T)`, nats."""
         self._warm_up()
-        return (self._log_ratio(tokens) - self.baseline).clamp(-self.clip, self.clip)
+        clip = self.config.reward_clip
+        return (self._log_ratio(tokens) - self.baseline).clamp(-clip, clip)
 
     def observe(self, tokens: Tokens) -> None:
         """Learn from formulae `(n, T)` that the agent has finished."""
@@ -159,7 +149,7 @@ class SelfTrainingDiscriminator:
 
     def _log_ratio(self, tokens: Tensor) -> Tensor:
         with default_modes():
-            return raw_logits(self.judge, tokens)
+            return raw_logits(self.adversary.discriminator, tokens)
 
     def _train_density(self) -> None:
         """Steps of maximum likelihood on what the agent wrote last."""
@@ -170,17 +160,15 @@ class SelfTrainingDiscriminator:
 
     def _train_energy(self, steps: int) -> None:
         """Noise-contrastive steps: real formulae against the proposal's, whose density is known."""
-        contrast = RatioDiscriminator(self.energy, self.proposal.log_prob)
         count = steps * self.batch_size
         with default_modes():
             fake = self._draw_fake(count)
             real = torch.from_numpy(self._draw_real(count)).to(self.device)
             for batch in zip(real.split(self.batch_size), fake.split(self.batch_size), strict=True):
-                discriminator_step(contrast, self.energy_optimizer, *batch)
+                self.adversary.train(*batch, progress=0.0)
 
     def _draw_fake(self, count: int) -> Tensor:
-        keys = draw_keys(count, self.torch_rng).to(self.device)
-        return write(self.proposal, self.task.vocabulary, self.task.max_length, keys)
+        return self.proposal.write(draw_keys(count, self.torch_rng))
 
     def _draw_real(self, count: int) -> Tokens:
         if self.real is None:
@@ -205,8 +193,8 @@ class SelfTrainingDiscriminator:
             for name in _TRAINED:
                 # A copy: optimisers would train the caller's tensors.
                 getattr(self, name).load_state_dict(deepcopy(state[name]))
-        except (KeyError, RuntimeError, ValueError) as error:
-            name = type(self.energy).__name__
+        except (FormulaError, KeyError, RuntimeError, ValueError) as error:
+            name = self.config.architecture
             raise FormulaError(f"the state holds no {name} for this task: make the same environment") from error
         self.rng.bit_generator.state = state["rng"]
         self.torch_rng.set_state(state["torch_rng"])
@@ -216,7 +204,22 @@ class SelfTrainingDiscriminator:
         self.has_observed = True
 
 
-_TRAINED = ("energy", "density", "energy_optimizer", "density_optimizer")
+_TRAINED = ("adversary", "density", "density_optimizer")
+
+
+SELF_TRAINING = AdversaryConfig(lr_end_factor=1.0, proposal_temperature=2.0)
+"""Settings of the discriminator where no one knows how long the agent will learn."""
+
+
+def _find_config(discriminator: EnergyName | AdversaryConfig) -> AdversaryConfig:
+    if not isinstance(discriminator, AdversaryConfig):
+        check_choice(get_args(EnergyName), discriminator=discriminator)
+        return replace(SELF_TRAINING, architecture=discriminator)
+    if discriminator.kind != "ratio" or discriminator.reward_transform != "log-ratio":
+        raise FormulaError("a discriminator that trains itself needs kind ratio and reward_transform log-ratio")
+    if discriminator.lr_end_factor != 1:
+        raise FormulaError("a discriminator that trains itself knows no end: lr_end_factor must be 1")
+    return discriminator
 
 
 @cache

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from formula_env.algorithm import DensityRatio, LogProb
 from formula_env.errors import check_above_zero
 from formula_env.networks import raw_logits
-from formula_env.sampling import log_prob
+from formula_env.sampling import Sampler
 from formula_env.vocabulary import Tokens
 from gan.unrolled import UnrolledGAN, UnrolledGANConfig, UnrolledGenerator
 
@@ -24,8 +24,8 @@ class GumbelSoftmaxGANConfig(UnrolledGANConfig):
     rounds: int = 6000
     generator_learning_rate: float = 2e-3
     discriminator_learning_rate: float = 2e-3
-    final_share: float = 0.02
-    weight_averaging: float = 0.998
+    lr_end_factor: float = 0.02
+    ema_decay: float = 0.998
     r1: float = 0.1
     latent_dim: int = 0
     hard: bool = True
@@ -59,30 +59,27 @@ class GumbelSoftmaxGAN(UnrolledGAN):
 
     @property
     def temperature(self) -> float:
-        """τ of this round."""
+        """The τ of this round, which falls exponentially."""
         first, last = self.config.temperature, self.config.final_temperature
-        return first * (last / first) ** (self.round / self.rounds)
+        return first * (last / first) ** self.progress
 
     @property
     def log_prob(self) -> LogProb | None:
         """Known where all that the generator reads is BOS and symbols."""
-        return self._log_prob if self.config.hard and not self.config.latent_dim else None
+        known = self.config.hard and not self.config.latent_dim
+        return self._policy(self.weights.average).log_prob if known else None
 
     @property
     def density_ratio(self) -> DensityRatio | None:
         return self._density_ratio if self.log_prob is not None else None
 
-    def _log_prob(self, tokens: Tokens) -> NDArray[np.float64]:
-        return self._log_prob_under(self.averaged_generator, tokens)
-
     def _density_ratio(self, tokens: Tokens) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         logits = raw_logits(self.discriminator, self.encode(tokens)).double().cpu().numpy()
-        return logits, self._log_prob_under(self.generator, tokens)
+        return logits, self._policy(self.generator).log_prob(tokens)
 
-    def _log_prob_under(self, generator: nn.Module, tokens: Tokens) -> NDArray[np.float64]:
+    def _policy(self, generator: nn.Module) -> Sampler:
         assert isinstance(generator, UnrolledGenerator)
-        batch = torch.from_numpy(tokens).to(self.device)
-        return log_prob(generator, self.task.vocabulary, batch).cpu().numpy()
+        return Sampler(generator, self.task, self.device)
 
 
 def gumbel_softmax(logits: Tensor, temperature: float, rng: torch.Generator) -> Tensor:

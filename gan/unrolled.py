@@ -45,7 +45,7 @@ class UnrolledGAN(GAN):
     """Sequences of one length; a subclass says what goes to the discriminator in a symbol's place."""
 
     Config: ClassVar[Any] = UnrolledGANConfig
-    trains_on = Task
+    task_type = Task
 
     def __init__(self, task: Task, config: UnrolledGANConfig, seed: int, device: torch.device) -> None:
         if task.vocabulary.eos is not None:
@@ -81,7 +81,7 @@ class UnrolledGAN(GAN):
     @torch.no_grad()
     def sample(self, n: int, seed: int) -> Tokens:
         """The largest entry of each relaxed one-hot."""
-        samples, _ = self.generate(self.averaged_generator, n, torch.Generator().manual_seed(seed))
+        samples, _ = self.generate(self.weights.average, n, torch.Generator().manual_seed(seed))
         return samples.argmax(dim=2).cpu().numpy()
 
 

@@ -14,8 +14,8 @@ from gan.base import GAN, GANConfig
 @dataclass(frozen=True)
 class VanillaGANConfig(GANConfig):
     batch_size: int = 256
-    final_share: float = 0.0
-    weight_averaging: float = 0.999
+    lr_end_factor: float = 0.0
+    ema_decay: float = 0.999
     r1: float = 0.003
     latent_dim: int = 16
     """Of the noise z ~ U(0, 1)."""
@@ -31,7 +31,7 @@ class VanillaGAN(GAN):
     """MLPs; with R1, falling learning rates and averaged weights unless told otherwise."""
 
     Config = VanillaGANConfig
-    trains_on = VectorTask
+    task_type = VectorTask
     config: VanillaGANConfig
 
     def __init__(self, task: VectorTask, config: VanillaGANConfig, seed: int, device: torch.device) -> None:
@@ -53,7 +53,7 @@ class VanillaGAN(GAN):
 
     @torch.no_grad()
     def sample(self, n: int, seed: int) -> Vectors:
-        vectors, _ = self.generate(self.averaged_generator, n, torch.Generator().manual_seed(seed))
+        vectors, _ = self.generate(self.weights.average, n, torch.Generator().manual_seed(seed))
         return vectors.double().cpu().numpy()
 
 

@@ -1,14 +1,16 @@
 """Stable-Baselines3's algorithms by way of the bridge: what each has of its own. A new one is a class here."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sb3_contrib
 import stable_baselines3 as sb3
 
 from agents.sb3.bridge import SB3Algorithm, SB3Config
+from agents.sb3.callback import SB3_DISCRIMINATOR
 from agents.sb3.replay import RelabelledReplayBuffer
+from formula_env.adversary import AdversaryConfig
 from formula_env.errors import (
     MAX_BATCH,
     MAX_REPEATS,
@@ -18,8 +20,9 @@ from formula_env.errors import (
     check_range,
     check_share,
 )
-from formula_env.networks import DiscriminatorKind
-from formula_env.rewards import RewardKind
+
+GREEDY_DISCRIMINATOR = replace(SB3_DISCRIMINATOR, kind="plain", reward_transform="probability")
+"""Settings of the discriminator for policies that choose greedily, whose formulae have no density."""
 
 # --- on-policy ------------------------------------------------------------------------------------------------
 
@@ -178,8 +181,7 @@ MAX_BUFFER = 10**6
 
 @dataclass(frozen=True)
 class DQNConfig(SB3Config):
-    discriminator_kind: DiscriminatorKind = "plain"
-    reward: RewardKind = "probability"
+    discriminator: AdversaryConfig = GREEDY_DISCRIMINATOR
     gamma: float = 1.0
     """Discount. Only 1 makes the sum of rewards the verdict on the whole formula."""
     buffer_size: int = 20_000
@@ -281,8 +283,7 @@ NUM_QUANTILES = 32
 class ARSConfig(SB3Config):
     rounds: int = 200
     num_envs: int = 1
-    discriminator_kind: DiscriminatorKind = "plain"
-    reward: RewardKind = "probability"
+    discriminator: AdversaryConfig = GREEDY_DISCRIMINATOR
     learning_rate: float = 0.05
     discriminator_batch_size: int = 64
     n_delta: int = 32

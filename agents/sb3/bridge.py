@@ -11,20 +11,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecMonitor
 
-from agents.sb3.callback import AdversarialCallback
+from agents.sb3.callback import SB3_DISCRIMINATOR, AdversarialCallback
 from agents.sb3.checks import check_gamma
 from agents.sb3.extractor import SymbolEmbedding
 from agents.sb3.policies import policy_of
 from agents.sb3.state import load_model_state, model_state
 from agents.sb3.vec_env import FormulaVecEnv
 from formula_env import distributed
-from formula_env.algorithm import DensityRatio, LogProb
+from formula_env.adversary import AdversaryConfig
+from formula_env.algorithm import Algorithm, DensityRatio, LogProb
 from formula_env.env_options import ObservationName, QEstimator
 from formula_env.errors import (
     MAX_BATCH,
@@ -36,11 +36,9 @@ from formula_env.errors import (
     check_share,
     check_types,
 )
-from formula_env.networks import DiscriminatorKind, DiscriminatorName, raw_logits
-from formula_env.randomness import OwnRandomness
-from formula_env.rewards import RewardKind, RewardMode, RewardModelName
-from formula_env.rollouts import write
-from formula_env.sampling import draw_keys, log_prob
+from formula_env.randomness import IsolatedRNG
+from formula_env.rewards import RewardMode, RewardModelName
+from formula_env.sampling import Sampler
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens
 
@@ -51,39 +49,31 @@ class SB3Config:
     Stable-Baselines3."""
 
     rounds: int = 1000
-    """Of collecting experience and learning from it."""
+    """Rounds of collecting experience and learning from it."""
     num_envs: int = 64
-    """Formulae written side by side."""
+    """Number of formulae written side by side."""
     observation: ObservationName = "one-hot"
-    """What the policy reads; "tokens" come with an embedding."""
+    """Form of the prefix that the policy reads; "tokens" come with an embedding."""
     hidden_dim: int = 128
-    """Of both hidden layers of policy and value (RecurrentPPO: of its LSTMs)."""
+    """Size of both hidden layers of policy and value (RecurrentPPO: of its LSTMs)."""
     learning_rate: float = 2e-3
-    """Of the policy; falls linearly."""
-    final_share: float = 0.0
-    """What is left of it at the end."""
+    """Learning rate of the policy in the first round."""
+    lr_end_factor: float = 0.0
+    """Share of it that is left at the end; it falls linearly."""
     reward_model: RewardModelName = "discriminator"
-    """"discriminator", trained along; "exact", the checker; "constant", the control."""
+    """Source of the reward: "discriminator", trained along; "exact", the checker; "constant", the control."""
     reward_mode: RewardMode = "terminal"
-    """How the verdict becomes rewards: "terminal"; "difference", Q_t - Q_{t-1} by Monte-Carlo rollouts; "q"."""
+    """Rewards of single symbols: "terminal"; "difference", Q_t - Q_{t-1} by Monte-Carlo rollouts; "q"."""
     num_rollouts: int = 16
     """Monte-Carlo completions behind each Q, where rewards aren't terminal."""
     q_estimator: QEstimator = "monte-carlo"
-    """"exact" replaces sampling by backward recursion, where the prefix tree is small."""
-    discriminator: DiscriminatorName = "mlp"
-    """Its architecture."""
-    discriminator_kind: DiscriminatorKind = "ratio"
-    """"plain": the network is the logit, as in the thesis; "ratio": the network minus log π."""
-    reward: RewardKind = "log-ratio"
-    """What the discriminator pays: "probability" D(x), as in the thesis; "log-ratio", its logit."""
-    reward_clip: float = 5.0
-    """The logit is clipped to ± this (nats)."""
+    """Estimator of Q; "exact" replaces sampling by backward recursion, where the prefix tree is small."""
+    discriminator: AdversaryConfig = SB3_DISCRIMINATOR
+    """Settings of the discriminator."""
     d_steps: int = 2
     """Discriminator updates in a round."""
     discriminator_batch_size: int = 256
     """Real and as many fake formulae in a discriminator update."""
-    discriminator_learning_rate: float = 2e-3
-    """Of Adam; falls linearly to 0."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -91,9 +81,8 @@ class SB3Config:
         check_range(1, MAX_WIDTH, hidden_dim=self.hidden_dim)
         check_range(1, MAX_REPEATS, num_rollouts=self.num_rollouts, d_steps=self.d_steps)
         check_range(1, MAX_BATCH, num_envs=self.num_envs, discriminator_batch_size=self.discriminator_batch_size)
-        check_above_zero(learning_rate=self.learning_rate, reward_clip=self.reward_clip)
-        check_above_zero(discriminator_learning_rate=self.discriminator_learning_rate)
-        check_share(final_share=self.final_share)
+        check_above_zero(learning_rate=self.learning_rate)
+        check_share(lr_end_factor=self.lr_end_factor)
 
     def own(self) -> dict[str, Any]:
         """The algorithm's own hyper-parameters."""
@@ -101,29 +90,27 @@ class SB3Config:
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in common}
 
 
-class SB3Algorithm:
+class SB3Algorithm(Algorithm):
     """A Stable-Baselines3 model in an adversarial game; see `formula_env.algorithm.Algorithm`."""
 
     Config: ClassVar[type[SB3Config]]
     model_class: ClassVar[Any]
     policy_name = "MlpPolicy"
-    presets: ClassVar[dict[str, dict[str, Any]]] = {}
-    trains_on = Task
-    start_name = "untrained"
-    pretrain_rounds = 0
+    task_type = Task
 
     def __init__(self, task: Task, config: Any, seed: int, device: torch.device) -> None:
         distributed.check_alone(self.model_class.__name__)
         self.task, self.config, self.device = task, config, device
         self.rounds = config.rounds
-        self.real_per_round = config.d_steps * config.discriminator_batch_size
-        self.randomness = OwnRandomness(seed)
-        with self.randomness.drawn():
+        self.real_batch_size = config.d_steps * config.discriminator_batch_size
+        self.randomness = IsolatedRNG(seed)
+        with self.randomness.active():
             self.env = VecMonitor(self._make_env())
             self.model = self._make_model(seed)
             check_gamma(self.model, config.reward_mode)
             self.policy = policy_of(self.model, task)
             self.env.env_method("set_rollout_policy", self.policy)
+            self.generator = Sampler(self.policy, task, device)
             self.reals = RoundOfFormulae()
             self.adversary = self._make_adversary(seed) if config.reward_model == "discriminator" else None
             self.logged = Logged()
@@ -137,11 +124,8 @@ class SB3Algorithm:
         general = f"{entropy}lower --algo.learning-rate"
         if config.reward_model != "discriminator":
             return f"set --algo.reward-model discriminator ({config.reward_model} pays no variety), {general}"
-        if config.discriminator_kind == "plain":
-            return f"set --algo.discriminator-kind ratio with --algo.reward log-ratio, {general}"
-        if config.reward == "probability":
-            return f"set --algo.reward log-ratio, {general}"
-        return f"raise --algo.discriminator-learning-rate, {general}"
+        advice = config.discriminator.advice or "raise --algo.discriminator.learning-rate, "
+        return f"{advice}{general}"
 
     def _make_env(self) -> FormulaVecEnv:
         config = self.config
@@ -165,7 +149,7 @@ class SB3Algorithm:
         return self.model_class(
             self.policy_name,
             self.env,
-            learning_rate=LinearSchedule(rate, rate * self.config.final_share, 1.0),
+            learning_rate=LinearSchedule(rate, rate * self.config.lr_end_factor, 1.0),
             policy_kwargs=self.policy_options(),
             seed=seed,
             device=self.device,
@@ -187,10 +171,6 @@ class SB3Algorithm:
         return AdversarialCallback(
             self.reals.take,
             discriminator=config.discriminator,
-            discriminator_kind=config.discriminator_kind,
-            reward=config.reward,
-            reward_clip=config.reward_clip,
-            learning_rate=config.discriminator_learning_rate,
             batch_size=config.discriminator_batch_size,
             d_steps=config.d_steps,
             update_every=config.num_envs,
@@ -216,46 +196,35 @@ class SB3Algorithm:
         callback.on_training_start({}, {})
         return callback
 
-    def pretrain(self, real: Tokens) -> dict[str, float]:
-        raise NotImplementedError("it starts from scratch")
-
-    def update(self, real: Tokens) -> dict[str, float]:
+    def update(self, real: Tokens, progress: float) -> dict[str, float]:
         self.reals.put(real)
-        with self.randomness.drawn():
+        with self.randomness.active():
             self.iterate()
             self.model.dump_logs()
         return self.logged.take()
 
     @property
-    def env_steps(self) -> int:
+    def env_steps(self) -> int:  # type: ignore[override]
         return int(self.model.num_timesteps)
 
     # --- the generator ----------------------------------------------------------------------------------------
 
     def sample(self, n: int, seed: int) -> Tokens:
-        keys = draw_keys(n, torch.Generator().manual_seed(seed)).to(self.device)
-        return write(self.policy, self.task.vocabulary, self.task.max_length, keys).cpu().numpy()
+        return self.generator.sample(n, seed)
 
     @property
-    def log_prob(self) -> LogProb | None:
-        return self._log_prob
-
-    def _log_prob(self, tokens: Tokens) -> NDArray[np.float64]:
-        batch = torch.from_numpy(tokens).to(self.device)
-        return log_prob(self.policy, self.task.vocabulary, batch).cpu().numpy()
+    def log_prob(self) -> LogProb:
+        return self.generator.log_prob
 
     @property
     def density_ratio(self) -> DensityRatio | None:
-        return self._density_ratio if self.adversary and self.policy.has_density else None
-
-    def _density_ratio(self, tokens: Tokens) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        assert self.adversary is not None
-        logits = raw_logits(self.adversary.judge, torch.from_numpy(tokens).to(self.device))
-        return logits.double().cpu().numpy(), self._log_prob(tokens)
+        if self.adversary is None or not self.policy.has_density:
+            return None
+        return self.adversary.adversary.density_ratio(self.generator)
 
     # --- files ------------------------------------------------------------------------------------------------
 
-    def exports(self) -> dict[str, bytes]:
+    def extra_files(self) -> dict[str, bytes]:
         file = io.BytesIO()
         self.model.save(file, exclude=["replay_buffer_class"])  # of ours, which plain Stable-Baselines3 can't know
         return {"model.zip": file.getvalue()}

@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Callable
-from copy import deepcopy
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -23,23 +23,23 @@ from agents.sb3.checks import (
     task_of,
 )
 from agents.sb3.policies import NoisyPolicy
-from formula_env.adversarial import Metrics, adam, discriminator_step, floats, set_lr
-from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_choice, check_seed
+from formula_env.adversarial import Metrics, floats
+from formula_env.adversary import Adversary, AdversaryConfig, LogDensity
+from formula_env.errors import FormulaError, check_at_least, check_seed
 from formula_env.evaluators import Evaluator
 from formula_env.files import load_state, save_state
 from formula_env.modes import default_modes
-from formula_env.networks import DiscriminatorKind, DiscriminatorName, judge_of, make_discriminator
+from formula_env.networks import make_discriminator
 from formula_env.networks.policy import Policy
-from formula_env.rewards import DiscriminatorReward, RewardKind
-from formula_env.rollouts import write
-from formula_env.sampling import draw_keys, log_prob
+from formula_env.rewards import RewardModel
+from formula_env.sampling import Sampler, log_prob
 from formula_env.tasks.base import Task
 from formula_env.vector_env import transition
 from formula_env.vocabulary import Tokens
 
 logger = logging.getLogger("formula_env")
 
-FILE_KIND = "adversary 1"
+FILE_KIND = "adversary 2"
 """Kind and format of the file that `AdversarialCallback.save` writes."""
 
 WARMUP_STEPS = 300
@@ -53,6 +53,9 @@ PREFERENCE_SAMPLE = 256
 
 PREFERENCE = 0.05
 """From this preference on (`preference`) a policy is not new. Untrained networks have less than 0.02."""
+
+SB3_DISCRIMINATOR = AdversaryConfig(learning_rate=2e-3)
+"""Settings of the discriminator that fit the learning rates of Stable-Baselines3's policies here."""
 
 Draw = Callable[[int], Tokens]
 """A number n to as many real formulae `(n, T)`."""
@@ -80,12 +83,9 @@ class AdversarialCallback(BaseCallback):
 
     Args:
         training: the real formulae `(n, T)`, or a function that draws n of them; default: the task's own, any.
-        discriminator: its architecture: "mlp", "cnn" or "recurrent".
-        discriminator_kind: "ratio", logit = network - log π, or "plain": see `RatioDiscriminator`. A model that
-            chooses greedily (DQN, QRDQN, ARS) has no log π: "plain" is for it.
-        reward: "log-ratio", the logit, or "probability", D(x): see `DiscriminatorReward`.
-        reward_clip: the logit is clipped to ± this (nats).
-        learning_rate: of the discriminator's Adam; falls linearly to 0 over `learn`.
+        discriminator: settings of the discriminator and its reward. A model that chooses greedily (DQN, QRDQN,
+            ARS) has no density π: `AdversaryConfig(kind="plain", reward_transform="probability")` is for it. The
+            learning rate falls over `learn`.
         batch_size: real, and as many finished formulae in a step.
         d_steps: steps each time.
         update_every: finished formulae from one time to the next, at least. No more than one collection finishes,
@@ -108,11 +108,7 @@ class AdversarialCallback(BaseCallback):
         self,
         training: Tokens | Draw | None = None,
         *,
-        discriminator: DiscriminatorName = "mlp",
-        discriminator_kind: DiscriminatorKind = "ratio",
-        reward: RewardKind = "log-ratio",
-        reward_clip: float = 5.0,
-        learning_rate: float = 2e-3,
+        discriminator: AdversaryConfig = SB3_DISCRIMINATOR,
         batch_size: int = 256,
         d_steps: int = 2,
         update_every: int = 64,
@@ -122,10 +118,8 @@ class AdversarialCallback(BaseCallback):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check_choice(get_args(DiscriminatorName), discriminator=discriminator)
-        check_choice(get_args(DiscriminatorKind), discriminator_kind=discriminator_kind)
-        check_choice(get_args(RewardKind), reward=reward)
-        check_above_zero(reward_clip=reward_clip, learning_rate=learning_rate)
+        if not isinstance(discriminator, AdversaryConfig):
+            raise FormulaError(f"discriminator must be an AdversaryConfig, got {discriminator!r}")
         check_whole(batch_size=batch_size, d_steps=d_steps, update_every=update_every, seed=seed)
         check_whole(warmup_steps=warmup_steps or 0, eval_every=eval_every, eval_samples=eval_samples)
         check_at_least(1, batch_size=batch_size, d_steps=d_steps, update_every=update_every)
@@ -133,11 +127,8 @@ class AdversarialCallback(BaseCallback):
         check_at_least(1, eval_samples=eval_samples)
         check_seed(seed)
         self.training = training
-        self.architecture: DiscriminatorName = discriminator
-        self.kind: DiscriminatorKind = discriminator_kind
-        self.reward: RewardKind = reward
+        self.config = discriminator
         # Numbers of numpy's are no plain values, as which they are saved.
-        self.reward_clip, self.learning_rate = float(reward_clip), float(learning_rate)
         self.batch_size, self.d_steps, self.update_every = int(batch_size), int(d_steps), int(update_every)
         self.warmup_steps = None if warmup_steps is None else int(warmup_steps)
         self.eval_every, self.eval_samples, self.seed = int(eval_every), int(eval_samples), int(seed)
@@ -153,16 +144,16 @@ class AdversarialCallback(BaseCallback):
         """`learn` begins: for the first time, or going on with the same model."""
         model, env = self.model, self.training_env
         task = task_of(env)
-        self.policy = policy_for(model, task, self.kind)
+        self.policy = policy_for(model, task, self.config.kind)
         check_gamma(model, env.get_attr("reward_mode")[0])
         if isinstance(model, OffPolicyAlgorithm):
             relabelled_buffer(model).relabel = self._reward_now
         if not self._is_set_up:
             self._set_up(task)
         elif task != self.task:
-            raise FormulaError(f"this callback's discriminator judges {self.task}, not {task}; make a new one")
+            raise FormulaError(f"this callback's discriminator is for {self.task}, not {task}; make a new one")
         else:
-            self.reward_model.forget()  # between two calls of `learn` others may write, such as evaluate_policy
+            self.finished.clear()  # between two calls of `learn` others may write, such as evaluate_policy
         self._evaluated_at = min(self._evaluated_at, model.num_timesteps)  # which may begin at 0 again
         self._to_observe = task.max_length
         if model._total_timesteps > 0:  # what is left of the last `learn` is no learning rate for this one
@@ -172,14 +163,14 @@ class AdversarialCallback(BaseCallback):
 
     def _set_up(self, task: Task) -> None:
         if self._loaded_task not in (None, description(task)):
-            raise FormulaError(f"the loaded adversary judges {self._loaded_task['name']}, not {name_of(task)}")
+            raise FormulaError(f"the loaded adversary is for {self._loaded_task['name']}, not {name_of(task)}")
         self.task = task
         with default_modes(), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed)  # torch.manual_seed would seed a GPU's generators too
-            self.discriminator = make_discriminator(self.architecture, task).to(self.model.device)
-            self.judge = judge_of(self.kind, self.discriminator, self._log_prob)
-            self.optimizer = adam(self.discriminator.parameters(), self.learning_rate)
-        self.reward_model = FinishedFormulae(self.judge, self.reward, self.reward_clip, task.max_length)
+            network = make_discriminator(self.config.architecture, task).to(self.model.device)
+            self.adversary = Adversary(network, self.config, self._log_density)
+        self.finished = FinishedFormulae(task.max_length)
+        self.reward_model = Observed(self.adversary.reward_model, self.finished)
         self.rng = np.random.default_rng(self.seed)
         self.torch_rng = torch.Generator().manual_seed(self.seed)
         self._draw_real = self._real_formulae(task)
@@ -204,9 +195,8 @@ class AdversarialCallback(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         """Experience has been collected, the model's own update follows."""
-        finished = self.reward_model.finished
-        if len(finished) >= self.update_every:
-            self.reward_model.forget()
+        if len(finished := self.finished.tokens) >= self.update_every:
+            self.finished.clear()
             self.train_discriminator(finished)
         if self.eval_every and self.num_timesteps - self._evaluated_at >= self.eval_every:
             self._evaluated_at = self.num_timesteps
@@ -216,25 +206,25 @@ class AdversarialCallback(BaseCallback):
     # --- what it does -----------------------------------------------------------------------------------------
 
     def train_discriminator(self, finished: Tokens) -> None:
-        """Steps on real formulae against these `(n, T)`."""
-        set_lr(self.optimizer, self.learning_rate * self.model._current_progress_remaining)
+        """Train on real formulae against these `(n, T)`."""
+        progress = 1 - self.model._current_progress_remaining
         for _ in range(self.d_steps):
-            for name, value in floats(self._discriminator_step(self.judge, finished)).items():
+            for name, value in floats(self._train_step(finished, progress)).items():
                 self.logger.record_mean(name, value)
 
     def warm_up(self, steps: int) -> None:
-        """Steps at the full learning rate on real formulae against noisy ones of the present policy.
+        """Train at the full learning rate on real formulae against noisy ones of the present policy.
 
         A good policy's own formulae hardly show what is wrong. Noise does, and teaches a ratio discriminator the
         same log p_data, as long as the density of the noise is known (noise-contrastive estimation).
         """
         noisy = NoisyPolicy(self.policy, (0.0, 1 / self.task.max_length, 0.25, 1.0))
-        formulae = self._write(noisy, WARMUP_SAMPLE, self.torch_rng)
-        judge = judge_of(self.kind, self.discriminator, partial(self._log_prob_by, noisy))
-        set_lr(self.optimizer, self.learning_rate)
-        losses = [self._discriminator_step(judge, formulae)["discriminator/loss"].item() for _ in range(steps)]
+        sampler = self._sampler(noisy)
+        formulae = sampler.draw(WARMUP_SAMPLE, self.torch_rng)
+        density = partial(self._log_density_of, noisy)
+        losses = [self._train_step(formulae, 0.0, density)["discriminator/loss"].item() for _ in range(steps)]
         logger.warning(
-            "%s has a new discriminator: %d warm-up updates before it pays (loss %.2f to %.2f nats). "
+            "%s has a new discriminator: %d warm-up updates before it gives rewards (loss %.2f to %.2f nats). "
             "AdversarialCallback.load(path) continues with a saved one",
             type(self.model).__name__,
             steps,
@@ -251,42 +241,38 @@ class AdversarialCallback(BaseCallback):
 
     def _preference(self) -> float:
         """How far the policy is from uniform over the symbols it may choose: 0, uniform, to 1, one formula."""
-        sample = self._write(self.policy, PREFERENCE_SAMPLE, torch.Generator().manual_seed(self.seed))
-        own = self._log_prob_of(self.policy, sample).mean()
-        uniform = self._log_prob_of(NoisyPolicy(self.policy, [1.0]), sample).mean()
+        own_sampler = self._sampler(self.policy)
+        sample = own_sampler.sample(PREFERENCE_SAMPLE, self.seed)
+        own = own_sampler.log_prob(sample).mean()
+        uniform = self._sampler(NoisyPolicy(self.policy, [1.0])).log_prob(sample).mean()
         return 1 - own / uniform if uniform < 0 else 0.0
 
-    def _discriminator_step(self, judge: torch.nn.Module, fakes: Tokens) -> Metrics:
-        """One step on a batch of real formulae and a batch of these."""
+    def _train_step(self, fakes: Tokens, progress: float, density: LogDensity | None = None) -> Metrics:
+        """One update on a batch of real formulae and a batch of these, which have this log-density."""
         chosen = self.rng.choice(len(fakes), self.batch_size, replace=len(fakes) < self.batch_size)
         batches = (self._draw_real(self.batch_size), fakes[chosen])
         self.num_updates += 1
         with default_modes():
             real, fake = (torch.from_numpy(batch).to(self.model.device) for batch in batches)
-            return discriminator_step(judge, self.optimizer, real, fake)
+            return self.adversary.train(real, fake, progress, density)
 
     def evaluate(self) -> dict[str, Any]:
         """The metrics of a sample, and of the policy's own probabilities; raises FormulaError before `learn`."""
         if not self._is_set_up:
             raise FormulaError("there is no model to be judged yet; call model.learn(…, callback=…) first")
         known = self.training if isinstance(self.training, np.ndarray) else None
-        sample = self._write(self.policy, self.eval_samples, torch.Generator().manual_seed(self.num_timesteps))
-        return Evaluator(self.task, known)(sample, partial(self._log_prob_of, self.policy))
+        sampler = self._sampler(self.policy)
+        sample = sampler.sample(self.eval_samples, self.num_timesteps)
+        return Evaluator(self.task, known)(sample, sampler.log_prob)
 
-    def _write(self, policy: Policy, n: int, generator: torch.Generator) -> Tokens:
-        """n formulae `(n, T)` of a policy."""
-        keys = draw_keys(n, generator).to(self.model.device)
-        return write(policy, self.task.vocabulary, self.task.max_length, keys).cpu().numpy()
+    def _sampler(self, policy: Policy) -> Sampler:
+        return Sampler(policy, self.task, self.model.device)
 
-    def _log_prob(self, tokens: Tensor) -> Tensor:
-        return self._log_prob_by(self.policy, tokens)  # of the model that learns now
+    def _log_density(self, tokens: Tensor) -> Tensor:
+        return self._log_density_of(self.policy, tokens)  # of the model that learns now
 
-    def _log_prob_by(self, policy: Policy, tokens: Tensor) -> Tensor:
+    def _log_density_of(self, policy: Policy, tokens: Tensor) -> Tensor:
         return log_prob(policy, self.task.vocabulary, tokens).float()
-
-    def _log_prob_of(self, policy: Policy, tokens: Tokens) -> Any:
-        batch = torch.from_numpy(tokens).to(self.model.device)
-        return log_prob(policy, self.task.vocabulary, batch).cpu().numpy()
 
     def _reward_now(self, observations: Any, actions: Any) -> Any:
         """What these actions `(n,)` on these observations `(n, …)` would earn now."""
@@ -345,7 +331,9 @@ class AdversarialCallback(BaseCallback):
             )
         if training is None and saved["training"] is not None:
             training = saved["training"].numpy()
-        adversary = cls(training, **saved["settings"])
+        settings = saved["settings"]
+        settings["discriminator"] = AdversaryConfig(**settings["discriminator"])
+        adversary = cls(training, **settings)
         adversary._to_load, adversary._loaded_task = saved["state"], saved["task"]
         adversary.num_updates = saved["state"]["num_updates"]
         return adversary
@@ -353,11 +341,7 @@ class AdversarialCallback(BaseCallback):
     def _settings(self) -> dict[str, Any]:
         """The arguments that this callback was made with, but for `training`, as plain values."""
         return {
-            "discriminator": self.architecture,
-            "discriminator_kind": self.kind,
-            "reward": self.reward,
-            "reward_clip": self.reward_clip,
-            "learning_rate": self.learning_rate,
+            "discriminator": asdict(self.config),
             "batch_size": self.batch_size,
             "d_steps": self.d_steps,
             "update_every": self.update_every,
@@ -370,9 +354,8 @@ class AdversarialCallback(BaseCallback):
     def state_dict(self) -> dict[str, Any]:
         """The discriminator's, and what it has yet to see; a copy, of tensors and plain values."""
         return {
-            "discriminator": deepcopy(self.discriminator.state_dict()),
-            "optimizer": deepcopy(self.optimizer.state_dict()),
-            "finished": torch.from_numpy(self.reward_model.finished),
+            "adversary": self.adversary.state_dict(),
+            "finished": torch.from_numpy(self.finished.tokens),
             "rng": self.rng.bit_generator.state,
             "torch_rng": self.torch_rng.get_state(),
             "num_updates": self.num_updates,
@@ -392,38 +375,38 @@ class AdversarialCallback(BaseCallback):
 
     def _take_up(self, state: dict[str, Any]) -> None:
         with default_modes():
-            try:
-                self.discriminator.load_state_dict(state["discriminator"])
-            except (KeyError, RuntimeError) as error:
-                raise FormulaError(
-                    f'the state holds no "{self.architecture}" discriminator of {name_of(self.task)}'
-                ) from error
-            self.optimizer.load_state_dict(deepcopy(state["optimizer"]))  # it would train the caller's tensors
-        self.reward_model.forget()
-        self.reward_model.observe(state["finished"].numpy())
+            self.adversary.load_state_dict(state["adversary"])
+        self.finished.clear()
+        self.finished.add(state["finished"].numpy())
         self.rng.bit_generator.state = state["rng"]
         self.torch_rng.set_state(state["torch_rng"])
         self.num_updates, self._evaluated_at = state["num_updates"], state["evaluated_at"]
 
 
-class FinishedFormulae(DiscriminatorReward):
-    """A discriminator's verdict, which keeps the formulae that the environment finishes for its trainer."""
+class FinishedFormulae:
+    """The formulae that the environment has finished since they were last used."""
 
-    def __init__(self, discriminator: torch.nn.Module, kind: RewardKind, clip: float, max_length: int) -> None:
-        super().__init__(discriminator, kind, clip)
+    def __init__(self, max_length: int) -> None:
         self._max_length = max_length
-        self.forget()
+        self.clear()
 
-    def observe(self, tokens: Tokens) -> None:
+    def add(self, tokens: Tokens) -> None:
         self._parts.append(tokens)
 
     @property
-    def finished(self) -> Tokens:
-        """`(n, T)`, since they were last forgotten."""
+    def tokens(self) -> Tokens:
+        """`(n, T)`, in the order in which they were finished."""
         return np.concatenate([np.empty((0, self._max_length), dtype=np.int64), *self._parts])
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         self._parts: list[Tokens] = []
+
+
+class Observed(RewardModel):
+    """A reward model that hands the finished formulae it is shown to a discriminator's trainer."""
+
+    def __init__(self, reward_model: RewardModel, finished: FinishedFormulae) -> None:
+        self.score, self.observe = reward_model.score, finished.add
 
 
 def description(task: Task) -> dict[str, Any]:

@@ -212,7 +212,7 @@ class Training:
                 self.save()
             if self.finished:
                 return
-            if signum := distributed.agree(stop.signum or 0):
+            if signum := distributed.all_max(stop.signum or 0):
                 self.save()
                 distributed.wait_for_all()  # torchrun stops all when one has ended: the first may still be saving
                 raise Interrupted(
@@ -226,10 +226,13 @@ class Training:
                 tracker.log({"round": self.round, "env_steps": self.algorithm.env_steps, **metrics})
 
     def _one_round(self) -> dict[str, float]:
-        real = self.real.batch(self.round, self.algorithm.real_per_round)
-        pretraining = self.round < self.algorithm.pretrain_rounds
+        real = self.real.batch(self.round, self.algorithm.real_batch_size)
+        done = self.round - self.algorithm.pretrain_rounds
         try:
-            metrics = self.algorithm.pretrain(real) if pretraining else self.algorithm.update(real)
+            if done < 0:
+                metrics = self.algorithm.pretrain(real, self.round / self.algorithm.pretrain_rounds)
+            else:
+                metrics = self.algorithm.update(real, done / self.algorithm.rounds)
         except (RuntimeError, ValueError) as error:
             self._check_weights()
             if any(words in str(error) for words in ("found invalid values", "probability tensor contains")):
@@ -274,7 +277,7 @@ class Training:
         return {
             "round": self.round,
             "phase": self.phase,
-            "epoch": round(self.round * self.algorithm.real_per_round / len(self.real.formulae), 4),
+            "epoch": round(self.round * self.algorithm.real_batch_size / len(self.real.formulae), 4),
             "env_steps": self.algorithm.env_steps,
             "seconds": self.seconds,
             **{f"eval/{name}": value for name, value in evaluation.items()},
@@ -317,19 +320,19 @@ class Training:
             "rounds": self.total_rounds,
             "seconds": self.seconds,
             **evaluation,
-            "start_name": self.algorithm.start_name,
+            "start_name": self.algorithm.start_label,
             "start": self.start,
             "random": self.evaluator.random_sampler(self.config.eval_samples, self.config.seed),
         }
         self._write_samples(SAMPLES_FILE, tokens[:SAVED_SAMPLES])
         self._write_distribution(tokens)
-        exports = self.algorithm.exports()
-        for name, content in exports.items():
+        extra_files = self.algorithm.extra_files()
+        for name, content in extra_files.items():
             self._write(name, content)
         draw_figures(self.folder, summary)
         self._write_summary(json.dumps(summary, indent=2, allow_nan=False) + "\n")
         figures = sorted((self.folder / "figures").glob("*.png"))
-        files = [*checkpoints(self.folder)[-1:], *(self.folder / name for name in (CONFIG_FILE, *exports))]
+        files = [*checkpoints(self.folder)[-1:], *(self.folder / name for name in (CONFIG_FILE, *extra_files))]
         tracker.finish(summary, self.evaluator.describe(tokens[:SAVED_SAMPLES]), figures, files)
         return summary
 

@@ -67,7 +67,7 @@ def preset(algorithm: str, name: str | None) -> dict[str, Any]:
 
 def check_fit(algorithm: str, task_name: str, task: AnyTask) -> None:
     """Raise FormulaError for an algorithm that is for another kind of task."""
-    wanted = algorithm_class(algorithm).trains_on
+    wanted = algorithm_class(algorithm).task_type
     if not isinstance(task, wanted):
         fitting = [name for name in sorted(all_tasks()) if issubclass(task_class(name), wanted)]
         raise FormulaError(f"{algorithm} can't learn {task_name}; it is for: {', '.join(fitting)}")

@@ -12,7 +12,6 @@ from formula_env.networks.discriminators import (
     MLPDiscriminator,
     RatioDiscriminator,
     RecurrentDiscriminator,
-    judge_of,
     raw_logits,
 )
 from formula_env.networks.generators import LSTMGenerator, Tempered
@@ -47,7 +46,6 @@ __all__ = [
     "LSTMGenerator",
     "RatioDiscriminator",
     "Tempered",
-    "judge_of",
     "make_discriminator",
     "raw_logits",
 ]

@@ -150,11 +150,6 @@ class RatioDiscriminator(nn.Module):
         return self.energy(tokens) - log_probs
 
 
-def judge_of(kind: DiscriminatorKind, network: nn.Module, log_prob: Callable[[Tensor], Tensor]) -> nn.Module:
-    """What gives the logits: the network itself, or the ratio of it to fake formulae of this log-density, nats."""
-    return network if kind == "plain" else RatioDiscriminator(network, log_prob)
-
-
 @torch.no_grad()
 def raw_logits(discriminator: nn.Module, formulae: Tensor) -> Tensor:
     """The logits `(n,)` of formulae, without dropout; the network's mode stays as it was."""
