@@ -11,14 +11,15 @@ from torch import Tensor
 
 from agents.seqgan import SeqGAN, SeqGANConfig
 from formula_env.adversarial import mle_step
+from formula_env.adversary import AdversaryConfig
 from formula_env.sampling import sample
 from formula_env.tasks import Task, make_task
 
 Row = dict[str, Any]
 
 REWARDS: dict[str, dict[str, Any]] = {
-    "probability": {"reward": "probability", "discriminator_kind": "plain"},
-    "log-ratio": {"reward": "log-ratio", "discriminator_kind": "ratio"},
+    "probability": {"discriminator": AdversaryConfig(kind="plain", reward_transform="probability")},
+    "log-ratio": {"discriminator": AdversaryConfig(kind="ratio", reward_transform="log-ratio")},
 }
 
 ESTIMATORS: dict[str, dict[str, Any]] = {

@@ -8,7 +8,6 @@ import torch
 from formula_env import distributed
 from formula_env.adversarial import adam, floats, mle_step, set_lr
 from formula_env.algorithm import Algorithm, LogProb
-from formula_env.averaged import Averaged
 from formula_env.errors import MAX_BATCH, MAX_WIDTH, check_above_zero, check_at_least, check_range, check_types
 from formula_env.networks import LSTMGenerator
 from formula_env.sampling import Sampler
@@ -49,10 +48,10 @@ class MLE(Algorithm):
     def __init__(self, task: Task, config: MLEConfig, seed: int, device: torch.device) -> None:
         torch.manual_seed(seed)
         self.task, self.config, self.device = task, config, device
-        generator = LSTMGenerator(task.vocabulary, config.embedding_dim, config.hidden_dim).to(device)
-        self.weights = Averaged(generator, decay=0.0)
-        self.generator = Sampler(generator, task, device)
-        self.optimizer = adam(generator.parameters(), config.learning_rate)
+        self.generator = LSTMGenerator(task.vocabulary, config.embedding_dim, config.hidden_dim).to(device)
+        self.ddp_generator = distributed.parallel(self.generator)
+        self.sampler = Sampler(self.generator, task, device)
+        self.optimizer = adam(self.generator.parameters(), config.learning_rate)
         distributed.local_batch_size(config.batch_size)
         self.rounds, self.real_batch_size = config.rounds, config.batch_size
 
@@ -64,18 +63,18 @@ class MLE(Algorithm):
         set_lr(self.optimizer, self.config.learning_rate * cosine(progress))
         batch = distributed.local_rows(torch.from_numpy(real).to(self.device))
         pad, max_grad_norm = self.task.vocabulary.pad, self.config.max_grad_norm
-        return floats(mle_step(self.weights.ddp, self.optimizer, batch, pad, max_grad_norm))
+        return floats(mle_step(self.ddp_generator, self.optimizer, batch, pad, max_grad_norm))
 
     def sample(self, n: int, seed: int) -> Tokens:
-        return self.generator.sample(n, seed)
+        return self.sampler.sample(n, seed)
 
     @property
     def log_prob(self) -> LogProb:
-        return self.generator.log_prob
+        return self.sampler.log_prob
 
     def state_dict(self) -> dict[str, Any]:
-        return {"weights": self.weights.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {"generator": self.generator.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.weights.load_state_dict(state["weights"])
+        self.generator.load_state_dict(state["generator"])
         self.optimizer.load_state_dict(state["optimizer"])

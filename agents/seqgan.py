@@ -138,7 +138,7 @@ class SeqGAN(Algorithm):
         self.task, self.config, self.device = task, config, device
         self.generator = LSTMGenerator(task.vocabulary, config.embedding_dim, config.hidden_dim).to(device)
         self.weights = Averaged(self.generator, config.ema_decay)
-        self.reported = Sampler(self.weights.average, task, device)
+        self.sampler = Sampler(self.weights.average, task, device)
         temperature = config.discriminator.proposal_temperature
         proposal = self.generator if temperature == 1 else Tempered(self.generator, temperature)
         self.proposal = Sampler(proposal, task, device)
@@ -258,11 +258,11 @@ class SeqGAN(Algorithm):
         return [distributed.local_rows(batch) for batch in rows.to(self.device).split(self.config.batch_size)]
 
     def sample(self, n: int, seed: int) -> Tokens:
-        return self.reported.sample(n, seed)
+        return self.sampler.sample(n, seed)
 
     @property
     def log_prob(self) -> LogProb:
-        return self.reported.log_prob
+        return self.sampler.log_prob
 
     @property
     def density_ratio(self) -> DensityRatio:

@@ -77,7 +77,7 @@ class VerifiedMLE(MLE):
 
     def search(self) -> None:
         """Let the generator write; of what is new, keep what is correct."""
-        written = self.generator.draw(self.config.search_size, self.rng)
+        written = self.sampler.draw(self.config.search_size, self.rng)
         written = distributed.from_first(written)  # no rounding may let several processes' knowledge drift apart
         self.env_steps += int((written != self.task.vocabulary.pad).sum())
         candidates = self.known.new_among(written)

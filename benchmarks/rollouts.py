@@ -79,7 +79,7 @@ def measure(seqgan: SeqGAN) -> dict[str, str]:
     task, config, device = seqgan.task, seqgan.config, seqgan.device
     tokens = task.sample(config.batch_size, np.random.default_rng(1))
     formulae = torch.from_numpy(tokens).to(device)
-    real = task.sample(seqgan.real_per_round, np.random.default_rng(0))
+    real = task.sample(seqgan.real_batch_size, np.random.default_rng(0))
     generator, score = seqgan.generator, seqgan.env.reward_model.score
     arguments = (generator, score, task.vocabulary, formulae, config.num_rollouts)
     evaluate = Evaluator(task)
@@ -98,8 +98,8 @@ def measure(seqgan: SeqGAN) -> dict[str, str]:
     sampling = milliseconds(lambda: seqgan.sample(many, seed=0), device)
     judging = milliseconds(lambda: evaluate(seqgan.sample(many, seed=0), seqgan.log_prob), device)
     necessary = milliseconds(unavoidable, device)
-    step = milliseconds(seqgan.train_generator, device)
-    round_ = milliseconds(lambda: seqgan.update(real), device)
+    step = milliseconds(lambda: seqgan.train_generator(0.0), device)
+    round_ = milliseconds(lambda: seqgan.update(real, 0.0), device)
     return {
         "Q (a)": "-" if plain is None else f"{plain:.0f}",
         "Q (b)": f"{batched:.0f}",
@@ -120,7 +120,7 @@ def difference_from_cpu(device: torch.device) -> float:
     results = []
     for there in (torch.device("cpu"), device):
         seqgan = make_seqgan(8, True, 64, torch.device("cpu"))
-        generator, reward = seqgan.generator.to(there), DiscriminatorReward(seqgan.discriminator.to(there))
+        generator, reward = seqgan.generator.to(there), DiscriminatorReward(seqgan.adversary.network.to(there))
         tokens = torch.from_numpy(seqgan.task.enumerate()).to(there)
         keys = torch.arange(len(tokens), device=there)
         first = torch.ones_like(keys)

@@ -1,7 +1,8 @@
 """What an algorithm must offer to be trained, evaluated, tracked, saved and resumed by the one training loop."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ DensityRatio = Callable[[Batch], tuple[NDArray[np.float64], NDArray[np.float64]]
 that it is trained against. A perfect discriminator's logit is the log of real to fake density."""
 
 
-class Algorithm(Protocol):
+class Algorithm(ABC):
     """An algorithm owns networks and optimisers; never a loop, a logger or a file.
 
     A class `X` is built as `X(task, config, seed, device)`, where `config` is an instance of `X.Config`, a frozen
@@ -46,15 +47,16 @@ class Algorithm(Protocol):
     """Symbols written in the environment so far."""
 
     @property
+    @abstractmethod
     def collapse_advice(self) -> str:
         """What to change when its formulae become few: a request, with options as on the command line that have an
         effect with the others of this run."""
-        ...
 
     def pretrain(self, real: Batch, progress: float) -> dict[str, float]:
         """One round before the algorithm proper; arguments and result as in `update`."""
         raise NotImplementedError("pretrain_rounds is 0")
 
+    @abstractmethod
     def update(self, real: Batch, progress: float) -> dict[str, float]:
         """One round of the algorithm proper.
 
@@ -64,11 +66,10 @@ class Algorithm(Protocol):
 
         Returns the metrics of the round.
         """
-        ...
 
+    @abstractmethod
     def sample(self, n: int, seed: int) -> Batch:
         """n formulae `(n, T)` from the generator that the algorithm stands for."""
-        ...
 
     @property
     def log_prob(self) -> LogProb | None:
@@ -87,8 +88,10 @@ class Algorithm(Protocol):
         """Files for other programs that a finished run leaves in its folder, by name."""
         return {}
 
+    @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """All that training continues from, as tensors and plain values."""
-        ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from there, bit for bit."""

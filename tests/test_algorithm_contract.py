@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from formula_env.adversary import AdversaryConfig
 from formula_env.algorithm import Algorithm
 from formula_env.errors import FormulaError
 from formula_env.experiment.config import DataConfig
@@ -51,7 +52,7 @@ def build(name: str, task: AnyTask) -> Algorithm:
 
 def supported(name: str, task: AnyTask) -> bool:
     one_length_only = issubclass(algorithm_class(name), UNROLLED)
-    return isinstance(task, algorithm_class(name).trains_on) and not (
+    return isinstance(task, algorithm_class(name).task_type) and not (
         one_length_only and isinstance(task, EvenOnes)
     )
 
@@ -66,12 +67,15 @@ every_pair = pytest.mark.parametrize(
 
 def rounds(algorithm: Algorithm, task: AnyTask, first: int, last: int) -> list[dict[str, float]]:
     """Rounds first … last - 1; what round r is handed depends on r alone."""
-    told = []
+    metrics = []
     for r in range(first, last):
-        real = task.sample(algorithm.real_per_round, np.random.default_rng(r))
-        is_pretraining = r < algorithm.pretrain_rounds
-        told.append(algorithm.pretrain(real) if is_pretraining else algorithm.update(real))
-    return told
+        real = task.sample(algorithm.real_batch_size, np.random.default_rng(r))
+        done = r - algorithm.pretrain_rounds
+        if done < 0:
+            metrics.append(algorithm.pretrain(real, r / algorithm.pretrain_rounds))
+        else:
+            metrics.append(algorithm.update(real, done / algorithm.rounds))
+    return metrics
 
 
 @every_pair
@@ -149,16 +153,16 @@ COLLAPSED = [
     *((name, {}) for name in ALGORITHMS),
     ("ppo", {"reward_model": "exact"}),
     ("ppo", {"reward_model": "constant"}),
-    ("ppo", {"discriminator_kind": "plain", "reward": "probability"}),
+    ("ppo", {"discriminator": AdversaryConfig(kind="plain", reward_transform="probability")}),
     ("ppo", {"reward": "probability"}),
     ("trpo", {"reward_model": "exact"}),
     ("a2c", {"reward_model": "exact"}),
     ("dqn", {"reward_model": "exact"}),
-    ("seqgan", {"discriminator_kind": "plain", "reward": "probability"}),
+    ("seqgan", {"discriminator": AdversaryConfig(kind="plain", reward_transform="probability")}),
     ("seqgan", {"reward": "probability"}),
     ("gumbel-softmax-gan", {"hard": False}),
     ("gumbel-softmax-gan", {"logit_bound": 1.0}),
-    ("vanilla-gan", {"final_share": 0.5}),
+    ("vanilla-gan", {"lr_end_factor": 0.5}),
     ("verified-mle", {"warmup_rounds": 0}),
 ]  # fmt: skip
 
@@ -217,7 +221,7 @@ def test_it_refuses_other_tasks_in_one_line(name: str, task: AnyTask) -> None:
     if supported(name, task):
         fit(name, task)
         return
-    refuse = build if isinstance(task, algorithm_class(name).trains_on) else fit
+    refuse = build if isinstance(task, algorithm_class(name).task_type) else fit
     with pytest.raises(FormulaError, match=r"can't learn some-task; it is for: \w|one length only") as told:
         refuse(name, task)
     assert "\n" not in str(told.value)

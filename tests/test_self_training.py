@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from formula_env import make_task
 from formula_env.errors import FormulaError
 from formula_env.networks import DISCRIMINATORS, Tempered
-from formula_env.self_training import SelfTrainingDiscriminator
+from formula_env.self_training import SELF_TRAINING, SelfTrainingDiscriminator
 from formula_env.vocabulary import Tokens
 from tests.even_ones import EvenOnes
 from tests.helpers import assert_equal_states, saved_and_loaded
@@ -83,7 +84,7 @@ def test_it_remembers_what_the_agent_wrote_last_and_no_more() -> None:
 
 
 def test_verdicts_stay_within_the_clip() -> None:
-    paid = scores(SelfTrainingDiscriminator(TASK, clip=0.5))
+    paid = scores(SelfTrainingDiscriminator(TASK, replace(SELF_TRAINING, reward_clip=0.5)))
     assert paid.min() == -0.5
     assert paid.max() == 0.5
 

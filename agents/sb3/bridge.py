@@ -110,7 +110,7 @@ class SB3Algorithm(Algorithm):
             check_gamma(self.model, config.reward_mode)
             self.policy = policy_of(self.model, task)
             self.env.env_method("set_rollout_policy", self.policy)
-            self.generator = Sampler(self.policy, task, device)
+            self.sampler = Sampler(self.policy, task, device)
             self.reals = RoundOfFormulae()
             self.adversary = self._make_adversary(seed) if config.reward_model == "discriminator" else None
             self.logged = Logged()
@@ -210,17 +210,17 @@ class SB3Algorithm(Algorithm):
     # --- the generator ----------------------------------------------------------------------------------------
 
     def sample(self, n: int, seed: int) -> Tokens:
-        return self.generator.sample(n, seed)
+        return self.sampler.sample(n, seed)
 
     @property
     def log_prob(self) -> LogProb:
-        return self.generator.log_prob
+        return self.sampler.log_prob
 
     @property
     def density_ratio(self) -> DensityRatio | None:
         if self.adversary is None or not self.policy.has_density:
             return None
-        return self.adversary.adversary.density_ratio(self.generator)
+        return self.adversary.adversary.density_ratio(self.sampler)
 
     # --- files ------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.clients.evaluation import Logits, ObservingPolicy, evaluate
-from formula_env.rewards import FixedReward
+from formula_env.rewards import RewardModel
 from formula_env.sampling import log_prob
 from formula_env.tasks.base import Task
 
@@ -47,7 +47,7 @@ class Environment:
         return gym.make(self.env_id, **self.options)
 
 
-class DensityRatio(FixedReward):
+class DensityRatio(RewardModel):
     """The reward log p(x) - log π(x), exactly, within ±clip nats: what a self-training discriminator estimates.
 
     p is uniform over the correct formulae, and π is the policy of the moment, known once `watch` has been called.

@@ -23,7 +23,7 @@ from formula_env.distributed import from_first, is_first, process_group
 from formula_env.errors import FormulaError, check_range, check_seed
 from formula_env.evaluators import Evaluator, Judge
 from formula_env.experiment.arguments import options_of, parse, value_of, with_flat_tables
-from formula_env.experiment.config import MAX_SAMPLES, AlgoT, RunConfig, TaskT, load_config
+from formula_env.experiment.config import MAX_SAMPLES, AlgoT, RunConfig, TaskT, algo_config, load_config
 from formula_env.experiment.interrupt import Interrupted
 from formula_env.experiment.isolation import isolated
 from formula_env.experiment.loop import load_algorithm, resume, train
@@ -130,7 +130,7 @@ def _train(arguments: list[str]) -> None:
     cls, task_cls = algorithm_class(algorithm), task_class(task_name)
     default = None
     if (name := value_of("preset", arguments, known)) not in (None, "None"):
-        algo = cls.Config(**preset(algorithm, name))
+        algo = algo_config(algorithm, preset(algorithm, name))
         default = TrainOptions(algorithm, task_cls(), algo, task_name, preset=name)
     options = parse(TrainOptions[task_cls, cls.Config], "train", arguments, default)
     with process_group(options.device), contextlib.ExitStack() as stack:

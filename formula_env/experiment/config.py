@@ -190,7 +190,7 @@ def _innermost(name: str, then: Any, now: Any) -> tuple[str, Any, Any]:
         for f in fields(then):
             one, other = getattr(then, f.name), getattr(now, f.name)
             if one != other:
-                return f"{name}.{f.name}", one, other
+                return _innermost(f"{name}.{f.name}", one, other)
     return name, then, now
 
 
@@ -215,23 +215,43 @@ def config_from(settings: dict[str, Any]) -> RunConfig[Any, Any]:
             raise FormulaError(f"{what} must be text, got {name!r}")
     settings = dict(settings)
     preset_name = settings.pop("preset", None)
-    algo = {**preset(settings["algorithm"], preset_name), **settings.get("algo", {})}
+    algo = _merged(preset(settings["algorithm"], preset_name), settings.get("algo", {}))
     parts = {
         "task_name": task_name,
         "task": make_any_task(task_name, **task),
-        "algo": _build(algorithm_class(settings["algorithm"]).Config, algo, "algo"),
+        "algo": algo_config(settings["algorithm"], algo),
         "data": _build(DataConfig, settings.get("data", {}), "data"),
         "keep_samples": tuple(settings.get("keep_samples", [])),
     }
     return _build(RunConfig, {**settings, **parts}, "run")
 
 
+def algo_config(algorithm: str, values: dict[str, Any]) -> Any:
+    """An algorithm's hyper-parameters from plain values; raises FormulaError for unknown or wrong ones."""
+    return _build(algorithm_class(algorithm).Config, values, "algo")
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Two tables of settings as one; the second prevails, setting by setting."""
+    merged = dict(below)
+    for name, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _merged(merged[name], value) if both else value
+    return merged
+
+
 def _build(cls: Any, values: dict[str, Any], what: str) -> Any:
-    known = [f.name for f in fields(cls)]
-    for name in values:
-        if name not in known:
-            raise FormulaError(f"unknown {what} setting {name!r}; there are: {', '.join(known)}")
-    return cls(**values)
+    """A dataclass of settings; a table within it replaces some of the default's settings there."""
+    defaults = {field.name: field.default for field in fields(cls)}
+    arguments = dict(values)
+    for name, value in values.items():
+        if name not in defaults:
+            raise FormulaError(f"unknown {what} setting {name!r}; there are: {', '.join(defaults)}")
+        default: Any = defaults[name]
+        if is_dataclass(default) and isinstance(value, dict):
+            settings = {field.name: getattr(default, field.name) for field in fields(default)}
+            arguments[name] = _build(type(default), settings | value, f"{what}.{name}")
+    return cls(**arguments)
 
 
 def _environment() -> dict[str, str]:

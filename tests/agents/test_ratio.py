@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from agents.seqgan import SeqGAN, SeqGANConfig
 from formula_env.adversarial import discriminator_loss
+from formula_env.adversary import AdversaryConfig
 from formula_env.networks import AutoregressiveDiscriminator, LSTMGenerator, RatioDiscriminator, Tempered
 from formula_env.rewards import DiscriminatorReward
+from formula_env.sampling import log_prob
 from formula_env.tasks import make_task
 from tests.even_ones import EvenOnes
 from tests.helpers import sharpen
@@ -120,14 +122,18 @@ def test_at_the_truth_nothing_is_left_to_do(temperature: float) -> None:
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_seqgan_trains_it_against_the_noise_and_pays_by_the_generator(temperature: float) -> None:
     """All as SeqGAN has put it together, with its MLP."""
-    config = SeqGANConfig(noise_temperature=temperature, embedding_dim=8, hidden_dim=16, reward_clip=20)
+    config = SeqGANConfig(
+        discriminator=AdversaryConfig(proposal_temperature=temperature, reward_clip=20.0),
+        embedding_dim=8,
+        hidden_dim=16,
+    )
     seqgan = SeqGAN(TASK, config, 0, torch.device("cpu"))
     sharpen(seqgan.generator, 3.0)
     data = some_data()
     with torch.no_grad():
         log_probs = seqgan.generator.log_prob(SEQUENCES).double()
-        fake = seqgan.noise.log_prob(SEQUENCES).exp()
-    train_to_convergence(seqgan.trained_discriminator, data.float(), fake)
+        fake = log_prob(seqgan.proposal.policy, TASK.vocabulary, SEQUENCES).exp()
+    train_to_convergence(seqgan.adversary._trained, data.float(), fake)
     reward = seqgan.env.reward_model.score(SEQUENCES).double()
     torch.testing.assert_close(reward, data.log() - log_probs, atol=0.05, rtol=0)
     logits, told = seqgan.density_ratio(SEQUENCES.numpy())
@@ -138,35 +144,44 @@ def test_seqgan_trains_it_against_the_noise_and_pays_by_the_generator(temperatur
 @pytest.mark.parametrize("name", ["mlp", "autoregressive"])
 def test_it_owns_its_energy_alone(name: Any) -> None:
     """Neither its state nor its gradient reaches the generator, which is somebody else's to train and save."""
-    seqgan = SeqGAN(TASK, SeqGANConfig(discriminator=name, noise_temperature=2.0), 0, torch.device("cpu"))
-    for ratio in (seqgan.judge, seqgan.trained_discriminator):
+    seqgan = SeqGAN(
+        TASK,
+        SeqGANConfig(discriminator=AdversaryConfig(architecture=name, proposal_temperature=2.0)),
+        0,
+        torch.device("cpu"),
+    )
+    for ratio in (seqgan.adversary.discriminator, seqgan.adversary._trained):
         assert isinstance(ratio, RatioDiscriminator)
-        own, expected = list(ratio.parameters()), list(seqgan.discriminator.parameters())
+        own, expected = list(ratio.parameters()), list(seqgan.adversary.network.parameters())
         assert [id(p) for p in own] == [id(p) for p in expected]
-        assert set(ratio.state_dict()) == {f"energy.{key}" for key in seqgan.discriminator.state_dict()}
+        assert set(ratio.state_dict()) == {f"energy.{key}" for key in seqgan.adversary.network.state_dict()}
         ratio(SEQUENCES).sum().backward()
     assert all(p.grad is None for p in seqgan.generator.parameters())
-    assert any(p.grad is not None for p in seqgan.discriminator.parameters())
+    assert any(p.grad is not None for p in seqgan.adversary.network.parameters())
 
 
 @pytest.mark.parametrize("task", [TASK, EvenOnes(5)], ids=["BinarySum", "EvenOnes"])
 def test_an_autoregressive_one_begins_as_the_generator_that_likelihood_made(task: Any) -> None:
-    config = SeqGANConfig(mle_rounds=2, batch_size=16, d_steps=2, discriminator="autoregressive")
+    config = SeqGANConfig(
+        mle_rounds=2, batch_size=16, d_steps=2, discriminator=AdversaryConfig(architecture="autoregressive")
+    )
     seqgan = SeqGAN(task, config, 0, torch.device("cpu"))
     sequences = all_sequences(task)
-    assert isinstance(seqgan.discriminator, AutoregressiveDiscriminator)
+    assert isinstance(seqgan.adversary.network, AutoregressiveDiscriminator)
     with torch.no_grad():
-        seqgan.discriminator.offset.fill_(0.25)
-        assert not torch.allclose(seqgan.discriminator(sequences), seqgan.generator.log_prob(sequences) + 0.25)
+        seqgan.adversary.network.offset.fill_(0.25)
+        assert not torch.allclose(seqgan.adversary.network(sequences), seqgan.generator.log_prob(sequences) + 0.25)
         for _ in range(seqgan.pretrain_rounds):
             with torch.enable_grad():
-                seqgan.pretrain(task.sample(seqgan.real_per_round, np.random.default_rng(0)))
+                seqgan.pretrain(task.sample(seqgan.real_batch_size, np.random.default_rng(0)), 0.0)
         expected = seqgan.generator.log_prob(sequences) + 0.25
-        torch.testing.assert_close(seqgan.discriminator(sequences), expected)
-        torch.testing.assert_close(seqgan.judge(sequences), torch.full((len(sequences),), 0.25))
+        torch.testing.assert_close(seqgan.adversary.network(sequences), expected)
+        torch.testing.assert_close(seqgan.adversary.discriminator(sequences), torch.full((len(sequences),), 0.25))
     before = expected.clone()
-    seqgan.update(task.sample(seqgan.real_per_round, np.random.default_rng(1)))
+    seqgan.update(task.sample(seqgan.real_batch_size, np.random.default_rng(1)), 0.0)
     with torch.no_grad():
-        assert not torch.allclose(seqgan.discriminator(sequences), before, atol=1e-6), "and then goes its own way"
+        assert not torch.allclose(seqgan.adversary.network(sequences), before, atol=1e-6), (
+            "and then goes its own way"
+        )
         after = seqgan.generator.log_prob(sequences) + 0.25
-        assert not torch.allclose(seqgan.discriminator(sequences), after, atol=1e-6)
+        assert not torch.allclose(seqgan.adversary.network(sequences), after, atol=1e-6)

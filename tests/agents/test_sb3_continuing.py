@@ -14,7 +14,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import LinearSchedule
 
 from agents.sb3 import AdversarialCallback, FormulaVecEnv, RelabelledReplayBuffer, policy_of
+from agents.sb3.algorithms import GREEDY_DISCRIMINATOR
 from formula_env import make_task
+from formula_env.adversary import Adversary, AdversaryConfig
 from formula_env.errors import FormulaError
 from formula_env.randomness import global_random_state
 from formula_env.sampling import log_prob
@@ -23,7 +25,7 @@ TASK = make_task("binary-sum", length=4)
 ROLLOUT = 4 * 64
 """Symbols of 64 formulae."""
 NEVER = 10**9
-GREEDY = {"discriminator_kind": "plain", "reward": "probability"}
+GREEDY = {"discriminator": GREEDY_DISCRIMINATOR}
 
 
 def make_env(length: int = 4, num_envs: int = 64) -> FormulaVecEnv:
@@ -120,7 +122,7 @@ def test_a_new_model_needs_no_warm_up_and_an_updated_one_does(
     second = small()
     model.learn(ROLLOUT, second)
     (message,) = warnings_of(caplog)
-    assert message.startswith(f"{cls.__name__} has a new discriminator: 3 warm-up updates before it pays")
+    assert message.startswith(f"{cls.__name__} has a new discriminator: 3 warm-up updates before it gives rewards")
     assert caplog.records[0].levelno == logging.WARNING
     assert "\n" not in message
     assert second.num_updates == 3 + second.d_steps
@@ -164,7 +166,7 @@ def test_the_warm_up_shows_what_is_wrong_to_a_policy_that_is_right() -> None:
     model.learn(0, adversary)
     every = torch.from_numpy(np.indices((2,) * 4).reshape(4, -1).T.copy())
     correct = torch.from_numpy(TASK.is_correct(every.numpy()))
-    log_p = adversary.discriminator(every).detach()
+    log_p = adversary.adversary.network(every).detach()
     assert log_p[correct].mean() == pytest.approx(-np.log(TASK.count()), abs=0.5)
     assert log_p[~correct].max() < log_p[correct].min()
 
@@ -175,11 +177,15 @@ def test_the_warm_up_shows_what_is_wrong_to_a_policy_that_is_right() -> None:
 def test_every_learn_begins_with_its_own_learning_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not with what the one before it has left, which is 0."""
     rates: list[float] = []
-    adversary = small(learning_rate=1.0, d_steps=1, warmup_steps=0)
-    monkeypatch.setattr(
-        adversary, "_discriminator_step", lambda *_: rates.append(adversary.optimizer.param_groups[0]["lr"]) or {}
-    )
-    monkeypatch.setattr("agents.sb3.callback.floats", lambda metrics: {})
+    adversary = small(discriminator=AdversaryConfig(learning_rate=1.0), d_steps=1, warmup_steps=0)
+    train = Adversary.train
+
+    def watched(adversary: Adversary, *arguments: Any) -> Any:
+        metrics = train(adversary, *arguments)
+        rates.append(adversary.optimizer.param_groups[0]["lr"])
+        return metrics
+
+    monkeypatch.setattr(Adversary, "train", watched)
     model = make_ppo(n_epochs=1)
     model.learn(4 * ROLLOUT, adversary)
     assert rates == pytest.approx([1, 3 / 4, 2 / 4, 1 / 4])
@@ -195,8 +201,8 @@ def test_every_learn_begins_with_its_own_learning_rate(monkeypatch: pytest.Monke
 def test_a_file_holds_settings_training_formulae_and_state(tmp_path: Path) -> None:
     training = TASK.sample(5, np.random.default_rng(0))
     options = {
-        "discriminator": "cnn", "discriminator_kind": "plain", "reward": "probability", "reward_clip": 3.0,
-        "learning_rate": np.float64(1e-3), "batch_size": np.int64(16), "d_steps": 3, "update_every": 32,
+        "discriminator": AdversaryConfig("cnn", "plain", "probability", 3.0, np.float64(1e-3)),
+        "batch_size": np.int64(16), "d_steps": 3, "update_every": 32,
         "warmup_steps": 2, "eval_every": 10_000, "eval_samples": 50, "seed": 7,
     }  # fmt: skip
     adversary = AdversarialCallback(training, **options)
@@ -210,7 +216,7 @@ def test_a_file_holds_settings_training_formulae_and_state(tmp_path: Path) -> No
     loaded.update_every = NEVER
     model.learn(ROLLOUT, loaded)
     every = torch.from_numpy(TASK.enumerate())
-    assert torch.equal(loaded.discriminator(every), adversary.discriminator(every))
+    assert torch.equal(loaded.adversary.network(every), adversary.adversary.network(every))
     np.testing.assert_array_equal(loaded.training, training)  # type: ignore[arg-type]
     other = TASK.sample(3, np.random.default_rng(1))
     assert AdversarialCallback.load(tmp_path / "adversary.pt", other).training is other
@@ -226,24 +232,24 @@ def test_a_loaded_adversary_goes_on_bit_for_bit(tmp_path: Path) -> None:
     PPO.load(tmp_path / "model", make_env(), device="cpu").learn(0, loaded)
     model.learn(0, adversary)
     every = torch.from_numpy(TASK.enumerate())
-    before = adversary.discriminator(every)
+    before = adversary.adversary.network(every)
     for each in (adversary, loaded):
         each.model._current_progress_remaining = 1.0  # the end of `learn` left a learning rate of 0
         each.train_discriminator(finished)
-    assert not torch.equal(adversary.discriminator(every), before)
+    assert not torch.equal(adversary.adversary.network(every), before)
     assert torch.equal(loaded.torch_rng.get_state(), adversary.torch_rng.get_state())
-    assert torch.equal(loaded.discriminator(every), adversary.discriminator(every))
+    assert torch.equal(loaded.adversary.network(every), adversary.adversary.network(every))
 
 
 def test_formulae_that_wait_for_an_update_are_saved(tmp_path: Path) -> None:
     adversary = small(update_every=NEVER)
     make_ppo(n_epochs=1).learn(ROLLOUT, adversary)
-    waiting = adversary.reward_model.finished
+    waiting = adversary.finished.tokens
     assert len(waiting) == 64
     adversary.save(tmp_path / "adversary.pt")
     loaded = AdversarialCallback.load(tmp_path / "adversary.pt")
     make_ppo(n_epochs=1).learn(0, loaded)
-    np.testing.assert_array_equal(loaded.reward_model.finished, waiting)
+    np.testing.assert_array_equal(loaded.finished.tokens, waiting)
 
 
 def test_files_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
@@ -284,7 +290,7 @@ def test_files_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_state_of_another_discriminator_is_refused() -> None:
-    cnn, mlp = small(discriminator="cnn"), small()
+    cnn, mlp = small(discriminator=AdversaryConfig("cnn")), small()
     make_ppo(n_epochs=1).learn(ROLLOUT, cnn)
     mlp.load_state_dict(cnn.state_dict())
     with pytest.raises(FormulaError, match=r'the state holds no "mlp" discriminator of BinarySum\(length=4\)'):
@@ -356,11 +362,11 @@ def test_the_caller_may_have_another_default_dtype(cls: Any) -> None:
         assert torch.get_default_dtype() == torch.float64
     finally:
         torch.set_default_dtype(torch.float32)
-    assert {weight.dtype for weight in adversary.discriminator.parameters()} == {torch.float32}
+    assert {weight.dtype for weight in adversary.adversary.network.parameters()} == {torch.float32}
     twin = small(warmup_steps=2)
     make_ppo(cls, n_epochs=1).learn(ROLLOUT, twin)
     every = torch.from_numpy(TASK.enumerate())
-    assert torch.equal(twin.discriminator(every), adversary.discriminator(every))
+    assert torch.equal(twin.adversary.network(every), adversary.adversary.network(every))
 
 
 def test_it_draws_no_global_random_numbers(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ from stable_baselines3.common.vec_env import (
 )
 
 from agents.sb3 import AdversarialCallback, FormulaVecEnv, RelabelledReplayBuffer
+from agents.sb3.algorithms import GREEDY_DISCRIMINATOR
 from formula_env import FormulaEnv, MaskInObservation
+from formula_env.adversary import AdversaryConfig
 from formula_env.errors import FormulaError
 from tests.helpers import saved_and_loaded
 
@@ -73,7 +75,7 @@ def test_scaled_observations_are_refused(make: Any) -> None:
     options = {"length": 6, "reward_mode": "terminal", "num_rollouts": 0}
     env = make_vec_env("formula_env:Formula/BinarySum-v0", n_envs=16, env_kwargs=options, wrapper_class=scaled)
     with pytest.raises(FormulaError, match="a wrapper changes the observations"):
-        make(env).learn(96, callback=callback(discriminator_kind="plain"))
+        make(env).learn(96, callback=callback(discriminator=AdversaryConfig(kind="plain")))
 
 
 def test_wrappers_that_change_nothing_are_fine() -> None:
@@ -117,7 +119,7 @@ def test_each_learn_evaluates_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_formulae_written_between_two_learns_are_no_experience() -> None:
     model, adversary = small_ppo(VecMonitor(small_env())), callback(update_every=100)
     model.learn(96, callback=adversary)
-    assert len(adversary.reward_model.finished) == 16
+    assert len(adversary.finished.tokens) == 16
     env = model.get_env()
     assert env is not None
     evaluate_policy(model, env, n_eval_episodes=200)
@@ -150,7 +152,7 @@ def test_a_saved_discriminator_goes_on_with_a_saved_model(tmp_path: Path) -> Non
     later.learn(96, callback=second, reset_num_timesteps=False)
     assert second.num_updates == adversary.num_updates
     every = torch.from_numpy(second.task.enumerate())
-    assert torch.equal(second.discriminator(every), adversary.discriminator(every))
+    assert torch.equal(second.adversary.network(every), adversary.adversary.network(every))
 
 
 def test_a_state_is_a_copy() -> None:
@@ -177,7 +179,7 @@ def flat(state: Any, name: str = "") -> dict[str, Any]:
 
 
 def test_a_replay_buffer_is_saved_without_its_callback_and_judged_again_after(tmp_path: Path) -> None:
-    options = {"discriminator_kind": "plain", "reward": "probability"}
+    options = {"discriminator": GREEDY_DISCRIMINATOR}
     model = small_dqn(small_env())
     model.learn(320, callback=callback(**options))
     model.save_replay_buffer(tmp_path / "buffer")
@@ -217,7 +219,7 @@ def test_a_replayed_reward_follows_from_observation_and_action(
         optimize_memory_usage=optimize,
         replay_buffer_kwargs={"handle_timeout_termination": timeouts},
     )
-    adversary = callback(discriminator_kind="plain", reward="probability", d_steps=10)
+    adversary = callback(discriminator=GREEDY_DISCRIMINATOR, d_steps=10)
     model.learn(4 * 73, callback=adversary)
     buffer: Any = model.replay_buffer
     assert buffer.full
@@ -235,7 +237,7 @@ def test_a_replayed_reward_follows_from_observation_and_action(
 
 
 def test_replay_buffers_that_do_not_fit_are_refused() -> None:
-    options = {"discriminator_kind": "plain", "reward": "probability"}
+    options = {"discriminator": GREEDY_DISCRIMINATOR}
     with pytest.raises(FormulaError, match="replays single steps; leave out n_steps=3"):
         small_dqn(small_env(), replay_buffer_kwargs={"n_steps": 3})
     with pytest.warns(UserWarning, match="n_steps"):

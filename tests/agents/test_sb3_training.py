@@ -14,8 +14,10 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor
 
 from agents.sb3 import AdversarialCallback, FormulaVecEnv, RelabelledReplayBuffer, policy_of
+from agents.sb3.algorithms import GREEDY_DISCRIMINATOR
 from agents.sb3.bridge import RoundOfFormulae, SB3Config
 from formula_env import FormulaEnv, make_task
+from formula_env.adversary import AdversaryConfig
 from formula_env.errors import FormulaError
 from formula_env.experiment.registry import ALGORITHMS, algorithm_class
 from formula_env.randomness import seed_global_random
@@ -46,14 +48,14 @@ def callback(**options: Any) -> AdversarialCallback:
 
 @pytest.mark.parametrize("kind", ["ratio", "plain"])
 def test_the_discriminator_learns_and_is_the_reward(kind: Any) -> None:
-    env, adversary = ppo_env(), callback(discriminator_kind=kind, d_steps=5, reward="log-ratio")
+    env, adversary = ppo_env(), callback(discriminator=AdversaryConfig(kind=kind, learning_rate=2e-3), d_steps=5)
     model = small_ppo(env, n_epochs=2)
     model.learn(256, adversary)
     sequences = all_sequences(TASK)
-    before = adversary.judge(sequences).detach().clone()
+    before = adversary.adversary.network(sequences).detach().clone()
     model.learn(256 * 19, adversary, reset_num_timesteps=False)
     assert adversary.num_updates == 5 * 20
-    after = adversary.judge(sequences).detach()
+    after = adversary.adversary.network(sequences).detach()
     correct = torch.from_numpy(TASK.is_correct(sequences.numpy()))
     for scores, smallest in ((before, -math.inf), (after, 0.5)):
         assert (scores[correct].mean() - scores[~correct].mean()) > smallest
@@ -72,7 +74,7 @@ def test_the_reward_a_model_sees_moves_with_the_discriminator(monkeypatch: pytes
         with monkeypatch.context() as patch:
             if skip:
                 patch.setattr(AdversarialCallback, "train_discriminator", lambda self, finished: None)
-            env, adversary = ppo_env(), callback(discriminator_kind="plain", reward="probability", d_steps=20)
+            env, adversary = ppo_env(), callback(discriminator=GREEDY_DISCRIMINATOR, d_steps=20)
             model = small_ppo(env, learning_rate=0.0, n_epochs=1)  # the policy stands still
             model.learn(256 * 12, adversary)
             fixed = torch.from_numpy(TASK.sample(20, np.random.default_rng(0)))
@@ -88,14 +90,19 @@ def test_a_ratio_discriminator_knows_the_probabilities_of_the_policy() -> None:
     sequences = all_sequences(TASK)
     own = log_prob(policy_of(model, TASK), TASK.vocabulary, sequences).float()
     with torch.no_grad():
-        assert adversary.judge(sequences) == pytest.approx(adversary.discriminator(sequences) - own, abs=1e-5)
+        assert adversary.adversary.network(sequences) == pytest.approx(
+            adversary.adversary.network(sequences) - own, abs=1e-5
+        )
 
 
 def test_ppo_learns_from_the_discriminator_alone() -> None:
     """From scratch; with a discriminator that never learns it doesn't."""
     accuracy = {}
     for rate in (4e-3, 1e-12):
-        model, adversary = small_ppo(ppo_env(), learning_rate=4e-3, n_epochs=4), callback(learning_rate=rate)
+        model, adversary = (
+            small_ppo(ppo_env(), learning_rate=4e-3, n_epochs=4),
+            callback(discriminator=AdversaryConfig(learning_rate=rate)),
+        )
         model.learn(256 * 60, adversary)
         metrics = adversary.evaluate()
         assert metrics["jsd_exact"]
@@ -168,7 +175,7 @@ def test_it_is_saved_and_goes_on_bit_for_bit() -> None:
     for each in (adversary, other):
         each.train_discriminator(finished)
     sequences = all_sequences(TASK)
-    assert torch.equal(adversary.discriminator(sequences), other.discriminator(sequences))
+    assert torch.equal(adversary.adversary.network(sequences), other.adversary.network(sequences))
     assert adversary.num_updates == other.num_updates
 
 
@@ -193,7 +200,7 @@ def test_replayed_rewards_are_the_present_discriminators(cls: Any, rewards: dict
         options = rewards or {"reward_mode": "terminal", "num_rollouts": 0}
         env = DummyVecEnv([lambda: FormulaEnv(TASK, **options) for _ in range(8)])
     model = replaying(cls, env)
-    adversary = callback(discriminator_kind="plain", reward="probability", d_steps=10)
+    adversary = callback(discriminator=GREEDY_DISCRIMINATOR, d_steps=10)
     model.learn(1_000, adversary)
     buffer = model.replay_buffer
     rows = np.arange(buffer.size())
@@ -221,7 +228,7 @@ def test_replayed_rewards_are_the_present_discriminators(cls: Any, rewards: dict
 
 
 def test_what_does_not_go_together_is_refused_in_one_line() -> None:
-    greedy = {"discriminator_kind": "plain", "reward": "probability"}
+    greedy = {"discriminator": GREEDY_DISCRIMINATOR}
     cases: list[tuple[Any, AdversarialCallback, str]] = [
         (
             small_ppo(ppo_env(reward_mode="q")),
@@ -254,8 +261,8 @@ def test_what_does_not_go_together_is_refused_in_one_line() -> None:
         device="cpu",
     )
     with_q.learn(256, callback())
-    with pytest.raises(FormulaError, match="unknown discriminator_kind"):
-        callback(discriminator_kind="other")
+    with pytest.raises(FormulaError, match="kind must be"):
+        callback(discriminator=AdversaryConfig(kind="other"))  # type: ignore[arg-type]
 
 
 # --- the bridge -----------------------------------------------------------------------------------------------
@@ -267,9 +274,9 @@ def test_rounds_are_one_call_of_learn(name: str) -> None:
     cls = algorithm_class(name)
     config = cls.Config(**TINY[name])
     bridged = cls(TASK, config, 0, torch.device("cpu"))
-    rounds = [TASK.sample(bridged.real_per_round, np.random.default_rng(r)) for r in range(bridged.rounds)]
+    rounds = [TASK.sample(bridged.real_batch_size, np.random.default_rng(r)) for r in range(bridged.rounds)]
     for real in rounds:
-        bridged.update(real)
+        bridged.update(real, 0.0)
 
     seed_global_random(0)
     reals = RoundOfFormulae()
@@ -286,9 +293,8 @@ def test_rounds_are_one_call_of_learn(name: str) -> None:
         seed=0, device="cpu", **bridged.model_options(),
     )  # fmt: skip
     plain = NextRound(
-        reals.take, discriminator_kind=config.discriminator_kind, reward=config.reward, d_steps=config.d_steps,
+        reals.take, discriminator=config.discriminator, d_steps=config.d_steps,
         batch_size=config.discriminator_batch_size, update_every=config.num_envs,
-        learning_rate=config.discriminator_learning_rate,
     )  # fmt: skip
     model.learn(bridged.rounds * bridged.timesteps_per_round, plain, log_interval=1)
     assert model.num_timesteps == bridged.env_steps
@@ -296,9 +302,10 @@ def test_rounds_are_one_call_of_learn(name: str) -> None:
     ours, theirs = bridged.model.policy.state_dict(), model.policy.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
-    theirs = plain.discriminator.state_dict()
+    theirs = plain.adversary.network.state_dict()
     assert all(
-        torch.equal(weight, theirs[key]) for key, weight in bridged.adversary.discriminator.state_dict().items()
+        torch.equal(weight, theirs[key])
+        for key, weight in bridged.adversary.adversary.network.state_dict().items()
     )
 
 
@@ -317,8 +324,8 @@ def test_every_own_hyper_parameter_is_one_of_the_model(name: str) -> None:
 def test_plain_stable_baselines_opens_what_it_exports(name: str) -> None:
     cls = algorithm_class(name)
     algorithm = cls(TASK, cls.Config(**TINY[name]), 0, torch.device("cpu"))
-    algorithm.update(TASK.sample(algorithm.real_per_round, np.random.default_rng(0)))
-    loaded = cls.model_class.load(io.BytesIO(algorithm.exports()["model.zip"]), device="cpu")
+    algorithm.update(TASK.sample(algorithm.real_batch_size, np.random.default_rng(0)), 0.0)
+    loaded = cls.model_class.load(io.BytesIO(algorithm.extra_files()["model.zip"]), device="cpu")
     assert not any("agents" in type(value).__module__ for value in vars(loaded).values())
     sequences = torch.from_numpy(TASK.enumerate())
     ours, theirs = (log_prob(policy_of(m, TASK), TASK.vocabulary, sequences) for m in (algorithm.model, loaded))
@@ -331,7 +338,7 @@ def test_what_it_is_told_to_be_paid_by_pays_it(name: str) -> None:
     cls = algorithm_class(name)
     for reward_model in ("exact", "constant"):
         algorithm = cls(TASK, cls.Config(**TINY[name], reward_model=reward_model), 0, torch.device("cpu"))
-        metrics = algorithm.update(TASK.sample(algorithm.real_per_round, np.random.default_rng(0)))
+        metrics = algorithm.update(TASK.sample(algorithm.real_batch_size, np.random.default_rng(0)), 0.0)
         assert not [key for key in metrics if key.startswith("discriminator")]
         assert algorithm.density_ratio is None
         returns = {info["r"] for info in algorithm.model.ep_info_buffer}

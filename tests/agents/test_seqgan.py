@@ -10,8 +10,10 @@ from torch import Tensor
 
 from agents.mle import MLE, MLEConfig
 from agents.seqgan import SeqGAN, SeqGANConfig, policy_gradient_loss, position_means, sum_to_go
+from formula_env.adversary import AdversaryConfig
 from formula_env.errors import FormulaError
 from formula_env.evaluators import Evaluator
+from formula_env.experiment.config import algo_config
 from formula_env.networks.policy import Policy
 from formula_env.tasks import make_task
 from formula_env.tasks.base import Task
@@ -20,12 +22,16 @@ from tests.helpers import name_of, saved_and_loaded, sharpen
 from tests.oracles import all_sequences
 
 CPU = torch.device("cpu")
-THESIS = SeqGANConfig(**SeqGAN.presets["thesis"])
+THESIS: SeqGANConfig = algo_config("seqgan", SeqGAN.presets["thesis"])
 SHORT = replace(THESIS, rounds=250, mle_rounds=20, discriminator_rounds=20, ent_coef=0.15)
 SHORT_RATIO = SeqGANConfig(
     rounds=250, mle_rounds=20, discriminator_rounds=20, batch_size=128, d_steps=4, mle_learning_rate=1e-3,
-    generator_learning_rate=4e-3, discriminator_learning_rate=4e-3,
+    generator_learning_rate=4e-3, discriminator=AdversaryConfig(learning_rate=4e-3),
 )  # fmt: skip
+
+
+def sampled_gradient(seqgan: SeqGAN) -> Tensor:
+    return gradient(seqgan.generator_loss(seqgan.config.ent_coef)[0], seqgan)
 
 
 def gradient(loss: Tensor, seqgan: SeqGAN) -> Tensor:
@@ -37,7 +43,7 @@ def seqgan_with_opinions(task: Task, **settings: Any) -> SeqGAN:
     config = replace(THESIS, **{"embedding_dim": 4, "hidden_dim": 8, "num_rollouts": 4, **settings})
     seqgan = SeqGAN(task, config, 0, CPU)
     sharpen(seqgan.generator, 2.0)
-    sharpen(seqgan.discriminator, 3.0)
+    sharpen(seqgan.adversary.network, 3.0)
     return seqgan
 
 
@@ -49,14 +55,14 @@ def exact_gradient(seqgan: SeqGAN) -> Tensor:
     return gradient(-(log_probs.exp() * objective).sum(), seqgan)
 
 
-RATIO = {"discriminator_kind": "ratio", "reward": "log-ratio"}
+RATIO = {"discriminator": AdversaryConfig(kind="ratio", reward_transform="log-ratio")}
 ESTIMATORS: list[dict[str, Any]] = [
     {},
     {"ent_coef": 0.2},
     {"ent_coef": 0.2, "q_estimator": "exact"},
     {"num_rollouts": 0},
     {"num_rollouts": 0, **RATIO},
-    {"num_rollouts": 0, "ent_coef": 0.2, "reward_clip": 1.0, **RATIO},
+    {"num_rollouts": 0, "ent_coef": 0.2, "discriminator": AdversaryConfig(reward_clip=1.0)},
     {"num_rollouts": 4, **RATIO},
     {"q_estimator": "exact", **RATIO},
 ]
@@ -69,7 +75,7 @@ ESTIMATORS: list[dict[str, Any]] = [
 def test_the_average_gradient_is_the_enumerated_one(task: Task, baseline: bool, settings: dict[str, Any]) -> None:
     seqgan = seqgan_with_opinions(task, batch_size=64, baseline=baseline, **settings)
     expected = exact_gradient(seqgan)
-    estimates = torch.stack([gradient(seqgan.generator_loss()[0], seqgan) for _ in range(250)])
+    estimates = torch.stack([sampled_gradient(seqgan) for _ in range(250)])
     mean = estimates.mean(0)
     # Each formula counts in its own baseline, which shrinks the expectation by 1 - 1/B where all have a symbol.
     shrunk = 1 - 1 / 64 if baseline else 1.0
@@ -93,7 +99,7 @@ def test_the_baseline_lowers_the_variance() -> None:
     spreads = {}
     for baseline in (False, True):
         seqgan = seqgan_with_opinions(make_task("binary-sum", length=4), baseline=baseline)
-        estimates = torch.stack([gradient(seqgan.generator_loss()[0], seqgan) for _ in range(60)])
+        estimates = torch.stack([sampled_gradient(seqgan) for _ in range(60)])
         spreads[baseline] = estimates.var(0).sum()
     assert spreads[True] < spreads[False] / 2
 
@@ -158,16 +164,16 @@ def train_shortly(
     evaluate = Evaluator(task)
 
     def real() -> np.ndarray:
-        return training[rng.integers(len(training), size=seqgan.real_per_round)]
+        return training[rng.integers(len(training), size=seqgan.real_batch_size)]
 
     def judge() -> Metrics:
         return evaluate(seqgan.sample(2_000, seed=0), seqgan.log_prob)
 
     for _ in range(seqgan.pretrain_rounds):
-        seqgan.pretrain(real())
+        seqgan.pretrain(real(), 0.0)
     start = judge()
-    for _ in range(seqgan.rounds):
-        seqgan.update(real())
+    for done in range(seqgan.rounds):
+        seqgan.update(real(), done / seqgan.rounds)
     return start, judge()
 
 
@@ -189,7 +195,7 @@ def test_it_does_not_learn_from_rewards_shuffled_across_the_batch(config: SeqGAN
 @pytest.mark.parametrize("config", [SHORT, SHORT_RATIO], ids=["thesis", "ratio"])
 def test_it_does_not_improve_where_the_discriminator_never_learns(config: SeqGANConfig) -> None:
     """Frozen at random, all else as above: what the generator gains, it gains from the discriminator."""
-    start, end = train_shortly(replace(config, discriminator_learning_rate=1e-12))
+    start, end = train_shortly(replace(config, discriminator=replace(config.discriminator, learning_rate=1e-12)))
     assert end["accuracy"] < start["accuracy"] + 0.02
     assert end["jsd"] > start["jsd"] - 0.005
 
@@ -198,11 +204,11 @@ def test_it_does_not_improve_where_the_discriminator_never_learns(config: SeqGAN
 @pytest.mark.parametrize("discriminator", ["mlp", "cnn", "recurrent"])
 def test_a_round_works_on_every_kind_of_task(task: Task, discriminator: Any) -> None:
     config = SeqGANConfig(rounds=2, mle_rounds=1, discriminator_rounds=1, batch_size=8, d_steps=2,
-                          discriminator=discriminator)  # fmt: skip
+                          discriminator=AdversaryConfig(architecture=discriminator))  # fmt: skip
     seqgan = SeqGAN(task, config, 0, CPU)
     before = [p.clone() for p in seqgan.generator.parameters()]
     for step in (seqgan.pretrain, seqgan.pretrain, seqgan.update, seqgan.update):
-        metrics = step(task.sample(seqgan.real_per_round, np.random.default_rng(0)))
+        metrics = step(task.sample(seqgan.real_batch_size, np.random.default_rng(0)), 0.0)
         assert all(np.isfinite(value) for value in metrics.values())
     discriminator_told = {f"discriminator/{name}" for name in ("loss", "accuracy", "fake")}
     assert {"train/loss", "train/reward"} | discriminator_told == set(metrics)
@@ -219,31 +225,31 @@ def test_the_discriminators_decay_and_clip_are_the_configs() -> None:
     task = make_task("binary-sum", length=4)
     moved = {}
     for clip in (0.0, 1e-30):
-        config = SeqGANConfig(rounds=10, batch_size=8, d_steps=3, discriminator_learning_rate=0.01,
-                              discriminator_weight_decay=2.0, discriminator_max_grad_norm=clip)  # fmt: skip
+        discriminator = AdversaryConfig(learning_rate=0.01, weight_decay=2.0, max_grad_norm=clip)
+        config = SeqGANConfig(rounds=10, batch_size=8, d_steps=3, discriminator=discriminator)
         seqgan = SeqGAN(task, config, 0, CPU)
-        before = [p.detach().clone() for p in seqgan.discriminator.parameters()]
-        seqgan.update(task.sample(seqgan.real_per_round, np.random.default_rng(0)))
+        before = [p.detach().clone() for p in seqgan.adversary.network.parameters()]
+        seqgan.update(task.sample(seqgan.real_batch_size, np.random.default_rng(0)), 0.0)
         shrunk = [(1 - 0.01 * 2.0) ** 3 * p for p in before]
-        after = [p.detach() for p in seqgan.discriminator.parameters()]
+        after = [p.detach() for p in seqgan.adversary.network.parameters()]
         moved[clip] = max(float((a - s).abs().max()) for a, s in zip(after, shrunk, strict=True))
     assert moved[1e-30] < 1e-6
     assert moved[0.0] > 1e-3
 
 
 def test_noise_has_a_temperature_only_where_its_density_counts() -> None:
-    with pytest.raises(FormulaError, match="a plain discriminator must see what it judges"):
-        SeqGANConfig(discriminator_kind="plain", noise_temperature=2.0)
+    with pytest.raises(FormulaError, match="a plain discriminator must see the formulae it rewards"):
+        AdversaryConfig(kind="plain", proposal_temperature=2.0)
 
 
 @pytest.mark.parametrize("name", SeqGAN.presets)
 def test_presets_can_be_trained(name: str) -> None:
-    config = SeqGANConfig(**{**SeqGAN.presets[name], "batch_size": 8, "num_rollouts": 2})
+    config = algo_config("seqgan", {**SeqGAN.presets[name], "batch_size": 8, "num_rollouts": 2})
     task = make_task("binary-sum", length=4)
     seqgan = SeqGAN(task, config, 0, CPU)
-    real = task.sample(seqgan.real_per_round, np.random.default_rng(0))
+    real = task.sample(seqgan.real_batch_size, np.random.default_rng(0))
     for step in (seqgan.pretrain, seqgan.update):
-        assert all(np.isfinite(value) for value in step(real).values())
+        assert all(np.isfinite(value) for value in step(real, 0.0).values())
 
 
 @pytest.mark.parametrize("cls", [MLE, SeqGAN])
@@ -254,14 +260,14 @@ def test_a_saved_algorithm_goes_on_alike(cls: Any) -> None:
         settings |= {"mle_rounds": 1, "discriminator_rounds": 1, "d_steps": 2}
     config = cls.Config(**settings)
     one, two = cls(task, config, 0, CPU), cls(task, config, 1, CPU)
-    real = task.sample(one.real_per_round, np.random.default_rng(0))
+    real = task.sample(one.real_batch_size, np.random.default_rng(0))
     for _ in range(one.pretrain_rounds):
-        one.pretrain(real)
+        one.pretrain(real, 0.0)
     for _ in range(3):
-        one.update(real)
+        one.update(real, 0.0)
     two.load_state_dict(saved_and_loaded(one.state_dict()))
     for _ in range(3):
-        assert one.update(real) == two.update(real)
+        assert one.update(real, 0.0) == two.update(real, 0.0)
     assert np.array_equal(one.log_prob(real), two.log_prob(real))
     assert np.array_equal(one.sample(9, 3), two.sample(9, 3))
 
@@ -274,7 +280,7 @@ def test_evaluating_does_not_change_training() -> None:
     for seed in range(3):
         one.sample(100, seed)
         one.log_prob(real)
-        assert one.update(real) == two.update(real)
+        assert one.update(real, 0.0) == two.update(real, 0.0)
 
 
 def test_mle_reaches_the_distribution() -> None:
@@ -282,8 +288,8 @@ def test_mle_reaches_the_distribution() -> None:
     mle = MLE(task, MLEConfig(rounds=400), 0, CPU)
     training = task.sample(10_000, np.random.default_rng(0))
     rng = np.random.default_rng(1)
-    for _ in range(mle.rounds):
-        mle.update(training[rng.integers(len(training), size=128)])
+    for done in range(mle.rounds):
+        mle.update(training[rng.integers(len(training), size=128)], done / mle.rounds)
     metrics = Evaluator(task)(mle.sample(2_000, 0), mle.log_prob)
     assert metrics["accuracy"] > 0.98
     assert metrics["jsd"] < 0.01
@@ -295,7 +301,7 @@ def test_it_can_be_saved_after_every_round_of_pretraining() -> None:
     config = SeqGANConfig(rounds=1, mle_rounds=3, discriminator_rounds=0, batch_size=8, d_steps=1)
     seqgan = SeqGAN(task, config, 0, CPU)
     for _ in range(seqgan.pretrain_rounds):
-        seqgan.pretrain(task.sample(seqgan.real_per_round, np.random.default_rng(0)))
+        seqgan.pretrain(task.sample(seqgan.real_batch_size, np.random.default_rng(0)), 0.0)
         SeqGAN(task, config, 1, CPU).load_state_dict(saved_and_loaded(seqgan.state_dict()))
 
 

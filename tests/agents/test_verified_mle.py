@@ -47,7 +47,7 @@ def test_what_it_knows_is_correct_distinct_and_holds_the_data_it_saw(task: Task)
     seen: set[tuple[int, ...]] = set()
     data = task.sample(6, np.random.default_rng(1))
     for real in batches(data, SHORT):
-        algorithm.update(real)
+        algorithm.update(real, 0.0)
         seen |= rows(real)
         known = algorithm.known.tokens
         assert task.is_correct(known).all()
@@ -72,8 +72,8 @@ def test_what_it_finds_grows_beyond_the_data_and_helps() -> None:
     algorithm, plain = VerifiedMLE(task, config, 0, CPU), VerifiedMLE(task, never_searching(config), 0, CPU)
     known = []
     for real in batches(data, config):
-        known.append(algorithm.update(real)["verified/known"])
-        plain.update(real)
+        known.append(algorithm.update(real, 0.0)["verified/known"])
+        plain.update(real, 0.0)
     assert known == sorted(known)
     assert 20 == known[config.warmup_rounds - 1] < known[config.warmup_rounds] < known[-1]
     assert known[-1] > 60
@@ -90,7 +90,7 @@ def test_before_the_first_search_it_is_maximum_likelihood() -> None:
     verified = VerifiedMLE(task, never_searching(SHORT), 0, CPU)
     plain = MLE(task, MLEConfig(rounds=SHORT.rounds, **TINY), 0, CPU)
     for real in batches(task.sample(50, np.random.default_rng(0)), SHORT):
-        assert verified.update(real)["train/nll"] == plain.update(real)["train/nll"]
+        assert verified.update(real, 0.0)["train/nll"] == plain.update(real, 0.0)["train/nll"]
     assert torch.equal(weights(verified), weights(plain))
     assert verified.checker_calls == verified.env_steps == 0
 
@@ -110,10 +110,10 @@ def test_a_checker_that_approves_nothing_leaves_maximum_likelihood_on_the_data()
 
     verified.draw_known = draw_and_tell  # type: ignore[method-assign]
     for round_, real in enumerate(batches(data, SHORT)):
-        told = verified.update(real)
+        told = verified.update(real, 0.0)
         batch = real if round_ < SHORT.warmup_rounds else trained_on[-1]
         assert rows(batch) <= rows(data)
-        assert plain.update(batch)["train/nll"] == told["train/nll"]
+        assert plain.update(batch, 0.0)["train/nll"] == told["train/nll"]
     assert len(trained_on) == SHORT.rounds - SHORT.warmup_rounds
     assert torch.equal(weights(verified), weights(plain))
     assert verified.checker_calls > 0
@@ -154,10 +154,10 @@ def test_what_it_knows_and_counts_is_saved() -> None:
     one, two = VerifiedMLE(task, SHORT, 0, CPU), VerifiedMLE(task, SHORT, 1, CPU)
     data = batches(task.sample(6, np.random.default_rng(1)), SHORT)
     for real in data[:13]:
-        one.update(real)
+        one.update(real, 0.0)
     two.load_state_dict(saved_and_loaded(one.state_dict()))
     for real in data[13:]:
-        assert one.update(real) == two.update(real)
+        assert one.update(real, 0.0) == two.update(real, 0.0)
     assert np.array_equal(one.known.tokens, two.known.tokens)
     assert (one.env_steps, one.checker_calls) == (two.env_steps, two.checker_calls)
     assert torch.equal(weights(one), weights(two))

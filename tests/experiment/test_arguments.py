@@ -105,7 +105,7 @@ def test_every_choice_is_read_in_the_forms_of_wandb() -> None:
                 continue
             seen.add((option, hint))
             for value in get_args(hint):
-                fitting = {"algo.discriminator-kind": "ratio"} if value == "autoregressive" else {}
+                fitting = {"algo.discriminator.kind": "ratio"} if value == "autoregressive" else {}
                 check_is_read(algorithm, {option: value, **fitting}, *next(styles))
 
 

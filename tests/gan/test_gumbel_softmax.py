@@ -75,7 +75,7 @@ def test_straight_through_is_hard_forward_and_soft_backward() -> None:
 def hard_gan(length: int = 6, **settings: Any) -> GumbelSoftmaxGAN:
     config = GumbelSoftmaxGANConfig(**{"rounds": 10, **SMALL, **settings})
     gan = GumbelSoftmaxGAN(make_task("binary-sum", length=length), config, 0, CPU)
-    sharpen(gan.averaged_generator, 4.0)
+    sharpen(gan.weights.average, 4.0)
     return gan
 
 
@@ -117,18 +117,18 @@ def test_the_logit_gap_by_hand() -> None:
 def test_the_temperature_falls_exponentially() -> None:
     gan = hard_gan(rounds=100, temperature=3.0, final_temperature=0.1)
     assert gan.temperature == 3.0
-    gan.round = 50
+    gan.progress = 0.5
     assert gan.temperature == pytest.approx(sqrt(3.0 * 0.1))
-    gan.round = 100
+    gan.progress = 1.0
     assert gan.temperature == pytest.approx(0.1)
 
 
 def test_a_round_moves_both_networks_and_the_average() -> None:
-    gan = hard_gan(weight_averaging=0.9)
+    gan = hard_gan(ema_decay=0.9)
     real = gan.task.sample(16, np.random.default_rng(0))
-    networks = (gan.generator, gan.discriminator, gan.averaged_generator)
+    networks = (gan.generator, gan.discriminator, gan.weights.average)
     before = [torch.cat([p.detach().flatten().clone() for p in network.parameters()]) for network in networks]
-    gan.update(real)
+    gan.update(real, 0.0)
     for network, old in zip(networks, before, strict=True):
         assert not torch.equal(torch.cat([p.detach().flatten() for p in network.parameters()]), old)
 
@@ -154,15 +154,15 @@ def trained_shortly(learns: bool) -> tuple[float, float]:
     task = make_task("binary-sum", length=4)
     config = GumbelSoftmaxGANConfig(
         rounds=600, generator_learning_rate=5e-3, discriminator_learning_rate=5e-3, hidden_dim=32, embedding_dim=8,
-        weight_averaging=0.98,
+        ema_decay=0.98,
     )  # fmt: skip
     gan = GumbelSoftmaxGAN(task, config, 0, CPU)
     if not learns:
         gan.discriminator = Indifferent()
         gan.discriminator_optimizer = adam(gan.discriminator.parameters(), 1e-3)
     training, rng = task.sample(1_000, np.random.default_rng(0)), np.random.default_rng(1)
-    for _ in range(config.rounds):
-        gan.update(training[rng.integers(len(training), size=64)])
+    for done in range(config.rounds):
+        gan.update(training[rng.integers(len(training), size=64)], done / config.rounds)
     metrics = Evaluator(task)(gan.sample(1_000, seed=0), gan.log_prob)
     return float(metrics["accuracy"]), float(metrics["jsd"])
 

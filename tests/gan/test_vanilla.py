@@ -8,7 +8,7 @@ from gan.vanilla import VanillaGAN, VanillaGANConfig
 
 CONFIG = VanillaGANConfig(
     rounds=1200, batch_size=64, hidden_dim=64, generator_learning_rate=2e-3, discriminator_learning_rate=2e-3,
-    weight_averaging=0.98, r1=1.0,
+    ema_decay=0.98, r1=1.0,
 )  # fmt: skip
 TASK = IntegerSum(largest=2, real=True)
 
@@ -19,8 +19,8 @@ def trained(spoil: bool) -> dict[str, float | int | bool]:
     data, rng = TASK.sample(5_000, np.random.default_rng(0)), np.random.default_rng(1)
     if spoil:
         data[:, 2] = rng.permutation(data[:, 2])
-    for _ in range(CONFIG.rounds):
-        gan.update(data[rng.integers(len(data), size=64)])
+    for done in range(CONFIG.rounds):
+        gan.update(data[rng.integers(len(data), size=64)], done / CONFIG.rounds)
     return VectorEvaluator(TASK)(gan.sample(2_000, seed=0))
 
 
@@ -36,13 +36,13 @@ def test_where_there_is_no_sum_it_learns_none() -> None:
     assert trained(spoil=True)["mse"] > 0.2
 
 
-def test_learning_rates_fall_linearly_towards_their_final_share() -> None:
+def test_learning_rates_fall_linearly_to_their_end_factor() -> None:
     gan = VanillaGAN(
-        IntegerSum(), VanillaGANConfig(rounds=4, final_share=0.2, hidden_dim=4), 0, torch.device("cpu")
+        IntegerSum(), VanillaGANConfig(rounds=4, lr_end_factor=0.2, hidden_dim=4), 0, torch.device("cpu")
     )
     real = IntegerSum().sample(8, np.random.default_rng(0))
     rates = []
-    for _ in range(4):
-        gan.update(real)
+    for done in range(4):
+        gan.update(real, done / 4)
         rates.append(gan.generator_optimizer.param_groups[0]["lr"] / 5e-4)
     assert rates == pytest.approx([1.0, 0.8, 0.6, 0.4])
