@@ -195,7 +195,9 @@ class SelfTrainingDiscriminator(RewardModel):
                 getattr(self, name).load_state_dict(deepcopy(state[name]))
         except (FormulaError, KeyError, RuntimeError, ValueError) as error:
             name = self.config.architecture
-            raise FormulaError(f"the state holds no {name} for this task: make the same environment") from error
+            raise FormulaError(
+                f'the state holds no "{name}" discriminator of this task: make the same environment'
+            ) from error
         self.rng.bit_generator.state = state["rng"]
         self.torch_rng.set_state(state["torch_rng"])
         self._waiting, self._recent = (state[name].numpy().copy() for name in ("waiting", "recent"))

@@ -131,7 +131,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
             self.task,
             self.device,
             discriminator_shared,
-            architecture=discriminator,
+            discriminator=discriminator,
             update_every=discriminator_update_every,
             seed=discriminator_seed,
             real=discriminator_real,

@@ -1,8 +1,9 @@
 """What every algorithm promises, checked on each registered one and each task there is."""
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import product
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -140,10 +141,12 @@ def test_the_density_ratio_is_of_the_trained_generator_and_the_discriminator(nam
     logits, log_probs = algorithm.density_ratio(sequences)
     assert np.exp(log_probs).sum() == pytest.approx(1)
     one_hot = torch.eye(2)[torch.from_numpy(sequences)]
-    output = algorithm.discriminator(one_hot).detach().numpy()
-    expected = output - log_probs if name == "seqgan" else output  # SeqGAN's own is a ratio discriminator
+    is_ratio = name == "seqgan"
+    network = algorithm.adversary.network if is_ratio else algorithm.discriminator
+    output = network(one_hot).detach().numpy()
+    expected = output - log_probs if is_ratio else output
     assert logits == pytest.approx(expected, abs=1e-5)
-    algorithm.averaged_generator.load_state_dict(algorithm.generator.state_dict())
+    algorithm.weights.average.load_state_dict(algorithm.generator.state_dict())
     assert np.array_equal(algorithm.log_prob(sequences), log_probs)
     assert not np.array_equal(before, log_probs)
     assert np.array_equal(algorithm.density_ratio(sequences)[1], log_probs)
@@ -154,12 +157,12 @@ COLLAPSED = [
     ("ppo", {"reward_model": "exact"}),
     ("ppo", {"reward_model": "constant"}),
     ("ppo", {"discriminator": AdversaryConfig(kind="plain", reward_transform="probability")}),
-    ("ppo", {"reward": "probability"}),
+    ("ppo", {"discriminator": AdversaryConfig(reward_transform="probability")}),
     ("trpo", {"reward_model": "exact"}),
     ("a2c", {"reward_model": "exact"}),
     ("dqn", {"reward_model": "exact"}),
     ("seqgan", {"discriminator": AdversaryConfig(kind="plain", reward_transform="probability")}),
-    ("seqgan", {"reward": "probability"}),
+    ("seqgan", {"discriminator": AdversaryConfig(reward_transform="probability")}),
     ("gumbel-softmax-gan", {"hard": False}),
     ("gumbel-softmax-gan", {"logit_bound": 1.0}),
     ("vanilla-gan", {"lr_end_factor": 0.5}),
@@ -175,7 +178,8 @@ def test_what_it_advises_has_an_effect_in_that_very_run(name: str, settings: dic
     options = {**TINY[name], **settings}
 
     def trained(changed: dict[str, Any]) -> list[dict[str, float]]:
-        algorithm = cls(task, cls.Config(**{**options, **changed}), 0, torch.device("cpu"))
+        config = with_changes(cls.Config(**options), changed)
+        algorithm = cls(task, config, 0, torch.device("cpu"))
         return rounds(algorithm, task, 0, algorithm.pretrain_rounds + algorithm.rounds)
 
     advice = cls(task, cls.Config(**options), 0, torch.device("cpu")).collapse_advice
@@ -186,6 +190,15 @@ def test_what_it_advises_has_an_effect_in_that_very_run(name: str, settings: dic
     before = trained({})
     for changed in changes:
         assert trained(changed) != before, changed
+
+
+def with_changes(config: Any, changes: dict[str, Any]) -> Any:
+    """The config with other values of these settings; `a.b` is setting b of the table a."""
+    for option, value in changes.items():
+        table, _, name = option.rpartition(".")
+        change = {table: replace(getattr(config, table), **{name: value})} if table else {name: value}
+        config = replace(config, **change)
+    return config
 
 
 def advised_changes(advice: str, config: Any) -> list[dict[str, Any]]:
@@ -201,7 +214,7 @@ def advised_changes(advice: str, config: Any) -> list[dict[str, Any]]:
         if not word.startswith("--algo."):
             continue
         option = word.removeprefix("--algo.").replace("-", "_")
-        now = getattr(config, option)
+        now = attrgetter(option)(config)
         if verb == "set":
             together = changes.pop() if words[i - 1] == "with" else {}
             value = words[i + 1].strip("()")

@@ -448,7 +448,7 @@ def test_a_finished_formula_is_as_correct_in_a_loaded_environment() -> None:
     ("options", "message"),
     [
         ({"length": 6}, "the state is of 1 formulae of length 4, not of 1 of length 6"),
-        ({"discriminator": "cnn"}, "the state holds no CNN"),
+        ({"discriminator": "cnn"}, 'the state holds no "cnn" discriminator'),
         ({"reward_model": "exact"}, "the state is of a reward model that learns"),
     ],
 )

@@ -199,5 +199,5 @@ def test_a_saved_one_goes_on_alike(seen: int) -> None:
 
 @pytest.mark.parametrize("state", [{}, SelfTrainingDiscriminator(EvenOnes(5)).state_dict()], ids=["none", "other"])
 def test_a_state_of_something_else_is_refused(state: Any) -> None:
-    with pytest.raises(FormulaError, match="the state holds no MLPDiscriminator for this task"):
+    with pytest.raises(FormulaError, match='the state holds no "mlp" discriminator of this task'):
         SelfTrainingDiscriminator(TASK).load_state_dict(state)

@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,7 @@ def test_every_learn_begins_with_its_own_learning_rate(monkeypatch: pytest.Monke
 
 def test_a_file_holds_settings_training_formulae_and_state(tmp_path: Path) -> None:
     training = TASK.sample(5, np.random.default_rng(0))
-    options = {
+    options: dict[str, Any] = {
         "discriminator": AdversaryConfig("cnn", "plain", "probability", 3.0, np.float64(1e-3)),
         "batch_size": np.int64(16), "d_steps": 3, "update_every": 32,
         "warmup_steps": 2, "eval_every": 10_000, "eval_samples": 50, "seed": 7,
@@ -211,7 +212,7 @@ def test_a_file_holds_settings_training_formulae_and_state(tmp_path: Path) -> No
     adversary.save(tmp_path / "adversary.pt")
 
     loaded = AdversarialCallback.load(str(tmp_path / "adversary.pt"))
-    assert loaded._settings() == options
+    assert loaded._settings() == options | {"discriminator": asdict(options["discriminator"])}
     assert loaded.num_updates == adversary.num_updates == 2 + 3
     loaded.update_every = NEVER
     model.learn(ROLLOUT, loaded)
@@ -264,7 +265,7 @@ def test_files_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
     whole = path.read_bytes()
 
     other = PPO("MlpPolicy", make_env(length=8), n_steps=8, batch_size=512, device="cpu")
-    told = r"the loaded adversary judges BinarySum\(length=4\), not BinarySum\(length=8\)"
+    told = r"the loaded adversary is for BinarySum\(length=4\), not BinarySum\(length=8\)"
     with pytest.raises(FormulaError, match=told):
         other.learn(512, AdversarialCallback.load(path))
     with pytest.raises(FormulaError, match="DQN chooses greedily"):
@@ -293,7 +294,7 @@ def test_a_state_of_another_discriminator_is_refused() -> None:
     cnn, mlp = small(discriminator=AdversaryConfig("cnn")), small()
     make_ppo(n_epochs=1).learn(ROLLOUT, cnn)
     mlp.load_state_dict(cnn.state_dict())
-    with pytest.raises(FormulaError, match=r'the state holds no "mlp" discriminator of BinarySum\(length=4\)'):
+    with pytest.raises(FormulaError, match=r'the state holds no "mlp" discriminator of this task'):
         make_ppo(n_epochs=1).learn(ROLLOUT, mlp)
 
 

@@ -136,7 +136,7 @@ def test_a_callback_serves_another_model_but_not_another_task() -> None:
     second.learn(96, callback=adversary)
     assert adversary.policy.model is second
     assert adversary.num_updates == 2 * adversary.d_steps
-    with pytest.raises(FormulaError, match=r"judges BinarySum\(length=6\), not BinarySum\(length=8\)"):
+    with pytest.raises(FormulaError, match=r"is for BinarySum\(length=6\), not BinarySum\(length=8\)"):
         small_ppo(small_env(length=8)).learn(96, callback=adversary)
 
 
@@ -164,9 +164,10 @@ def test_a_state_is_a_copy() -> None:
         if loaded:
             adversary.load_state_dict(state)
         model.learn(96, callback=adversary)
-        for part in ("discriminator", "optimizer"):
+        for part in ("weights", "optimizer"):
             tensors = [
-                {k: v for k, v in flat(s[part]).items() if isinstance(v, torch.Tensor)} for s in (state, before)
+                {k: v for k, v in flat(s["adversary"][part]).items() if isinstance(v, torch.Tensor)}
+                for s in (state, before)
             ]
             assert tensors[0]
             assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])

@@ -52,10 +52,10 @@ def test_the_discriminator_learns_and_is_the_reward(kind: Any) -> None:
     model = small_ppo(env, n_epochs=2)
     model.learn(256, adversary)
     sequences = all_sequences(TASK)
-    before = adversary.adversary.network(sequences).detach().clone()
+    before = adversary.adversary.discriminator(sequences).detach().clone()
     model.learn(256 * 19, adversary, reset_num_timesteps=False)
     assert adversary.num_updates == 5 * 20
-    after = adversary.adversary.network(sequences).detach()
+    after = adversary.adversary.discriminator(sequences).detach()
     correct = torch.from_numpy(TASK.is_correct(sequences.numpy()))
     for scores, smallest in ((before, -math.inf), (after, 0.5)):
         assert (scores[correct].mean() - scores[~correct].mean()) > smallest
@@ -90,9 +90,8 @@ def test_a_ratio_discriminator_knows_the_probabilities_of_the_policy() -> None:
     sequences = all_sequences(TASK)
     own = log_prob(policy_of(model, TASK), TASK.vocabulary, sequences).float()
     with torch.no_grad():
-        assert adversary.adversary.network(sequences) == pytest.approx(
-            adversary.adversary.network(sequences) - own, abs=1e-5
-        )
+        logits = adversary.adversary.discriminator(sequences)
+        assert logits == pytest.approx(adversary.adversary.network(sequences) - own, abs=1e-5)
 
 
 def test_ppo_learns_from_the_discriminator_alone() -> None:
