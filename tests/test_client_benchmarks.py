@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.clients.evaluation import evaluate
-from benchmarks.clients.report import DOCUMENT, learning_table, read_record
+from benchmarks.clients.report import DOCUMENT, learning_table, limits_table, read_record
 from formula_env import make_task
 
 
@@ -42,4 +42,5 @@ def test_the_policy_sees_what_the_environment_shows() -> None:
 
 
 def test_the_page_says_what_the_record_holds() -> None:
-    assert f"{learning_table(read_record())}\n" in DOCUMENT.read_text()
+    for table in (learning_table, limits_table):
+        assert f"{table(read_record())}\n" in DOCUMENT.read_text()

@@ -17,7 +17,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecMonitor
 
 from agents.sb3.callback import SB3_DISCRIMINATOR, AdversarialCallback
-from agents.sb3.checks import check_gamma
+from agents.sb3.checks import check_gamma, check_proposal
 from agents.sb3.extractor import SymbolEmbedding
 from agents.sb3.policies import policy_of
 from agents.sb3.state import load_model_state, model_state
@@ -83,6 +83,7 @@ class SB3Config:
         check_range(1, MAX_BATCH, num_envs=self.num_envs, discriminator_batch_size=self.discriminator_batch_size)
         check_above_zero(learning_rate=self.learning_rate)
         check_share(lr_end_factor=self.lr_end_factor)
+        check_proposal(self.discriminator)
 
     def own(self) -> dict[str, Any]:
         """The algorithm's own hyper-parameters."""

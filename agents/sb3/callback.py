@@ -16,6 +16,7 @@ from torch import Tensor
 from agents.sb3.checks import (
     check_gamma,
     check_observations,
+    check_proposal,
     check_training,
     check_whole,
     policy_for,
@@ -120,6 +121,7 @@ class AdversarialCallback(BaseCallback):
         super().__init__()
         if not isinstance(discriminator, AdversaryConfig):
             raise FormulaError(f"discriminator must be an AdversaryConfig, got {discriminator!r}")
+        check_proposal(discriminator)
         check_whole(batch_size=batch_size, d_steps=d_steps, update_every=update_every, seed=seed)
         check_whole(warmup_steps=warmup_steps or 0, eval_every=eval_every, eval_samples=eval_samples)
         check_at_least(1, batch_size=batch_size, d_steps=d_steps, update_every=update_every)

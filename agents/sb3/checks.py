@@ -9,6 +9,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, unwrap_vec_n
 
 from agents.sb3.policies import PrefixCodec, SB3Policy, policy_of
 from agents.sb3.replay import RelabelledReplayBuffer, check_n_steps
+from formula_env.adversary import AdversaryConfig
 from formula_env.errors import FormulaError
 from formula_env.networks import DiscriminatorKind
 from formula_env.tasks.base import Task
@@ -39,7 +40,7 @@ def policy_for(model: Any, task: Task, kind: DiscriminatorKind) -> SB3Policy:
     if kind == "ratio" and not policy.has_density:
         raise FormulaError(
             f"{type(model).__name__} chooses greedily, so its formulae have no density for a ratio discriminator; "
-            'use discriminator_kind "plain" and reward "probability"'
+            'use kind "plain" with reward_transform "probability"'
         )
     return policy
 
@@ -77,6 +78,14 @@ def check_observations(observations: Any, codec: PrefixCodec) -> None:
         raise FormulaError(
             "a wrapper changes the observations, so the policy reads other prefixes than those its formulae are "
             "judged by; leave it out"
+        )
+
+
+def check_proposal(config: AdversaryConfig) -> None:
+    """Raise FormulaError for a proposal temperature, where the fakes are the policy's own."""
+    if config.proposal_temperature != 1:
+        raise FormulaError(
+            "proposal_temperature has no effect here, where the policy itself writes the fakes; leave it out"
         )
 
 

@@ -10,7 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass
 from inspect import getdoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -426,7 +426,7 @@ def _list(arguments: list[str]) -> None:
     for name in sorted(all_tasks() if is_tasks else all_algorithms()):
         cls: Any = task_class(name) if is_tasks else algorithm_class(name)
         about = " ".join((getdoc(cls) or "").partition("\n\n")[0].split())
-        defaults = {field.name: _default(field) for field in fields(getattr(cls, "Config", cls))}
+        defaults = _defaults(getattr(cls, "Config", cls))
         presets = getattr(cls, "presets", {})
         entries.append({"name": name, "about": about, "options": defaults, "presets": presets})
     if options.json:
@@ -434,6 +434,16 @@ def _list(arguments: list[str]) -> None:
         return
     width = shutil.get_terminal_size().columns
     print("\n\n".join(_listed(entry, "--task." if is_tasks else "--algo.", width) for entry in entries))
+
+
+def _defaults(cls: Any) -> dict[str, Any]:
+    """Each option of a dataclass and its default; those of a table within it as TABLE.OPTION."""
+    defaults: dict[str, Any] = {}
+    for field in fields(cls):
+        default = _default(field)
+        table = asdict(default) if is_dataclass(default) and not isinstance(default, type) else None
+        defaults |= {field.name: default} if table is None else {f"{field.name}.{k}": v for k, v in table.items()}
+    return defaults
 
 
 def _default(field: Field[Any]) -> Any:

@@ -41,6 +41,7 @@ from tests.experiment.commands import TINY_MLE
         ("train seqgan --preset thesis --algo.roundz 3", "unknown option --algo.roundz"),
         ("train seqgan --preset thesis --algo.discriminator.proposal-temperature 2", "must see the formulae"),
         ("train seqgan --algo.discriminator.proposal-temperature 0", "proposal_temperature must be above 0"),
+        ("train ppo --algo.discriminator.proposal-temperature 2", "proposal_temperature has no effect here"),
         ("train seqgan --algo.discriminator.reward-clip 0", "reward_clip must be above 0"),
         ("train seqgan --algo.discriminator.reward-transform money", "money"),
         ("train seqgan --algo.discriminator.weight-decay -1", "weight_decay must be at least 0"),
