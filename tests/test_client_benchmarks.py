@@ -1,11 +1,14 @@
 """What judges foreign clients; the clients themselves need virtual environments of their own."""
 
+import math
+
 import gymnasium as gym
 import pytest
 import torch
 from torch import Tensor
 
 from benchmarks.clients.evaluation import evaluate
+from benchmarks.clients.learning import DensityRatio
 from benchmarks.clients.report import DOCUMENT, learning_table, limits_table, read_record
 from formula_env import make_task
 
@@ -44,3 +47,14 @@ def test_the_policy_sees_what_the_environment_shows() -> None:
 def test_the_page_says_what_the_record_holds() -> None:
     for table in (learning_table, limits_table):
         assert f"{table(read_record())}\n" in DOCUMENT.read_text()
+
+
+def test_the_exact_reward_is_the_log_of_the_density_ratio() -> None:
+    """Of six correct formulae among sixteen, and a policy that knows nothing."""
+    task = make_task("binary-sum", length=4)
+    reward = DensityRatio(task, clip=2.0)
+    reward.watch(lambda observations: torch.zeros(len(observations), 2))
+    every = torch.cartesian_prod(*[torch.arange(2)] * 4)
+    is_correct = torch.from_numpy(task.is_correct(every.numpy()))
+    expected = torch.where(is_correct, math.log(16 / 6), -2.0).double()
+    torch.testing.assert_close(reward.score(every), expected)
