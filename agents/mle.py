@@ -19,17 +19,17 @@ from formula_env.vocabulary import Tokens
 @dataclass(frozen=True)
 class MLEConfig:
     rounds: int = 3000
-    """Updates."""
+    """Number of updates."""
     batch_size: int = 128
-    """Formulae in an update."""
+    """Number of formulae in an update."""
     learning_rate: float = 3e-3
-    """Of Adam at the start; it falls to 0 along a cosine."""
+    """Learning rate of Adam at the start; it falls to 0 along a cosine."""
     max_grad_norm: float = 5.0
-    """The gradient's norm is clipped to this."""
+    """Bound of the gradient's norm."""
     embedding_dim: int = 32
-    """Of the generator's symbols."""
+    """Size of the generator's symbol embedding."""
     hidden_dim: int = 64
-    """Of the generator's LSTM."""
+    """Size of the generator's LSTM."""
 
     def __post_init__(self) -> None:
         check_types(self)

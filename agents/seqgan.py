@@ -67,7 +67,7 @@ class SeqGANConfig:
     mle_learning_rate: float = 3e-3
     """Learning rate of Adam for maximum likelihood."""
     mle_lr_end_factor: float = 1.0
-    """Share of it that is left after `mle_rounds`; it falls linearly."""
+    """Share of that learning rate that is left after `mle_rounds`; it falls linearly."""
     generator_learning_rate: float = 2e-3
     """Learning rate of Adam for the policy gradient in the first round."""
     lr_end_factor: float = 0.0

@@ -25,9 +25,9 @@ class VerifiedMLEConfig(MLEConfig):
     warmup_rounds: int = 200
     """Updates on the training data alone, before the first search."""
     search_every: int = 10
-    """Updates from one search to the next."""
+    """Number of updates from one search to the next."""
     search_size: int = 1024
-    """Formulae that the generator writes in a search."""
+    """Number of formulae that the generator writes in a search."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

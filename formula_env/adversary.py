@@ -35,7 +35,7 @@ class AdversaryConfig:
     kind: DiscriminatorKind = "ratio"
     """Meaning of the network's output: "plain", the logit, as in the thesis; "ratio", the logit plus log π."""
     reward_transform: RewardTransform = "log-ratio"
-    """How a logit becomes a reward: "probability", its sigmoid D(x), as in the thesis; "log-ratio", unchanged."""
+    """Reward as a function of the logit: "probability", its sigmoid, as in the thesis; "log-ratio", itself."""
     reward_clip: float = 5.0
     """Bound of a "log-ratio" reward, nats."""
     learning_rate: float = 1e-3

@@ -6,9 +6,11 @@ import hashlib
 import io
 import os
 import pickle
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -140,10 +142,17 @@ def save_state(path: Path, state: dict[str, Any], kind: str) -> None:
 def load_state(path: Path, kind: str) -> dict[str, Any]:
     """Read what `save_state` wrote, onto the CPU. What the file holds is never executed.
 
-    Raises FormulaError if the file is of another kind, or if a single bit of it was altered, added or lost.
+    Raises FormulaError if the file is of another kind or of another version's format, or if a single bit of it was
+    altered, added or lost.
     """
     content, title = read_bytes(path), _title(kind)
     if not content.startswith(title):
+        name = kind.rpartition(" ")[0]
+        if found := re.match(rb"formula-env (%b \d+)\n" % name.encode(), content):
+            raise FormulaError(
+                f"{path} is a {found[1].decode()}, written by another version of formula-env; "
+                f"{version('formula-env')} reads a {kind}"
+            )
         raise FormulaError(f"{path} is not a formula-env {kind}")
     end = len(title) + len(_checksum(b"", b""))
     checksum, data = content[len(title) : end], content[end:]

@@ -29,12 +29,12 @@ class GumbelSoftmaxGANConfig(UnrolledGANConfig):
     r1: float = 0.1
     latent_dim: int = 0
     hard: bool = True
-    """Straight-through estimate: the symbol goes forward, the relaxed sample's gradient back. The thesis' samples
-    are relaxed."""
+    """Straight-through estimate: the symbol goes forward, the relaxed sample's gradient back. In the thesis
+    samples are relaxed."""
     temperature: float = 1.0
-    """τ in the first round."""
+    """Temperature τ in the first round."""
     final_temperature: float = 1.0
-    """What τ falls to, exponentially, over the rounds. The thesis' goes from 3 to 0.1."""
+    """Temperature τ at the end, reached exponentially. In the thesis it falls from 3 to 0.1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

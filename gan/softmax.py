@@ -17,7 +17,7 @@ from gan.unrolled import UnrolledGAN, UnrolledGANConfig
 class SoftmaxGANConfig(UnrolledGANConfig):
     rounds: int = 3140
     latent_dim: int = 16
-    """Of the noise z ~ U(0, 1) that the generator reads first: all the chance there is in this GAN."""
+    """Size of the noise z ~ U(0, 1) that the generator reads first, the only source of chance in this GAN."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,15 +24,15 @@ Relax = Callable[[Tensor], Tensor]
 @dataclass(frozen=True)
 class UnrolledGANConfig(GANConfig):
     latent_dim: int = 16
-    """Of the noise z ~ U(0, 1) that the generator reads first; 0: it reads BOS."""
+    """Size of the noise z ~ U(0, 1) that the generator reads first; 0: it reads BOS."""
     logit_bound: float = 0.0
-    """c: logits are c·tanh(·); 0: they are linear. The thesis has both in chapter 6, with c = 1."""
+    """Bound c of the logits, c·tanh(·); 0: they are linear. The thesis has both in chapter 6, with c = 1."""
     discriminator: DiscriminatorName = "mlp"
-    """Its architecture."""
+    """Architecture of the discriminator."""
     embedding_dim: int = 32
-    """Of the generator's symbols."""
+    """Size of the generator's symbol embedding."""
     hidden_dim: int = 64
-    """Of the generator's LSTM."""
+    """Size of the generator's LSTM."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

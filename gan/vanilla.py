@@ -18,9 +18,9 @@ class VanillaGANConfig(GANConfig):
     ema_decay: float = 0.999
     r1: float = 0.003
     latent_dim: int = 16
-    """Of the noise z ~ U(0, 1)."""
+    """Size of the noise z ~ U(0, 1)."""
     hidden_dim: int = 200
-    """Of both hidden layers of both networks."""
+    """Size of both hidden layers of both networks."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -70,6 +70,15 @@ def test_a_state_with_a_right_checksum_is_still_not_executed(tmp_path: Path) -> 
     assert not victim.exists()
 
 
+def test_a_state_of_another_version_is_refused_with_both_versions(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    save_state(path, {"weights": torch.zeros(2)}, "checkpoint 1")
+    with pytest.raises(
+        FormulaError, match=r"is a checkpoint 1, written by another version .* reads a checkpoint 2$"
+    ):
+        load_state(path, "checkpoint 2")
+
+
 def test_a_state_of_another_kind_is_refused(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(FormulaError, match="is not a formula-env adversary 1"):
         load_state(saved, "adversary 1")

@@ -30,11 +30,11 @@ GREEDY_DISCRIMINATOR = replace(SB3_DISCRIMINATOR, kind="plain", reward_transform
 @dataclass(frozen=True)
 class OnPolicyConfig(SB3Config):
     n_steps: int = 0
-    """Symbols of each formula between updates; 0: as many as the longest formula has."""
+    """Symbols of each formula between two updates; 0: as many as the longest formula has."""
     gamma: float = 1.0
-    """Discount. Only 1 makes the sum of rewards the verdict on the whole formula."""
+    """Discount factor. Only 1 makes the sum of rewards the reward of the whole formula."""
     gae_lambda: float = 1.0
-    """Of generalised advantage estimation; 1: the whole return minus the value."""
+    """Parameter λ of generalised advantage estimation; 1: the whole return minus the value."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,9 +74,9 @@ class ActorCriticConfig(OnPolicyConfig):
     ent_coef: float = 0.0
     """Weight of the policy's entropy (nats per symbol)."""
     vf_coef: float = 0.5
-    """Weight of the value's loss."""
+    """Weight of the value function's loss."""
     max_grad_norm: float = 0.5
-    """The gradient's norm is clipped to this."""
+    """Bound of the gradient's norm."""
     normalize_advantage: bool = True
     """Division of advantages by their standard deviation."""
 
@@ -90,7 +90,7 @@ class ActorCriticConfig(OnPolicyConfig):
 class A2CConfig(ActorCriticConfig):
     normalize_advantage: bool = False
     use_rms_prop: bool = False
-    """Optimiser RMSprop instead of Adam."""
+    """Use of RMSprop instead of Adam."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class PPOConfig(ActorCriticConfig):
     n_epochs: int = 4
     """Passes over the collected experience."""
     clip_range: float = 0.2
-    """The ratio to the old policy is clipped to 1 ± this."""
+    """Clip range ε: the ratio to the old policy is clipped to 1 ± ε."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,9 +121,9 @@ class TRPOConfig(OnPolicyConfig):
     n_critic_updates: int = 5
     """Passes over the collected experience for the value."""
     target_kl: float = 0.03
-    """The policy moves by at most this KL divergence (nats per symbol)."""
+    """Bound of the KL divergence of an update, nats per symbol."""
     cg_max_steps: int = 10
-    """Of conjugate gradients."""
+    """Number of steps of conjugate gradients."""
     normalize_advantage: bool = True
     """Division of advantages by their standard deviation."""
 
@@ -183,7 +183,7 @@ MAX_BUFFER = 10**6
 class DQNConfig(SB3Config):
     discriminator: AdversaryConfig = GREEDY_DISCRIMINATOR
     gamma: float = 1.0
-    """Discount. Only 1 makes the sum of rewards the verdict on the whole formula."""
+    """Discount factor. Only 1 makes the sum of rewards the reward of the whole formula."""
     buffer_size: int = 20_000
     """Steps in the replay buffer."""
     learning_starts: int = 2_000
@@ -193,13 +193,13 @@ class DQNConfig(SB3Config):
     train_freq: int = 1
     """Symbols of each formula between updates."""
     gradient_steps: int = 1
-    """Updates each time."""
+    """Number of updates each time."""
     target_update_interval: int = 2_000
-    """Steps from one copy to the target network to the next."""
+    """Steps from one update of the target network to the next."""
     exploration_fraction: float = 0.3
     """Share of the training in which the rate of random symbols falls."""
     exploration_final_eps: float = 0.05
-    """The rate of random symbols from then on."""
+    """Rate of random symbols after that."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -289,7 +289,7 @@ class ARSConfig(SB3Config):
     n_delta: int = 32
     """Directions tried in a round, each forwards and backwards."""
     n_top: int = 8
-    """The best of them make the update."""
+    """Number of the best directions, which make the update."""
     delta_std: float = 0.1
     """Size of the steps tried."""
     zero_policy: bool = False

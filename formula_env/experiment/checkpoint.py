@@ -1,8 +1,6 @@
 """Checkpoints: everything a run needs to continue bit for bit. Reading one never executes what it holds."""
 
-import io
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +8,10 @@ import torch
 
 from formula_env.errors import FormulaError
 from formula_env.experiment.notices import notice
-from formula_env.files import load_state, read_bytes, save_state, unpack_state
+from formula_env.files import load_state, save_state
 
-KIND = "checkpoint 2"
-OLD_FORMAT = "formula-env checkpoint 1"
-"""Format of checkpoints without a checksum of their own."""
+KIND = "checkpoint 3"
+"""Kind and format of the files; the number rises with every change of what a state holds."""
 
 KEPT = 2
 
@@ -58,22 +55,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The state of one checkpoint, on the CPU. Raises FormulaError if it is damaged, or none."""
-    data = read_bytes(path)
-    return _unpack_old(path, data) if data.startswith(b"PK") else load_state(path, KIND)
-
-
-def _unpack_old(path: Path, data: bytes) -> dict[str, Any]:
-    """A state of the old format: a bare archive, which has a weaker checksum (CRC-32) for each of its members."""
-    try:
-        damaged = zipfile.ZipFile(io.BytesIO(data)).testzip()
-    except Exception as error:  # a damaged archive can make the reader raise anything
-        raise FormulaError(f"{path} is damaged ({' '.join(str(error).split())})") from None
-    if damaged is not None:
-        raise FormulaError(f"{path} is damaged ({damaged} does not match its checksum)")
-    state = unpack_state(path, data)
-    if state.get("format") != OLD_FORMAT:
-        raise FormulaError(f"{path} is not a checkpoint of formula-env")
-    return state
+    return load_state(path, KIND)
 
 
 def first_non_finite(state: Any, name: str = "") -> str | None:

@@ -161,9 +161,9 @@ def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> None:
 @dataclass(frozen=True)
 class ResumeOptions:
     folder: Annotated[Path, tyro.conf.Positional]
-    """The run folder."""
+    """Folder of the run."""
     device: str | None = None
-    """Device to go on with: cpu, cuda, …; default the run's own."""
+    """Device to continue on: cpu, cuda, …; default the run's own."""
     json: bool = False
     """Output of the summary as JSON."""
 
@@ -181,7 +181,7 @@ def _resume(arguments: list[str]) -> None:
 @dataclass(frozen=True)
 class EvaluateOptions:
     folder: Annotated[Path, tyro.conf.Positional]
-    """The run folder."""
+    """Folder of the run."""
     samples: int = 10_000
     """Number of formulae to draw."""
     seed: int = 0
@@ -214,7 +214,7 @@ Format = Literal["text", "jsonl", "csv", "latex", "sympy"]
 @dataclass(frozen=True)
 class SampleOptions:
     folder: Annotated[Path, tyro.conf.Positional]
-    """The run folder."""
+    """Folder of the run."""
     num: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 20
     """Number of formulae."""
     seed: int = 0

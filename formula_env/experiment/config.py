@@ -82,7 +82,7 @@ class RunConfig(Generic[TaskT, AlgoT]):
     eval_every: int = 50
     """Rounds between evaluations; each saves a checkpoint."""
     eval_samples: int = 10_000
-    """Formulae in an evaluation's sample."""
+    """Number of formulae in an evaluation's sample."""
     device: str = "cpu"
     """Device of the networks: cpu, cuda, cuda:1, …"""
     threads: int = 1
@@ -90,11 +90,11 @@ class RunConfig(Generic[TaskT, AlgoT]):
     keep_samples: tuple[int, ...] = ()
     """Rounds whose samples are kept, 500 of each, as samples-ROUND.txt."""
     track: bool = False
-    """Tracking by Weights & Biases (offline if nobody is logged in)."""
+    """Tracking by Weights & Biases, offline without a login."""
     wandb_project: str = "formula-env"
     """Project in W&B."""
     wandb_group: str | None = None
-    """Group in W&B, such as the cell of a study; default ALGORITHM-TASK."""
+    """Group in W&B; default ALGORITHM-TASK."""
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -151,11 +151,18 @@ def load_config(folder: Path, device: str | None = None) -> RunConfig[Any, Any]:
     text = read_text(path)
     try:
         return parse_settings(text, device)
-    except FormulaError:
-        raise
+    except FormulaError as error:
+        raise FormulaError(f"{error}{_written_by(text)}") from None
     except (yaml.YAMLError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise FormulaError(f"{path} is not a run's configuration any more: {reason}") from None
+
+
+def _written_by(text: str) -> str:
+    """Which version of formula-env wrote settings that this one refuses, if that is another one."""
+    there = yaml.safe_load(text).get("environment")
+    then, now = there.get("formula-env") if isinstance(there, dict) else None, version("formula-env")
+    return "" if then in (None, now) else f" (written by formula-env {then}; this is {now})"
 
 
 def _advice(folder: Path) -> str:

@@ -1,9 +1,14 @@
 """Every option of every command: the forms it is read in, and what its misspelt names are answered with."""
 
+import ast
+import inspect
+import re
 import string
+import textwrap
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from functools import reduce
-from itertools import cycle, product
+from itertools import cycle, pairwise, product
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -12,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
+from formula_env.adversary import AdversaryConfig
 from formula_env.errors import FormulaError
 from formula_env.experiment import cli
 from formula_env.experiment.arguments import edit_distance, nearest, options_of, parse, value_of, with_flat_tables
@@ -281,3 +287,26 @@ def test_lists_are_readable_at_any_width(
             for option in options_of(train_options(algorithm)):
                 assert not option.startswith("algo.") or f" {option.removeprefix('algo.')}=" in out
         assert "--preset=thesis" in out
+
+
+def helps(cls: Any) -> Iterator[tuple[str, str]]:
+    """Each setting of a dataclass, those it inherits and those of tables within it too, and its help."""
+    for owner in cls.__mro__[-2::-1]:
+        body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for setting, text in pairwise(body.body):
+            if isinstance(setting, ast.AnnAssign) and isinstance(text, ast.Expr):
+                assert isinstance(setting.target, ast.Name)
+                assert isinstance(text.value, ast.Constant)
+                yield f"{owner.__name__}.{setting.target.id}", str(text.value.value)
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_the_help_of_a_setting_begins_with_a_noun(algorithm: str) -> None:
+    """So that it can be read without the setting's name: "Size of the generator's LSTM", not "Of the LSTM"."""
+    config = algorithm_class(algorithm).Config
+    found = [*helps(config), *helps(AdversaryConfig)]
+    assert len(found) > len(fields(AdversaryConfig))
+    for name, text in found:
+        assert re.match(r"[A-Z]", text), name
+        assert not re.match(r"(Of|The|What|How|Whether|Its|If|As|To|Be) ", text), f"{name}: {text}"
