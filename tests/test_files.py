@@ -36,7 +36,7 @@ def test_every_flipped_bit_of_a_state_is_noticed(saved: Path) -> None:
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
         saved.write_bytes(flipped)
-        with pytest.raises(FormulaError, match=r"is damaged|is not a formula-env"):
+        with pytest.raises(FormulaError, match=r"is damaged|is not a formula-env|by another version"):
             load_state(saved, KIND)
 
 
@@ -74,7 +74,7 @@ def test_a_state_of_another_version_is_refused_with_both_versions(tmp_path: Path
     path = tmp_path / "state.pt"
     save_state(path, {"weights": torch.zeros(2)}, "checkpoint 1")
     with pytest.raises(
-        FormulaError, match=r"is a checkpoint 1, written by another version .* reads a checkpoint 2$"
+        FormulaError, match=r"is a checkpoint 1, .* reads a checkpoint 2$"
     ):
         load_state(path, "checkpoint 2")
 

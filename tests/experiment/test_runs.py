@@ -366,13 +366,13 @@ def test_a_run_of_an_older_version_is_refused_with_that_version(
     folder.mkdir()
     settings = yaml.safe_load((finished / "config.yaml").read_text())
     settings["algo"]["final_share"] = settings["algo"].pop("lr_end_factor")
-    settings["environment"]["formula-env"] = "0.1.0"
+    settings["environment"]["formula-env"] = "0.0.1"
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     for command in ("resume", "evaluate", "sample"):
         assert main([command, str(folder)]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert "unknown algo setting 'final_share'" in line
-        assert line.endswith(f"(written by formula-env 0.1.0; this is {version('formula-env')})")
+        assert line.endswith(f"(written by formula-env 0.0.1; this is {version('formula-env')})")
 
 
 def test_a_checkpoint_of_other_settings_is_refused(
