@@ -73,9 +73,7 @@ def test_a_state_with_a_right_checksum_is_still_not_executed(tmp_path: Path) -> 
 def test_a_state_of_another_version_is_refused_with_both_versions(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
     save_state(path, {"weights": torch.zeros(2)}, "checkpoint 1")
-    with pytest.raises(
-        FormulaError, match=r"is a checkpoint 1, .* reads a checkpoint 2$"
-    ):
+    with pytest.raises(FormulaError, match=r"is a checkpoint 1, .* reads a checkpoint 2$"):
         load_state(path, "checkpoint 2")
 
 

@@ -274,12 +274,17 @@ def nearest(wrong: str, options: Mapping[str, Any]) -> list[str]:
 
 
 def _changes(wrong: str, name: str) -> int:
-    """How far a name is from an option: edits, where a group left out costs nothing, and words left out one."""
+    """How far a name is from an option: edits, where a group left out costs nothing, and words left out one.
+
+    So do tables within a group: `learning-rate` may be that of the discriminator, or any other one.
+    """
     group, _, last = wrong.rpartition(".")
     true_group, _, true_last = name.rpartition(".")
-    other_group = 0 if group in ("", true_group) else 1
+    is_group = bool(group) and f".{true_group}".endswith(f".{group}")
+    is_table = "." in true_group
+    other_group = 0 if is_group or not group else 1
     part = 1 if f"-{last}-" in f"-{true_last}-" else edit_distance(last, true_last)
-    distance = 0 if last == true_last else part
+    distance = 0 if last == true_last and (is_group or not is_table) else part
     return min(edit_distance(wrong, name), distance + other_group)
 
 

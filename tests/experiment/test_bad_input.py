@@ -9,6 +9,7 @@ from rich.text import Text
 from formula_env.errors import FormulaError
 from formula_env.experiment.arguments import options_of
 from formula_env.experiment.cli import main
+from formula_env.experiment.config import algo_config
 from formula_env.experiment.registry import ALGORITHMS, algorithm_class
 from formula_env.experiment.terminal import SafeConsole, one_line
 from tests.experiment.commands import TINY_MLE
@@ -185,8 +186,9 @@ def test_no_number_is_too_large_to_be_answered_at_once(algorithm: str, capsys: p
     for name, hint in options_of(config).items():
         for value in [10**30, -(10**30)] if hint is int else [float("inf"), float("nan"), 1e300]:
             if hint in (int, float):
-                with pytest.raises(FormulaError, match=name.replace("-", "_")):
-                    config(**{name.replace("-", "_"): value})
+                table, _, setting = name.replace("-", "_").rpartition(".")
+                with pytest.raises(FormulaError, match=setting):
+                    algo_config(algorithm, {table: {setting: value}} if table else {setting: value})
     assert main(["train", algorithm, "--task", task, "--algo.rounds", "1" + "0" * 30]) == 2
     assert "rounds must be" in capsys.readouterr().err
 
