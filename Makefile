@@ -5,10 +5,9 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 LOWEST_TESTS := tests/test_dependencies.py tests/test_env.py tests/test_evaluators.py tests/tasks tests/experiment/test_arguments.py tests/experiment/test_figures.py tests/experiment/test_statistics.py tests/experiment/test_sb3_runs.py tests/experiment/test_tracking.py
 STUDIES := $(patsubst %/study.toml,%,$(sort $(wildcard runs/studies/*/study.toml)))
-export OMP_NUM_THREADS ?= 1
-# The tests run as on a user's machine, with torch's default number of threads. Several test processes share the
-# cores, so a thread without work must sleep instead of spin.
-test: unexport OMP_NUM_THREADS
+# Networks this small are fastest with one thread. The tests run with torch's default number, as on a user's machine;
+# several test processes share the cores, so a thread without work must sleep instead of spin.
+train test-lowest torture reproduce figures benchmark scaling clients: export OMP_NUM_THREADS ?= 1
 test: export OMP_WAIT_POLICY ?= passive
 
 .PHONY: train test test-lowest torture reproduce figures lint benchmark scaling clients clean
