@@ -20,7 +20,7 @@ test: $(VENV)/ready
 
 # With exactly the lowest versions that pyproject.toml allows: tests that use each of them.
 test-lowest: $(LOWEST)/ready
-	LOWEST_VERSIONS=1 $(LOWEST)/bin/python -m pytest -n auto --hypothesis-profile quick -p no:cacheprovider $(LOWEST_TESTS)
+	LOWEST_VERSIONS=1 $(LOWEST)/bin/python -m pytest -n auto --hypothesis-profile quick -p no:cacheprovider -k "not goes_on_as_if and not hangs and not survives" $(LOWEST_TESTS)
 
 # Kills, failing writes and damaged files, in less than ten minutes; the result goes into benchmarks/torture.json.
 torture: $(VENV)/ready

@@ -17,11 +17,11 @@ import pytest
 import torch
 import yaml
 
-from agents.seqgan import SeqGAN, SeqGANConfig
+from agents.seqgan import SeqGAN
 from formula_env.errors import FormulaError
 from formula_env.experiment.checkpoint import checkpoints, load_checkpoint
 from formula_env.experiment.cli import main
-from formula_env.experiment.config import load_config
+from formula_env.experiment.config import algo_config, load_config
 from formula_env.experiment.loop import load_algorithm
 from formula_env.files import exclusive
 from formula_env.tasks import make_task
@@ -186,7 +186,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, capsys: pytest.C
     assert main(command) == 2
     told = capsys.readouterr().err.splitlines()[-1]
     assert re.search(r"became (nan|inf|-inf) in round \d+; the last good checkpoint is .*checkpoint-", told)
-    for value in load_checkpoint(folder)["algorithm"]["generator"].values():
+    for value in load_checkpoint(folder)["algorithm"]["weights"]["network"].values():
         assert torch.isfinite(value).all()
 
 
@@ -228,7 +228,7 @@ def test_a_preset_is_the_settings_that_it_stands_for(tmp_path: Path) -> None:
     assert main(command) == 0
     said = {"rounds": 2, "mle_rounds": 1, "discriminator_rounds": 1, "num_rollouts": 3, "baseline": False}
     config = load_config(folder)
-    assert config.algo == SeqGANConfig(**{**SeqGAN.presets["thesis"], **said})
+    assert config.algo == algo_config("seqgan", {**SeqGAN.presets["thesis"], **said})
     assert config.task == make_task("binary-sum", length=6)
     written = yaml.safe_load((folder / "config.yaml").read_text())
     assert "preset" not in written

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from agents.seqgan import SeqGAN, SeqGANConfig
+from agents.seqgan import SeqGAN
 from formula_env.experiment.checkpoint import checkpoints
 from formula_env.experiment.cli import main
+from formula_env.experiment.config import algo_config
 from formula_env.experiment.findings import our_numbers, shaken, study_readme
 from formula_env.experiment.study import incomplete, load_study
 from tests.experiment.commands import rows_without_time, run, start
@@ -363,7 +364,7 @@ def test_a_cells_preset_are_its_settings_over_which_its_own_prevail(tmp_path: Pa
     preset = 'algorithm = "seqgan"\npreset = "thesis"'
     study = load_study(write_study(tmp_path / "small", STUDY.replace('algorithm = "mle"', preset)))
     config = study.cells["mle"].config(0)
-    assert config.algo == SeqGANConfig(**{**SeqGAN.presets["thesis"], "rounds": 20, "hidden_dim": 8})
+    assert config.algo == algo_config("seqgan", {**SeqGAN.presets["thesis"], "rounds": 20, "hidden_dim": 8})
     assert SeqGAN.presets["thesis"]["rounds"] == 2000
 
 
