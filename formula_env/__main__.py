@@ -9,8 +9,8 @@ def main() -> int:
     _open_standard_streams()
     os.environ["MPLBACKEND"] = "agg"  # one that a notebook names may not be installed here
     try:
+        from formula_env.cli import main as run
         from formula_env.distributed import leave
-        from formula_env.experiment.cli import main as run
 
         code = run()
         _drop_unread_output()

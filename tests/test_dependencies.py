@@ -21,7 +21,7 @@ def pins(name: str) -> dict[str, str]:
 
 
 def bounds(requirements: list[str], operator: str) -> dict[str, str]:
-    found = [re.fullmatch(rf"([\w-]+)(?:\[\w+\])?{operator}([\w.]+)", each) for each in requirements]
+    found = [re.fullmatch(rf"([\w-]+)(?:\[\w+\])?{operator}([\w.]+)(?:,<[\w.]+)?", each) for each in requirements]
     assert all(found), requirements
     return {match[1]: match[2] for match in found if match is not None}
 
@@ -34,6 +34,8 @@ def test_the_lowest_versions_that_are_tested_are_those_that_are_declared() -> No
 def test_the_newest_versions_that_are_tested_are_pinned() -> None:
     newest = pins("constraints.txt")
     assert newest.keys() >= bounds(RUNTIME, ">=").keys()
+    for name, limit in re.findall(r"'([\w-]+)>=[\w.]+,<([\w.]+)'", str(RUNTIME)):
+        assert tuple(map(int, newest[name].split("."))) < tuple(map(int, limit.split("."))), name
     tools = bounds(DECLARED["project"]["optional-dependencies"]["dev"], "==")
     assert {name: newest[name] for name in tools} == tools
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from formula_env.experiment import cli
+from formula_env import cli
 from formula_env.experiment.config import RunConfig
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -1,4 +1,7 @@
-"""Imports point one way: tasks <- floor 1 <- {agents | gan} <- (by name only) experiment. Examples are clients."""
+"""Imports point one way: tasks <- floor 1 <- {agents | gan} <- (by name only) experiment <- studies <- cli.
+
+Examples are clients. Only `arguments` knows tyro, and what is read from records never imports the training loop.
+"""
 
 import ast
 from pathlib import Path
@@ -10,16 +13,31 @@ FILES = sorted(
     path for folder in ("formula_env", "agents", "gan", "examples") for path in (ROOT / folder).rglob("*.py")
 )
 GROUND = {"formula_env.tasks", "formula_env.vocabulary", "formula_env.errors"}
+WORDS = {"formula_env.metrics", "formula_env.suggestions"}
+"""Modules of text and numbers alone, which import nothing of ours."""
+COMMAND_LINE = ("formula_env.cli", "formula_env.arguments", "formula_env.__main__")
+ROOFS = ("formula_env.experiment", "formula_env.studies", *COMMAND_LINE)
+LOOP = "formula_env.experiment.loop"
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def imported(path: Path) -> set[str]:
+    """Every module that a file may import, in functions too; `from package import name` may name a module."""
+    return imports_in(path.read_text())
+
+
+def imports_in(source: str) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            found.add(node.module or "")
+            assert node.level == 0, "relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
     return found
 
 
@@ -28,18 +46,40 @@ def within(module: str, *packages: str) -> bool:
 
 
 def forbidden(path: Path, module: str) -> bool:
-    place = path.relative_to(ROOT)
-    if place.parts[0] in ("agents", "gan"):
-        sibling = "gan" if place.parts[0] == "agents" else "agents"
-        return within(module, sibling, "formula_env.experiment")
-    if place.parts[:2] == ("formula_env", "tasks") or place.name in ("vocabulary.py", "errors.py"):
-        ours = within(module, "formula_env", "agents", "gan")
+    importer = module_of(path)
+    if within(module, "tyro") and importer != "formula_env.arguments":
+        return True
+    if within(importer, "agents", "gan"):
+        return within(module, "gan" if within(importer, "agents") else "agents", *ROOFS)
+    if within(importer, "examples"):
+        return within(module, *ROOFS)
+    if within(module, "agents", "gan"):
+        return True  # by name only
+    if within(importer, *WORDS):
+        return within(module, "formula_env", "torch", "numpy")
+    if within(importer, *GROUND):
+        ours = within(module, "formula_env")
         return (ours and not within(module, *GROUND)) or within(module, "torch", "gymnasium")
-    if place.parts[:2] == ("formula_env", "experiment") or place.name == "__main__.py":
-        return within(module, "agents", "gan")
-    if place.parts[0] == "examples":
-        return within(module, "formula_env.experiment")
-    return within(module, "agents", "gan", "formula_env.experiment")
+    if within(importer, "formula_env.experiment"):
+        return within(module, "formula_env.studies", *COMMAND_LINE)
+    if within(importer, "formula_env.studies"):
+        return within(module, LOOP, *COMMAND_LINE)
+    if importer == "formula_env.arguments":
+        return within(module, *(roof for roof in ROOFS if roof != importer))
+    if importer == "formula_env.__main__":
+        return within(module, "formula_env.experiment", "formula_env.studies")
+    return importer != "formula_env.cli" and within(module, *ROOFS)
+
+
+def reached(start: str, imports: dict[str, set[str]]) -> set[str]:
+    """All modules that importing this one may import, itself among them."""
+    found, waiting = set(), [start]
+    while waiting:
+        module = waiting.pop()
+        if module in imports and module not in found:
+            found.add(module)
+            waiting += imports[module]
+    return found
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -47,13 +87,65 @@ def test_imports_point_down(path: Path) -> None:
     assert not [module for module in imported(path) if forbidden(path, module)]
 
 
-def test_the_rule_catches_what_it_forbids() -> None:
-    assert forbidden(ROOT / "agents/x.py", "gan.softmax")
-    assert forbidden(ROOT / "agents/x.py", "formula_env.experiment.loop")
-    assert forbidden(ROOT / "formula_env/tasks/x.py", "formula_env.env")
-    assert forbidden(ROOT / "formula_env/tasks/x.py", "torch.nn")
-    assert forbidden(ROOT / "formula_env/rewards.py", "agents.seqgan")
-    assert forbidden(ROOT / "formula_env/experiment/loop.py", "agents.seqgan")
-    assert forbidden(ROOT / "examples/x.py", "formula_env.experiment.loop")
-    assert not forbidden(ROOT / "examples/x.py", "agents.sb3")
-    assert not forbidden(ROOT / "agents/x.py", "formula_env.vector_env")
+def test_studies_never_reach_the_training_loop() -> None:
+    imports = {module_of(path): imported(path) for path in FILES}
+    of_studies = [module for module in imports if within(module, "formula_env.studies")]
+    assert len(of_studies) > 5
+    assert not [module for module in of_studies if LOOP in reached(module, imports)]
+    assert LOOP in reached("formula_env.cli", imports), "the control: this is how an import of it is found"
+
+
+@pytest.mark.parametrize(
+    ("path", "module"),
+    [
+        ("agents/x.py", "gan.softmax"),
+        ("agents/x.py", LOOP),
+        ("agents/x.py", "formula_env.studies.spec"),
+        ("gan/x.py", "formula_env.cli"),
+        ("formula_env/tasks/x.py", "formula_env.env"),
+        ("formula_env/tasks/x.py", "torch.nn"),
+        ("formula_env/metrics.py", "formula_env.errors"),
+        ("formula_env/rewards.py", "agents.seqgan"),
+        ("formula_env/rewards.py", "formula_env.studies.spec"),
+        ("formula_env/rewards.py", "formula_env.arguments"),
+        ("formula_env/experiment/loop.py", "agents.seqgan"),
+        ("formula_env/experiment/loop.py", "formula_env.studies.spec"),
+        ("formula_env/experiment/loop.py", "formula_env.cli"),
+        ("formula_env/experiment/config.py", "tyro"),
+        ("formula_env/experiment/config.py", "tyro.conf"),
+        ("formula_env/cli.py", "tyro.conf"),
+        ("formula_env/cli.py", "agents.seqgan"),
+        ("formula_env/studies/pool.py", LOOP),
+        ("formula_env/studies/pool.py", f"{LOOP}.train"),
+        ("formula_env/studies/pool.py", "formula_env.cli"),
+        ("formula_env/studies/pool.py", "gan.analyses"),
+        ("formula_env/arguments.py", "formula_env.experiment.config"),
+        ("formula_env/__main__.py", "formula_env.studies.spec"),
+        ("examples/x.py", LOOP),
+        ("examples/x.py", "formula_env.studies.statistics"),
+    ],
+)
+def test_the_rules_catch_what_they_forbid(path: str, module: str) -> None:
+    assert forbidden(ROOT / path, module)
+
+
+@pytest.mark.parametrize(
+    ("path", "module"),
+    [
+        ("examples/x.py", "agents.sb3"),
+        ("agents/x.py", "formula_env.vector_env"),
+        ("formula_env/cli.py", LOOP),
+        ("formula_env/cli.py", "formula_env.studies.pool"),
+        ("formula_env/studies/pool.py", "formula_env.experiment.config"),
+        ("formula_env/experiment/loop.py", "formula_env.evaluators"),
+        ("formula_env/arguments.py", "tyro"),
+        ("formula_env/__main__.py", "formula_env.cli"),
+    ],
+)
+def test_the_rules_allow_the_rest(path: str, module: str) -> None:
+    assert not forbidden(ROOT / path, module)
+
+
+def test_every_form_of_import_is_seen() -> None:
+    source = "from formula_env.experiment import loop\ndef f():\n    import tyro.conf as conf"
+    assert imports_in(source) == {"formula_env.experiment", LOOP, "tyro.conf"}

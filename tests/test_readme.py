@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from formula_env.experiment.cli import COMMANDS
+from formula_env.cli import COMMANDS
 from formula_env.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]

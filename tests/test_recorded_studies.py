@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from formula_env.experiment.findings import comparisons_table, shaken, studies_table, study_readme
-from formula_env.experiment.gallery import draw
-from formula_env.experiment.study import incomplete, load_study
+from formula_env.studies.records import incomplete
+from formula_env.studies.spec import load_study
+from formula_env.studies.study_figures import draw
+from formula_env.studies.study_report import comparisons_table, shaken, studies_table, study_readme
 from tests.figure_checks import check_figure
 
 ROOT = Path(__file__).parents[1]

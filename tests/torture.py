@@ -32,8 +32,8 @@ from unittest import mock
 import torch
 
 from formula_env import files
+from formula_env.cli import main
 from formula_env.experiment.checkpoint import checkpoints
-from formula_env.experiment.cli import main
 from formula_env.experiment.registry import ALGORITHMS
 from tests.experiment.commands import TINY_PPO, assert_same_run
 from tests.test_algorithm_contract import TINY

@@ -1,1 +1,1 @@
-"""The roof: what turns an algorithm into an experiment. Nothing below imports it."""
+"""One run: what turns an algorithm into an experiment. Nothing below imports it, and it imports no studies."""

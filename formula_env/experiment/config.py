@@ -5,11 +5,10 @@ import subprocess
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-import tyro
 import yaml
 
 from formula_env.algorithm import Batch
@@ -17,6 +16,7 @@ from formula_env.errors import FormulaError, check_at_least, check_printable, ch
 from formula_env.experiment.record import CONFIG_FILE
 from formula_env.experiment.registry import algorithm_class, check_fit, preset
 from formula_env.files import is_unused, read_text, write_atomically
+from formula_env.suggestions import unknown
 from formula_env.tasks import AnyTask, Task, make_any_task
 
 TaskT = TypeVar("TaskT", bound=AnyTask)
@@ -68,11 +68,11 @@ class DataConfig:
 class RunConfig(Generic[TaskT, AlgoT]):
     """One training run."""
 
-    algorithm: Annotated[str, tyro.conf.Positional]
+    algorithm: str
     """Algorithm to train; `formula-env list algorithms` names them."""
     task: TaskT
     algo: AlgoT
-    task_name: Annotated[str, tyro.conf.arg(name="task")] = "binary-sum"
+    task_name: str = "binary-sum"
     """Family of formulae; `formula-env list tasks` names them."""
     data: DataConfig = field(default_factory=DataConfig)
     seed: int = 0
@@ -253,7 +253,7 @@ def _build(cls: Any, values: dict[str, Any], what: str) -> Any:
     arguments = dict(values)
     for name, value in values.items():
         if name not in defaults:
-            raise FormulaError(f"unknown {what} setting {name!r}; there are: {', '.join(defaults)}")
+            raise FormulaError(unknown(f"{what} setting", name, list(defaults)))
         default: Any = defaults[name]
         if is_dataclass(default) and isinstance(value, dict):
             settings = {field.name: getattr(default, field.name) for field in fields(default)}

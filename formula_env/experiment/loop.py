@@ -1,7 +1,5 @@
 """The one training loop: it feeds an algorithm, evaluates, saves, and stops. Runs of every kind go through it."""
 
-import hashlib
-import json
 import math
 import shutil
 import time
@@ -19,12 +17,7 @@ from formula_env.errors import FormulaError
 from formula_env.evaluators import Judge, make_evaluator
 from formula_env.evaluators import Metrics as Evaluation
 from formula_env.experiment.alarms import collapse
-from formula_env.experiment.checkpoint import (
-    checkpoints,
-    first_non_finite,
-    load_checkpoint,
-    save_checkpoint,
-)
+from formula_env.experiment.checkpoint import first_non_finite
 from formula_env.experiment.config import (
     RunConfig,
     check_device,
@@ -38,29 +31,12 @@ from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requ
 from formula_env.experiment.isolation import Isolated, isolated
 from formula_env.experiment.notices import notice
 from formula_env.experiment.progress import NoProgress, RunProgress, Schedule, make_progress
-from formula_env.experiment.record import (
-    CONFIG_FILE,
-    DISTRIBUTION_FILE,
-    METRICS_FILE,
-    SAMPLES_FILE,
-    SUMMARY_FILE,
-    SUMS_FILE,
-    Sums,
-    altered_files,
-    check_files,
-    check_record,
-    checksum,
-    config_was_altered,
-    kept_samples,
-    read_summary,
-    samples_file,
-    write_sums,
-)
+from formula_env.experiment.record import CONFIG_FILE, SUMS_FILE
 from formula_env.experiment.registry import algorithm_class
-from formula_env.experiment.rows import Row, append_row, drop_rows_after, parse_rows, rows_until
-from formula_env.experiment.run_folder import new_run_folder
+from formula_env.experiment.rows import Row
+from formula_env.experiment.run_folder import Record, RunFolder, new_run_folder
 from formula_env.experiment.tracking import NoTracker, Tracker, WandbTracker
-from formula_env.files import exclusive, read_bytes, remove_leftovers, write_atomically
+from formula_env.files import exclusive, remove_leftovers
 from formula_env.randomness import global_random_state, seed_global_random, set_global_random_state
 from formula_env.tasks import AnyTask
 
@@ -79,7 +55,8 @@ def train(config: RunConfig[Any, Any], folder: Path) -> Row:
                 save_config(config, folder)
             return training.run()
         except FormulaError:
-            if training.writes and not checkpoints(folder):  # nothing to go on from: leave nothing half-made
+            # With nothing to go on from, leave nothing half-made.
+            if training.writes and not training.folder.checkpoints():
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 
@@ -88,8 +65,9 @@ def train(config: RunConfig[Any, Any], folder: Path) -> Row:
 def resume(folder: Path, device: str | None = None) -> Row:
     """Go on from the last whole checkpoint, bit for bit; returns the summary of a finished run too."""
     config = load_config(folder, device)
-    if not checkpoints(folder) and (summary := read_summary(folder)) is not None:
-        check_record(folder)
+    left_behind = RunFolder(folder)
+    if not left_behind.checkpoints() and (summary := left_behind.summary()) is not None:
+        left_behind.check()
         return summary  # a record such as git keeps: there is nothing to go on from, and nothing to do
     training = Training(config, folder)
     with held_by_first(exclusive(folder)):
@@ -125,7 +103,7 @@ def load_algorithm(folder: Path, device: str | None = None) -> tuple[RunConfig[A
     """A run's settings, its algorithm with the newest weights, and the judge that knows its training set."""
     config = load_config(folder, device)
     training = Training(config, folder)
-    training.load(load_checkpoint(folder))
+    training.load(training.folder.load_checkpoint())
     algorithm: Any = Isolated(training.algorithm)
     return config, algorithm, training.evaluator
 
@@ -139,7 +117,7 @@ class Training:
     def __init__(self, config: RunConfig[Any, Any], folder: Path) -> None:
         check_device(config.device)
         torch.set_num_threads(config.threads)
-        self.config, self.folder = config, folder
+        self.config, self.folder = config, RunFolder(folder)
         self.writes = distributed.is_first()
         seed_global_random(config.seed)
         self.task: AnyTask = config.task
@@ -152,10 +130,7 @@ class Training:
         self.round = 0
         self.evaluated_round = -1
         self.start: Evaluation = {}
-        self._rows: list[Row] = []  # all so far; only where they are written, too
-        self._rows_hash = hashlib.sha256()  # of what `metrics.jsonl` must hold by now
-        self._config_sum = ""
-        self._sums: Sums = {}  # of the other files that are written by now
+        self.record = Record(self.folder)  # kept up to date only where it is written
         self._interval: dict[str, tuple[float, int]] = {}  # metric -> (sum, count) since the last row
         self._seconds_before = 0.0
         self._began = time.monotonic()
@@ -169,10 +144,10 @@ class Training:
         self._began = time.monotonic()
         if self.finished and (summary := self._recorded_summary()) is not None:
             return summary
-        on_first(self._take_up_record)
+        on_first(lambda: self.record.take_up(self.evaluated_round))
         with stop_requests() as stop:
             schedule = Schedule(self.total_rounds, self.algorithm.pretrain_rounds, self.round)
-            last = self._rows[-1] if self._rows else None
+            last = self.record.rows[-1] if self.record.rows else None
             progress = make_progress(schedule, last) if self.writes else NoProgress()
             tracker: Tracker = NoTracker()
             completed = False
@@ -190,9 +165,9 @@ class Training:
     def _open_tracker(self, progress: RunProgress) -> Tracker:
         """Raises FormulaError if W&B can't track a new run; one that has begun goes on without."""
         try:
-            return WandbTracker(self.config, self.folder, progress.warn)
+            return WandbTracker(self.config, self.folder.path, progress.warn)
         except FormulaError as error:
-            if not checkpoints(self.folder):
+            if not self.folder.checkpoints():
                 raise
             progress.warn(f"{error}; the run goes on untracked")
             return NoTracker()
@@ -201,7 +176,7 @@ class Training:
         while True:
             if self.writes and self.round in self.config.keep_samples:
                 tokens = self.algorithm.sample(KEPT_SAMPLES, seed=self.round)
-                self._write_samples(samples_file(self.round), tokens)
+                self.record.write_samples(self.evaluator.describe(tokens), self.round)
             if self._evaluation_is_due():
                 row = self._evaluate()
                 alarm = self._record(row) if self.writes else None
@@ -218,7 +193,7 @@ class Training:
                 raise Interrupted(
                     signum,
                     f"stopped in round {self.round} of {self.total_rounds} and saved; "
-                    f"go on with: formula-env resume {self.folder}",
+                    f"go on with: formula-env resume {self.folder.path}",
                 )
             metrics = self._one_round()
             progress.advance(self.round, metrics)
@@ -247,7 +222,7 @@ class Training:
         return metrics
 
     def _stop_at_non_finite(self, what: str) -> NoReturn:
-        saved = checkpoints(self.folder)
+        saved = self.folder.checkpoints()
         kept = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was due yet"
         raise FormulaError(f"{what} in round {self.round}; {kept}; a smaller learning rate may help")
 
@@ -292,11 +267,10 @@ class Training:
 
         Whether it is depends on the rows alone, so a run that is resumed neither repeats nor loses it.
         """
-        collapsed_before = any(earlier.get("eval/collapse") for earlier in self._rows)
-        self._rows.append(row)
-        found = collapse(self._rows)
+        collapsed_before = any(earlier.get("eval/collapse") for earlier in self.record.rows)
+        found = collapse([*self.record.rows, row])
         row["eval/collapse"] = int(found is not None)
-        self._rows_hash.update(append_row(self.folder, row).encode())
+        self.record.write_row(row)
         if found is None or collapsed_before:
             return None
         return f"variety collapsed in {found}. What to change: {self.algorithm.collapse_advice}"
@@ -308,7 +282,7 @@ class Training:
 
     def _finish(self, tracker: Tracker) -> Row:
         """Samples, distribution, figures and, last of all, the summary of a finished run."""
-        from formula_env.experiment.figures import draw_figures  # only here: matplotlib is slow to import
+        from formula_env.experiment.run_figures import draw_figures  # only here: matplotlib is slow to import
 
         tokens = self.algorithm.sample(self.config.eval_samples, seed=self.round)
         evaluation = self._judge(tokens)
@@ -324,46 +298,19 @@ class Training:
             "start": self.start,
             "random": self.evaluator.random_sampler(self.config.eval_samples, self.config.seed),
         }
-        self._write_samples(SAMPLES_FILE, tokens[:SAVED_SAMPLES])
-        self._write_distribution(tokens)
+        described = self.evaluator.describe(tokens[:SAVED_SAMPLES])
+        self.record.write_samples(described)
+        self.record.write_distribution(self.evaluator.histogram(tokens, self.algorithm.log_prob))
         extra_files = self.algorithm.extra_files()
         for name, content in extra_files.items():
-            self._write(name, content)
+            self.record.write(name, content)
         draw_figures(self.folder, summary)
-        self._write_summary(json.dumps(summary, indent=2, allow_nan=False) + "\n")
-        figures = sorted((self.folder / "figures").glob("*.png"))
-        files = [*checkpoints(self.folder)[-1:], *(self.folder / name for name in (CONFIG_FILE, *extra_files))]
-        tracker.finish(summary, self.evaluator.describe(tokens[:SAVED_SAMPLES]), figures, files)
+        self.record.write_summary(summary)
+        path = self.folder.path
+        figures = sorted((path / "figures").glob("*.png"))
+        files = [*self.folder.checkpoints()[-1:], *(path / name for name in (CONFIG_FILE, *extra_files))]
+        tracker.finish(summary, described, figures, files)
         return summary
-
-    def _write_summary(self, document: str) -> None:
-        """Checksums first: where there is a summary, the record is complete."""
-        sums = {
-            CONFIG_FILE: self._config_sum,
-            METRICS_FILE: self._rows_hash.hexdigest(),
-            SUMMARY_FILE: checksum(document.encode()),
-        }
-        write_sums(self.folder, self._sums | sums)
-        write_atomically(self.folder / SUMMARY_FILE, document)
-
-    def _write(self, name: str, content: str | bytes) -> None:
-        """Write a file of the record, and note its checksum."""
-        data = content.encode() if isinstance(content, str) else content
-        write_atomically(self.folder / name, data)
-        self._sums[name] = checksum(data)
-
-    def _write_samples(self, name: str, batch: Batch) -> None:
-        """One formula a line, then a tab and the verdict."""
-        lines = [f"{row['formula']}\t{_verdict(row)}\n" for row in self.evaluator.describe(batch)]
-        self._write(name, "".join(lines))
-
-    def _write_distribution(self, batch: Batch) -> None:
-        """`distribution.csv`: each correct formula, its probability, and how often the sample holds it."""
-        bars = self.evaluator.histogram(batch, self.algorithm.log_prob)
-        if bars:
-            probs = ["" if bar["probability"] is None else f"{bar['probability']:.9g}" for bar in bars]
-            rows = [f"{bar['formula']},{p},{bar['sampled']}\n" for bar, p in zip(bars, probs, strict=True)]
-            self._write(DISTRIBUTION_FILE, "formula,probability,sampled\n" + "".join(rows))
 
     def save(self) -> None:
         self._check_weights()
@@ -376,10 +323,10 @@ class Training:
             "seconds": self.seconds,
             "random": global_random_state(),
             "settings": settings_text(self.config),
-            "sums": {**self._sums, METRICS_FILE: self._rows_hash.hexdigest()},
+            "sums": self.record.sums,
         }
         if self.writes:
-            save_checkpoint(self.folder, self.round, state)
+            self.folder.save_checkpoint(self.round, state)
 
     def _check_weights(self) -> None:
         broken = first_non_finite(self.algorithm.state_dict())
@@ -388,11 +335,11 @@ class Training:
 
     def restore(self) -> None:
         """Take up the newest checkpoint that is whole, if there is one."""
-        if checkpoints(self.folder):
-            self.load(load_checkpoint(self.folder))
-        elif config_was_altered(self.folder):
+        if self.folder.checkpoints():
+            self.load(self.folder.load_checkpoint())
+        elif self.folder.config_was_altered():
             raise FormulaError(
-                f"{self.folder / CONFIG_FILE} was altered since the run began, and there is no checkpoint to "
+                f"{self.folder.path / CONFIG_FILE} was altered since the run began, and there is no checkpoint to "
                 "compare its settings with; train anew in another folder"
             )
 
@@ -406,43 +353,29 @@ class Training:
             self.round, self.evaluated_round = int(state["round"]), int(state["evaluated_round"])
             self.start, self._interval = dict(state["start"]), dict(state["interval"])
             self._seconds_before = float(state["seconds"])
-            self._sums = dict(state["sums"]) if "sums" in state else kept_samples(self.folder)
+            self.record.restore(state.get("sums"))
         except Exception as error:  # whatever a checkpoint of other settings, or a made-up one, leads to
             reason = " ".join(str(error).split())[:300]
             raise FormulaError(
-                f"the checkpoint in {self.folder} does not fit its {CONFIG_FILE}: {reason}"
+                f"the checkpoint in {self.folder.path} does not fit its {CONFIG_FILE}: {reason}"
             ) from None
-        if config_was_altered(self.folder):
+        if self.folder.config_was_altered():
             notice(
-                f"{self.folder / CONFIG_FILE} does not match {SUMS_FILE}: it was altered, though in none of the "
-                "settings that decide the numbers"
+                f"{self.folder.path / CONFIG_FILE} does not match {SUMS_FILE}: it was altered, though in none "
+                "of the settings that decide the numbers"
             )
 
     def _recorded_summary(self) -> Row | None:
         """The summary of a run that has ended; None, with a notice that says why, if it must be written anew."""
         try:
-            altered = altered_files(self.folder)
+            altered = self.folder.altered_files()
             problem = next((line for name, line in altered.items() if name != CONFIG_FILE), None)
-            summary = read_summary(self.folder) if problem is None else None
+            summary = self.folder.summary() if problem is None else None
         except FormulaError as error:
             problem, summary = str(error), None
         if problem is not None:
             notice(f"{problem}; writing the results of the last checkpoint anew")
         return summary
-
-    def _take_up_record(self) -> None:
-        """Go on with the files of the last checkpoint: rows that a crash left behind it are dropped.
-
-        Raises FormulaError, and changes nothing, if one was altered since.
-        """
-        text = rows_until(self.folder, self.evaluated_round)
-        check_files(self.folder, self._sums, text)
-        self._sums.pop(METRICS_FILE, None)
-        (self.folder / SUMMARY_FILE).unlink(missing_ok=True)  # first: from here on the record is incomplete
-        self._config_sum = checksum(read_bytes(self.folder / CONFIG_FILE))
-        write_sums(self.folder, {CONFIG_FILE: self._config_sum})
-        drop_rows_after(self.folder, self.evaluated_round)
-        self._rows, self._rows_hash = parse_rows(self.folder / METRICS_FILE, text), hashlib.sha256(text.encode())
 
 
 def _check_same(then: RunConfig[Any, Any], now: RunConfig[Any, Any]) -> None:
@@ -450,12 +383,6 @@ def _check_same(then: RunConfig[Any, Any], now: RunConfig[Any, Any]) -> None:
     if (difference := first_difference(then, now)) is not None:
         name, old, new = difference
         raise FormulaError(f"{name} is {new!r} there, but the run was trained with {old!r}; put it back")
-
-
-def _verdict(row: Row) -> str:
-    if "error" in row:
-        return f"error {row['error']:.4f}"
-    return "correct" if row["correct"] else "wrong"
 
 
 class RealBatches:

@@ -1,13 +1,258 @@
-"""The folder of a run."""
+"""The folder of a run: the one place that knows what a run leaves behind, and where.
 
+config.yaml            settings, versions and commit (`experiment.config`)
+metrics.jsonl          a row per evaluation (`experiment.rows`)
+samples*.txt           formulae with their verdicts: of the end, and of the rounds in `keep_samples`
+distribution.csv       the correct formulae, their probabilities and counts, where they can be listed
+checkpoint-ROUND.pt    the last two (`experiment.checkpoint`)
+summary.json           written last: where it is, the record is complete
+SHA256SUMS             checksums of all but the checkpoints, which have their own (`experiment.record`)
+figures/               drawn from the rows (`experiment.run_figures`)
+"""
+
+import csv
+import hashlib
+import io
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from formula_env.errors import FormulaError
-from formula_env.experiment.record import CONFIG_FILE
-from formula_env.files import exclusive, is_unused, reason, remove_leftovers, sync_directory
+from formula_env.experiment.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from formula_env.experiment.record import (
+    CONFIG_FILE,
+    DISTRIBUTION_FILE,
+    METRICS_FILE,
+    SAMPLES_FILE,
+    SUMMARY_FILE,
+    SUMS_FILE,
+    Sums,
+    altered_files,
+    checksum,
+    read_record,
+    read_sums,
+    write_sums,
+)
+from formula_env.experiment.rows import Row, lines_until, parse_rows, row_line
+from formula_env.files import (
+    append_line,
+    exclusive,
+    is_unused,
+    read_bytes,
+    read_text,
+    reason,
+    remove_leftovers,
+    sync_directory,
+    write_atomically,
+)
+
+SUMMARY_KEYS = {"algorithm", "task", "seed", "rounds", "seconds", "jsd", "start", "random"}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What a run has left behind. Reading needs no weights and no algorithm; `Record` is the side that writes."""
+
+    path: Path
+
+    # --- rows ---
+
+    def rows(self) -> list[Row]:
+        """All rows. Raises FormulaError naming a line that is none, or if they were altered afterwards."""
+        path = self.path / METRICS_FILE
+        return parse_rows(path, read_record(path)) if path.exists() else []
+
+    def newest_row(self) -> Row | None:
+        """The last row of a run that may be at work; None where there is none yet, or it is just being written."""
+        try:
+            return json.loads((self.path / METRICS_FILE).read_text().splitlines()[-1])
+        except (OSError, IndexError, ValueError):
+            return None
+
+    def rows_until(self, round_: int) -> str:
+        """The text of the rows up to a checkpoint's round. Raises FormulaError if one of them is damaged."""
+        path = self.path / METRICS_FILE
+        return lines_until(path, read_text(path), round_) if path.exists() else ""
+
+    def append_row(self, row: Row) -> str:
+        """Add a row; returns its line. Raises FormulaError if it can't be written."""
+        line = row_line(row)
+        append_line(self.path / METRICS_FILE, line)
+        return f"{line}\n"
+
+    def drop_rows_after(self, round_: int) -> None:
+        """Take back the rows behind a checkpoint's round. Raises FormulaError."""
+        path, left = self.path / METRICS_FILE, self.rows_until(round_)
+        if path.exists() and read_text(path) != left:
+            write_atomically(path, left)
+
+    # --- results ---
+
+    def summary(self) -> Row | None:
+        """The summary of a finished run, None where there is none. Raises FormulaError if it is damaged."""
+        path = self.path / SUMMARY_FILE
+        if not path.exists():
+            return None
+        try:
+            summary = json.loads(read_record(path))
+        except FormulaError:
+            raise
+        except (ValueError, RecursionError):
+            summary = None
+        if not isinstance(summary, dict) or not set(summary) >= SUMMARY_KEYS:
+            raise FormulaError(f"{path} is damaged: it is no summary of a run")
+        return summary
+
+    def samples_path(self, round_: int | None = None) -> Path:
+        """The file with the samples of the end, or of a round in `keep_samples`."""
+        return self.path / (SAMPLES_FILE if round_ is None else f"samples-{round_:08d}.txt")
+
+    def samples(self, round_: int | None = None) -> list[tuple[str, str]]:
+        """Formulae and verdicts of the end, or of a round. Raises FormulaError where they lack or are damaged."""
+        path = self.samples_path(round_)
+        pairs = [line.split("\t") for line in read_record(path).splitlines()]
+        if not all(len(pair) == 2 for pair in pairs):
+            raise FormulaError(f"{path} is not a file of samples")
+        return [(text, verdict) for text, verdict in pairs]
+
+    def has_distribution(self) -> bool:
+        return (self.path / DISTRIBUTION_FILE).exists()
+
+    def distribution(self) -> list[dict[str, str]]:
+        """`formula`, `probability` (perhaps empty) and `sampled` of each correct formula. Raises FormulaError."""
+        return list(csv.DictReader(io.StringIO(read_record(self.path / DISTRIBUTION_FILE))))
+
+    # --- checkpoints ---
+
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints, oldest first."""
+        return checkpoints(self.path)
+
+    def load_checkpoint(self) -> dict[str, Any]:
+        """The state of the newest checkpoint that is whole, on the CPU. Raises FormulaError if there is none."""
+        return load_checkpoint(self.path)
+
+    def save_checkpoint(self, round_: int, state: dict[str, Any]) -> None:
+        """Write a checkpoint, and keep it and the one before. Raises FormulaError if it can't be written."""
+        save_checkpoint(self.path, round_, state)
+
+    # --- checks ---
+
+    def altered_files(self) -> dict[str, str]:
+        """The files that were altered since the run ended, each with a line that names it.
+
+        Raises FormulaError if the checksums themselves are damaged.
+        """
+        return altered_files(self.path)
+
+    def check(self) -> None:
+        """Raise FormulaError naming a file that was altered since the run ended."""
+        for problem in self.altered_files().values():
+            raise FormulaError(problem)
+
+    def check_written(self, sums: Sums, rows: str) -> None:
+        """Raise FormulaError if the rows up to a checkpoint, or files before it, differ from its `sums`."""
+        for name, known in sums.items():
+            data = rows.encode() if name == METRICS_FILE else read_bytes(self.path / name)
+            if checksum(data) != known:
+                raise FormulaError(
+                    f"{self.path / name} was altered since the last checkpoint was saved; put it back as it was, "
+                    "or delete the checkpoints to begin the run again"
+                )
+
+    def config_was_altered(self) -> bool:
+        """Whether `config.yaml` differs from what the run began or was last resumed with, as far as is known."""
+        try:
+            sums = read_sums(self.path)
+            return sums is not None and sums.get(CONFIG_FILE) != checksum(read_bytes(self.path / CONFIG_FILE))
+        except FormulaError:
+            return True
+
+    def clear(self) -> None:
+        """Delete rows, results and checkpoints, so that the run begins again; its settings stay."""
+        results = [self.path / name for name in (SUMMARY_FILE, SUMS_FILE, METRICS_FILE)]
+        for path in (*results, *self.checkpoints()):
+            path.unlink(missing_ok=True)
+
+
+class Record:
+    """The writing side of a run's folder: every file that is written is remembered by its checksum."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.rows: list[Row] = []
+        """All so far."""
+        self._rows_hash = hashlib.sha256()  # of what `metrics.jsonl` must hold by now
+        self._config_sum = ""
+        self._sums: Sums = {}  # of the other files that are written by now
+
+    @property
+    def sums(self) -> Sums:
+        """What a checkpoint knows of the files that were written before it."""
+        return {**self._sums, METRICS_FILE: self._rows_hash.hexdigest()}
+
+    def restore(self, sums: Sums | None) -> None:
+        """Take up the `sums` of a checkpoint; without them (the old format) kept samples count as they are."""
+        kept = self.folder.path.glob("samples-*.txt")
+        self._sums = {path.name: checksum(read_bytes(path)) for path in kept} if sums is None else dict(sums)
+
+    def take_up(self, round_: int) -> None:
+        """Go on with the files of the checkpoint of a round: rows that a crash left behind it are dropped.
+
+        Raises FormulaError, and changes nothing, if one was altered since.
+        """
+        path = self.folder.path
+        text = self.folder.rows_until(round_)
+        self.folder.check_written(self._sums, text)
+        self._sums.pop(METRICS_FILE, None)
+        (path / SUMMARY_FILE).unlink(missing_ok=True)  # first: from here on the record is incomplete
+        self._config_sum = checksum(read_bytes(path / CONFIG_FILE))
+        write_sums(path, {CONFIG_FILE: self._config_sum})
+        self.folder.drop_rows_after(round_)
+        self.rows, self._rows_hash = parse_rows(path / METRICS_FILE, text), hashlib.sha256(text.encode())
+
+    def write_row(self, row: Row) -> None:
+        """Add a row to `metrics.jsonl`."""
+        self.rows.append(row)
+        self._rows_hash.update(self.folder.append_row(row).encode())
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Write a file of the record, and remember its checksum."""
+        data = content.encode() if isinstance(content, str) else content
+        write_atomically(self.folder.path / name, data)
+        self._sums[name] = checksum(data)
+
+    def write_samples(self, described: list[Row], round_: int | None = None) -> None:
+        """One formula a line, then a tab and the verdict; `described` by the evaluator."""
+        lines = [f"{row['formula']}\t{_verdict(row)}\n" for row in described]
+        self.write(self.folder.samples_path(round_).name, "".join(lines))
+
+    def write_distribution(self, bars: list[Row]) -> None:
+        """`distribution.csv`, from the histogram of the evaluator; no file where that is empty."""
+        if bars:
+            probs = ["" if bar["probability"] is None else f"{bar['probability']:.9g}" for bar in bars]
+            rows = [f"{bar['formula']},{p},{bar['sampled']}\n" for bar, p in zip(bars, probs, strict=True)]
+            self.write(DISTRIBUTION_FILE, "formula,probability,sampled\n" + "".join(rows))
+
+    def write_summary(self, summary: Row) -> None:
+        """Checksums first: where there is a summary, the record is complete."""
+        document = json.dumps(summary, indent=2, allow_nan=False) + "\n"
+        last = {CONFIG_FILE: self._config_sum, SUMMARY_FILE: checksum(document.encode())}
+        write_sums(self.folder.path, self.sums | last)
+        write_atomically(self.folder.path / SUMMARY_FILE, document)
+
+
+def _verdict(row: Row) -> str:
+    if "error" in row:
+        return f"error {row['error']:.4f}"
+    return "correct" if row["correct"] else "wrong"
+
+
+# --- new folders ----------------------------------------------------------------------------------------------
 
 
 @contextmanager

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from agents.analyses import ESTIMATORS, REWARDS, errors, estimator_rows
-from formula_env.experiment.gallery import draw
 from formula_env.experiment.registry import ANALYSES, analysis
-from formula_env.experiment.study import load_study
+from formula_env.studies.spec import load_study
+from formula_env.studies.study_figures import draw
 
 NUM_BATCHES = 60
 

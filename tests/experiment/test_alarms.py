@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from formula_env.cli import main
 from formula_env.experiment.alarms import collapse, covered_share, effective_share, expected_distinct
 from formula_env.experiment.checkpoint import checkpoints
-from formula_env.experiment.cli import main
-from formula_env.experiment.rows import Row, read_rows
+from formula_env.experiment.rows import Row
+from formula_env.experiment.run_folder import RunFolder
 from tests.experiment.commands import rows_without_time
 
 STUDIES = Path(__file__).parents[2] / "runs" / "studies"
@@ -99,7 +100,7 @@ def recorded(pattern: str) -> list[Any]:
 
 
 def is_raised(folder: Path) -> bool:
-    rows = read_rows(folder)
+    rows = RunFolder(folder).rows()
     return any(collapse(rows[: i + 1]) for i in range(len(rows)))
 
 

@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
+from formula_env import cli
 from formula_env.adversary import AdversaryConfig
+from formula_env.arguments import nearest, options_of, parse, value_of, with_flat_tables
+from formula_env.cli import EvaluateOptions, SampleOptions, StudyOptions, TrainOptions, main
 from formula_env.errors import FormulaError
-from formula_env.experiment import cli
-from formula_env.experiment.arguments import edit_distance, nearest, options_of, parse, value_of, with_flat_tables
-from formula_env.experiment.cli import EvaluateOptions, SampleOptions, StudyOptions, TrainOptions, main
 from formula_env.experiment.registry import ALGORITHMS, algorithm_class
+from formula_env.suggestions import edit_distance
 from formula_env.tasks import task_class
 
 

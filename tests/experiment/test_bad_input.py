@@ -6,9 +6,9 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
+from formula_env.arguments import options_of
+from formula_env.cli import main
 from formula_env.errors import FormulaError
-from formula_env.experiment.arguments import options_of
-from formula_env.experiment.cli import main
 from formula_env.experiment.config import algo_config
 from formula_env.experiment.registry import ALGORITHMS, algorithm_class
 from formula_env.experiment.terminal import SafeConsole, one_line

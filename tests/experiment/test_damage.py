@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from formula_env.experiment import loop
+from formula_env.cli import main
+from formula_env.experiment import run_folder
 from formula_env.experiment.checkpoint import checkpoints, save_checkpoint
-from formula_env.experiment.cli import main
 from formula_env.experiment.record import write_sums
 from formula_env.experiment.run_folder import default_run_folder
-from formula_env.experiment.study import read_analysis, write_analysis
+from formula_env.studies.records import read_analysis, write_analysis
 from tests.experiment.commands import TINY_MLE, assert_same_run, rows_without_time
 
 
@@ -163,7 +163,7 @@ def test_a_summary_is_there_only_where_the_checksums_are(tmp_path: Path, monkeyp
         there.append((folder / "summary.json").exists())
         write_sums(folder, sums)
 
-    monkeypatch.setattr(loop, "write_sums", note)
+    monkeypatch.setattr(run_folder, "write_sums", note)
     assert main(["train", "mle", *TINY_MLE, "--out", str(tmp_path / "run")]) == 0
     assert there == [False, False], "at the start, and at the end"
 
@@ -175,7 +175,7 @@ def test_a_record_from_before_there_were_checksums_is_read(copy: Path) -> None:
 
 
 def test_rows_of_an_analysis_carry_a_checksum(tmp_path: Path) -> None:
-    write_analysis(tmp_path, {"analysis": "bounds", "seed": 0, "rows": [{"bound": 1.0}]})
+    write_analysis(tmp_path, "bounds", 0, [{"bound": 1.0}])
     assert read_analysis(tmp_path, "bounds") == [{"bound": 1.0}]
     edit(tmp_path / "rows.json", "1.0", "2.0")
     assert read_analysis(tmp_path, "bounds") is None

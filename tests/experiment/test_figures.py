@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from formula_env.experiment.cli import main
+from formula_env.cli import main
 from formula_env.experiment.drawing import BLACK, COLOURS, GREY
-from formula_env.experiment.figures import draw_distribution, draw_figures, draw_training
-from formula_env.experiment.rows import read_rows
+from formula_env.experiment.run_figures import draw_distribution, draw_figures, draw_training
+from formula_env.experiment.run_folder import RunFolder
 from tests.figure_checks import VISION, check_colours, check_figure, lab
 
 SUMMARY: dict[str, Any] = {
@@ -84,7 +84,7 @@ def test_figures_come_from_the_folder_alone(tmp_path: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["jsd_exact"] is False
     assert summary["jsd_floor"] > 0
-    assert [row["round"] for row in read_rows(folder)] == [0, 2, 4]
+    assert [row["round"] for row in RunFolder(folder).rows()] == [0, 2, 4]
     figure = folder / "figures" / "training.png"
     before = figure.read_bytes()
     vector = folder / "figures" / "training.svg"
@@ -93,7 +93,7 @@ def test_figures_come_from_the_folder_alone(tmp_path: Path) -> None:
     for path in folder.glob("checkpoint-*"):
         path.unlink()
     figure.unlink()
-    draw_figures(folder, summary)
+    draw_figures(RunFolder(folder), summary)
     assert figure.read_bytes() == before
     assert vector.read_bytes() == drawn
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from formula_env.experiment import cli, pool
-from formula_env.experiment.arguments import options_of
-from formula_env.experiment.cli import COMMANDS, TrainOptions, main
+from formula_env import cli
+from formula_env.arguments import options_of
+from formula_env.cli import COMMANDS, TrainOptions, main
 from formula_env.experiment.registry import ALGORITHMS, algorithm_class
+from formula_env.experiment.run_folder import RunFolder
+from formula_env.studies import pool
 from formula_env.tasks import TASKS, VECTOR_TASKS, task_class
 from tests.experiment.commands import TINY_MLE
 
@@ -135,7 +137,7 @@ def outcome(arguments: list[str]) -> int:
 def test_random_command_lines(
     folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    summary = cli.read_summary(folders["run"])
+    summary = RunFolder(folders["run"]).summary()
     monkeypatch.setattr(cli, "train", lambda config, folder: summary)
     monkeypatch.setattr(pool, "run_studies", lambda studies, jobs: None)
     monkeypatch.setattr(cli, "MAX_SAMPLES", 2_000)  # so that the few commands that are obeyed are fast

@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 import torch
 
+from formula_env.cli import main
 from formula_env.experiment.checkpoint import checkpoints
-from formula_env.experiment.cli import main
 from formula_env.experiment.config import load_config
 from formula_env.experiment.interrupt import stop_requests
 from formula_env.experiment.isolation import isolated
@@ -254,7 +254,7 @@ def test_a_fresh_process_is_left_as_it_was(tmp_path: Path) -> None:
     script = (
         "import sys\n"
         "from tests.experiment.test_isolation import state_of_the_process\n"
-        "from formula_env.experiment.cli import main\n"
+        "from formula_env.cli import main\n"
         "before = state_of_the_process()\n"
         "assert main(sys.argv[1:]) == 0\n"
         "after = state_of_the_process()\n"

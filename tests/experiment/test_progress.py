@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from formula_env.experiment.cli import main
+from formula_env.cli import main
 from formula_env.experiment.progress import Bar, Schedule
-from formula_env.experiment.report import print_evaluation, print_summary
+from formula_env.experiment.run_report import print_evaluation, print_summary
 from formula_env.experiment.terminal import SafeConsole
 from tests.experiment.commands import TINY_SEQGAN
 

@@ -18,9 +18,9 @@ import torch
 import yaml
 
 from agents.seqgan import SeqGAN
+from formula_env.cli import main
 from formula_env.errors import FormulaError
 from formula_env.experiment.checkpoint import checkpoints, load_checkpoint
-from formula_env.experiment.cli import main
 from formula_env.experiment.config import algo_config, load_config
 from formula_env.experiment.loop import load_algorithm
 from formula_env.files import exclusive

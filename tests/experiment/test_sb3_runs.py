@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from stable_baselines3 import PPO
 
+from formula_env.cli import main
 from formula_env.experiment.checkpoint import checkpoints
-from formula_env.experiment.cli import main
 from tests.experiment.commands import assert_same_run, rows_without_time, run, start
 
 COMMON = "--task.length 6 --algo.rounds 30 --algo.num-envs 16 --eval-every 5 --eval-samples 300 --data.size 200"

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from formula_env.cli import main
 from formula_env.errors import FormulaError
 from formula_env.experiment import tracking
 from formula_env.experiment.checkpoint import checkpoints
-from formula_env.experiment.cli import main
 from formula_env.experiment.config import load_config
-from formula_env.experiment.rows import drop_rows_after, read_rows
+from formula_env.experiment.run_folder import RunFolder
 from formula_env.experiment.tracking import WandbTracker
 from tests.experiment.commands import (
     TINY_MLE,
@@ -336,7 +336,7 @@ def test_a_run_that_can_not_be_tracked_does_not_begin_but_one_that_has_begun_goe
 
 OWN_RUN = """
 import sys, wandb
-from formula_env.experiment.cli import main
+from formula_env.cli import main
 
 with wandb.init(project="own", mode="offline", settings=wandb.Settings(silent=True)) as run:
     run.log({"before": 1})
@@ -363,9 +363,9 @@ def test_rows_behind_the_checkpoint_are_taken_back(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
     file.write_text('{"round": 1}\n{"round": 2}\n{"round": 3}\n{"rou')
     with pytest.raises(FormulaError, match=r"line 4, is not a row"):
-        read_rows(tmp_path)
-    drop_rows_after(tmp_path, 2)
-    assert read_rows(tmp_path) == [{"round": 1}, {"round": 2}]
+        RunFolder(tmp_path).rows()
+    RunFolder(tmp_path).drop_rows_after(2)
+    assert RunFolder(tmp_path).rows() == [{"round": 1}, {"round": 2}]
 
 
 def test_a_row_damaged_by_hand_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -373,5 +373,5 @@ def test_a_row_damaged_by_hand_is_said_and_nothing_is_lost(tmp_path: Path) -> No
     text = '{"round": 1}\n{"rou\n{"round": 3}\n'
     file.write_text(text)
     with pytest.raises(FormulaError, match=r"line 2, is not a row"):
-        drop_rows_after(tmp_path, 3)
+        RunFolder(tmp_path).drop_rows_after(3)
     assert file.read_text() == text

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from agents.seqgan import SeqGAN
+from formula_env.cli import main
 from formula_env.experiment.checkpoint import checkpoints
-from formula_env.experiment.cli import main
 from formula_env.experiment.config import algo_config
-from formula_env.experiment.findings import our_numbers, shaken, study_readme
-from formula_env.experiment.study import incomplete, load_study
+from formula_env.studies.records import incomplete
+from formula_env.studies.spec import load_study
+from formula_env.studies.study_report import our_numbers, shaken, study_readme
 from tests.experiment.commands import rows_without_time, run, start
 
 STUDY = """
@@ -382,16 +383,24 @@ def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("seeds = [0, 1]", "sedes = [0, 1]", "unknown key 'sedes'; there are: title, about, thesis, seeds"),
+        ("seeds = [0, 1]", "sedes = [0, 1]", "unknown key 'sedes'; perhaps you meant seeds; there are: title"),
         ("seeds = [0, 1]", "seeds = [0, 0]", "seeds must be a list of different whole numbers, got [0, 0]"),
         ("seeds = [0, 1]", "seeds = 3", "seeds must be a list"),
         ("seeds = [0, 1]", "seeds = [-1]", "seed must be from 0"),
         ("seeds = [0, 1]", "seeds = [true]", "seeds must be a list"),
         ('algorithm = "mle"', 'algorithm = "leakgan"', "cells.mle: unknown algorithm 'leakgan'; there are:"),
-        ('algorithm = "mle"', 'algorythm = "mle"', "unknown key 'algorythm' in cells.mle"),
+        (
+            'algorithm = "mle"',
+            'algorythm = "mle"',
+            "unknown key 'algorythm' in cells.mle; perhaps you meant algorithm; ",
+        ),
         ('algorithm = "mle"', "", "cells.mle: algorithm is missing"),
         ('algorithm = "mle"', 'algorithm = "vanilla-gan"', "cells.mle: vanilla-gan can't learn binary-sum; it is"),
-        ("rounds = 20\nhidden", "roundz = 20\nhidden", "cells.mle: unknown algo setting 'roundz'; there are: rou"),
+        (
+            "rounds = 20\nhidden",
+            "roundz = 20\nhidden",
+            "cells.mle: unknown algo setting 'roundz'; perhaps you meant rounds; there are: rou",
+        ),
         ('algorithm = "mle"', 'algorithm = "mle"\npreset = "thesis"', "unknown preset 'thesis'; mle has none"),
         ('algorithm = "mle"', 'algorithm = "seqgan"\npreset = "thesiz"', "unknown preset 'thesiz'; there are: th"),
         ('algorithm = "mle"', 'algorithm = "seqgan"\npreset = ["thesis"]', "unknown preset ['thesis']; there are"),
@@ -407,8 +416,36 @@ def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ),
         ('name = "bars"', 'name = "curves"', "figures must have different names, got curves, curves, table"),
         ('kind = "curves"', 'kind = "pie"', "figure curves: unknown kind 'pie'; there are: bounds"),
-        ("spikes = 1", "spikez = 1", "figure bars: unknown option 'spikez'; distribution has: with_data, spikes"),
+        (
+            "spikes = 1",
+            "spikez = 1",
+            "figure bars: unknown option 'spikez' in distribution; perhaps you meant spikes; ",
+        ),
         ("[[figures.options.panels]]", "[[figures.options.x]]", "figure curves: curves needs the option 'panels'"),
+        (
+            'label = "correct"',
+            'lgo = true\nlabel = ""',
+            "figure curves: unknown key 'lgo' in panels 0; perhaps you meant log;",
+        ),
+        ('label = "correct"', "", "figure curves: panels 0 lacks the key 'label'"),
+        ('label = "correct"', 'label = "c"\nlog = 1', "figure curves: panels 0: log must be bool, got 1"),
+        (
+            'label = "correct"',
+            'label = "c"\nylim = [0]',
+            "figure curves: panels 0: ylim must be two numbers, got [0]",
+        ),
+        (
+            'label = "correct"',
+            'label = "c"\nxlim = [0, 1]',
+            "unknown key 'xlim' in panels 0; perhaps you meant ylim",
+        ),
+        (
+            'label = "correct"',
+            'label = "c"\nstart_of = "gun"',
+            "unknown cell 'gun' in panels 0, start_of; perhaps you meant gan;",
+        ),
+        ("value = 0.6,", "valu = 0.6,", "unknown key 'valu' in panels 0, lines 0; perhaps you meant value"),
+        ('[{ value = 0.6, label = "thesis" }]', "3", "figure curves: panels 0, lines must be a list of tables"),
         ("rounds = 20\nhidden", "rounds = -20\nhidden", "cells.mle: rounds must be at least 1, got -20"),
         ("length = 4", "length = 5", "length must be an even number"),
         (
@@ -418,7 +455,11 @@ def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ),
         ('cells = ["gan"]', 'cells = ["gun"]', "unknown cell 'gun'; there are: mle, gan, limits"),
         ('verdict = "refuted"', 'verdict = "nonsense"', "unknown verdict 'nonsense'; there are: reproduced"),
-        ('kind = "curves"', 'knd = "curves"', "unknown key 'knd' in figures 0"),
+        (
+            'kind = "curves"',
+            'knd = "curves"',
+            "unknown key 'knd' in figures 0; perhaps you meant kind; there are: name",
+        ),
         ('title = "A small study"', "", "title must be there"),
         ("[cells.mle]", "[cells.mle", "is not TOML"),
         ("eval_every = 5", "eval_every = 0", "eval_every must be at least 1"),

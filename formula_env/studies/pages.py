@@ -6,10 +6,10 @@ from tempfile import TemporaryDirectory
 
 from formula_env.errors import FormulaError
 from formula_env.experiment.drawing import FIGURE_SUFFIXES
-from formula_env.experiment.findings import README_FILE, study_readme
-from formula_env.experiment.gallery import draw_study
-from formula_env.experiment.study import Study
 from formula_env.files import write_atomically
+from formula_env.studies.spec import Study
+from formula_env.studies.study_figures import draw_study
+from formula_env.studies.study_report import README_FILE, study_readme
 
 FIGURES = "figures"
 

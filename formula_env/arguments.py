@@ -18,10 +18,17 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import tyro
 
 from formula_env.errors import FormulaError
+from formula_env.suggestions import MAX_SUGGESTIONS, edit_distance
 
 T = TypeVar("T")
 
-MAX_SUGGESTIONS = 3
+Positional = tyro.conf.Positional
+"""Mark of an argument without a name: `Annotated[Path, Positional]`."""
+
+
+def option(name: str | None = None, short: str | None = None) -> Any:
+    """Mark of an option that the command line calls otherwise than its field, or that has a short name, too."""
+    return tyro.conf.arg(name=name, aliases=[short] if short else None)
 
 
 def parse(cls: type[T], command: str, arguments: Sequence[str], default: Any = None) -> T:
@@ -286,17 +293,3 @@ def _changes(wrong: str, name: str) -> int:
     part = 1 if f"-{last}-" in f"-{true_last}-" else edit_distance(last, true_last)
     distance = 0 if last == true_last and (is_group or not is_table) else part
     return min(edit_distance(wrong, name), distance + other_group)
-
-
-def edit_distance(one: str, other: str) -> int:
-    """The fewest characters to insert, delete, replace or swap with their neighbour to make one text the other."""
-    before: list[int] = []
-    row = list(range(len(other) + 1))
-    for i, a in enumerate(one, start=1):
-        last_but_one, before, row = before, row, [i]
-        for j, b in enumerate(other, start=1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b))
-            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
-                cost = min(cost, last_but_one[j - 2] + 1)
-            row.append(cost)
-    return row[-1]

@@ -10,20 +10,18 @@ from rich.table import Table
 from rich.text import Text
 
 from formula_env.errors import FormulaError
-from formula_env.experiment.gallery import read_samples
-from formula_env.experiment.record import SAMPLES_FILE, read_summary
-from formula_env.experiment.rows import Row, read_rows
-from formula_env.experiment.statistics import Answer, Outcome, ablate, compare, interval, iqm
-from formula_env.experiment.study import (
+from formula_env.experiment.rows import Row
+from formula_env.experiment.run_folder import RunFolder
+from formula_env.studies.records import check_complete, read_analysis
+from formula_env.studies.spec import (
     HIGHER_IS_BETTER,
     STUDY_FILE,
     Ablation,
     Cell,
     Claim,
     Study,
-    check_complete,
-    read_analysis,
 )
+from formula_env.studies.statistics import Answer, Outcome, ablate, compare, interval, iqm
 
 COLUMNS = ("accuracy", "jsd", "coverage", "uniqueness", "mse", "marginal_distance", "integer_distance")
 """Of the table of cells, where a cell has them."""
@@ -58,11 +56,11 @@ def values(study: Study, claim: Claim, metric: str) -> list[float]:
     return [_value(study, folder, cell, metric, claim.row) for folder in study.folders(cell)]
 
 
-def _value(study: Study, folder: Any, cell: Cell, metric: str, wanted: Row) -> float:
+def _value(study: Study, folder: RunFolder, cell: Cell, metric: str, wanted: Row) -> float:
     if cell.analysis is not None:
         rows = [
             row
-            for row in read_analysis(folder, cell.analysis) or []
+            for row in read_analysis(folder.path, cell.analysis) or []
             if wanted.items() <= row.items() and metric in row
         ]
         if len(rows) != 1:
@@ -71,8 +69,8 @@ def _value(study: Study, folder: Any, cell: Cell, metric: str, wanted: Row) -> f
                 "a claim needs one"
             )
         return _as_number(rows[0][metric], metric, study)
-    summary = read_summary(folder) or {}
-    last = read_rows(folder)[-1]
+    summary = folder.summary() or {}
+    last = folder.rows()[-1]
     for source in (summary, last):
         if metric in source:
             return _as_number(source[metric], metric, study)
@@ -119,7 +117,7 @@ def our_numbers(study: Study, claim: Claim) -> str:
     """The numbers that a claim is about, as one phrase."""
     parts = []
     for metric in claim.metrics:
-        summary = read_summary(study.folders(study.cells[claim.cell])[0]) or {}
+        summary = study.folders(study.cells[claim.cell])[0].summary() or {}
         text = spread(values(study, claim, metric), metric) + _floor(summary, metric)
         is_plain = claim.metrics == ["exact"]
         parts.append(text if is_plain else f"{NAMES.get(metric, metric.replace('_', ' '))} {text}")
@@ -171,7 +169,7 @@ def cell_table(study: Study) -> list[str]:
     cells = [cell for cell in study.cells.values() if cell.analysis is None]
     if not cells:
         return []
-    summaries = {cell.name: [read_summary(folder) or {} for folder in study.folders(cell)] for cell in cells}
+    summaries = {cell.name: [folder.summary() or {} for folder in study.folders(cell)] for cell in cells}
     columns = [c for c in COLUMNS if any(c in summary for each in summaries.values() for summary in each)]
     lines = [
         f"| | seeds | rounds | {' | '.join(NAMES[c] for c in columns)} |",
@@ -379,7 +377,7 @@ def _print_sequences(study: Study, cells: Sequence[Cell], console: Console) -> N
     table = Table(
         *(f"{cell.label}, seed {cell.seeds[0]}" for cell in cells), title="samples", title_justify="left"
     )
-    columns = [read_samples(study.run_folder(cell, cell.seeds[0]) / SAMPLES_FILE)[:15] for cell in cells]
+    columns = [study.run_folder(cell, cell.seeds[0]).samples()[:15] for cell in cells]
     for line in zip_longest(*columns, fillvalue=("", "")):
         table.add_row(*(Text(text, style="bold red" if told == "wrong" else "") for text, told in line))
     console.print(table)

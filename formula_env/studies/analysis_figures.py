@@ -1,8 +1,6 @@
-"""Figures of analyses: what a study has computed without training anything. `gallery` names them."""
+"""Figures of analyses: what a study has computed without training anything. `study_figures` names them."""
 
-from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -23,9 +21,10 @@ from formula_env.experiment.drawing import (
     VIOLET,
     legend_below,
 )
-from formula_env.experiment.loop import read_summary
 from formula_env.experiment.rows import Row
-from formula_env.experiment.study import STUDY_FILE, Cell, Study, read_analysis
+from formula_env.experiment.run_folder import RunFolder
+from formula_env.studies.records import read_analysis
+from formula_env.studies.spec import STUDY_FILE, Cell, Study
 
 
 def gumbel_softmax(study: Study, cells: list[Cell]) -> Figure:
@@ -228,14 +227,14 @@ def rows_of(study: Study, cell: Cell) -> list[Row]:
     return _rows_in(study, cell, study.folders(cell)[0])
 
 
-def _rows_in(study: Study, cell: Cell, folder: Path) -> list[Row]:
+def _rows_in(study: Study, cell: Cell, folder: RunFolder) -> list[Row]:
     if cell.analysis is None:
         raise FormulaError(f"{study.folder / STUDY_FILE}: {cell.name} is made of runs, this figure of an analysis")
-    return read_analysis(folder, cell.analysis) or []
+    return read_analysis(folder.path, cell.analysis) or []
 
 
-def summary_of(folder: Path) -> Row:
+def summary_of(folder: RunFolder) -> Row:
     """The summary of a run of a complete study."""
-    summary: Any = read_summary(folder)
+    summary = folder.summary()
     assert summary is not None, "a study is complete before it is drawn"
     return summary

@@ -16,27 +16,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import tyro
 
 from formula_env.algorithm import Algorithm, Batch
+from formula_env.arguments import Positional, option, options_of, parse, value_of, with_flat_tables
 from formula_env.distributed import from_first, is_first, process_group
 from formula_env.errors import FormulaError, check_range, check_seed
 from formula_env.evaluators import Evaluator, Judge
-from formula_env.experiment.arguments import options_of, parse, value_of, with_flat_tables
 from formula_env.experiment.config import MAX_SAMPLES, AlgoT, RunConfig, TaskT, algo_config, load_config
 from formula_env.experiment.interrupt import Interrupted
 from formula_env.experiment.isolation import isolated
 from formula_env.experiment.loop import load_algorithm, resume, train
 from formula_env.experiment.output import safe_output
-from formula_env.experiment.record import check_record, read_summary
 from formula_env.experiment.registry import algorithm_class, all_algorithms, preset
-from formula_env.experiment.report import print_evaluation, print_summary
-from formula_env.experiment.run_folder import default_run_folder
+from formula_env.experiment.run_folder import RunFolder, default_run_folder
+from formula_env.experiment.run_report import print_evaluation, print_summary
 from formula_env.experiment.terminal import SafeConsole, one_line, printable
 from formula_env.tasks import AnyTask, all_tasks, task_class
 
 if TYPE_CHECKING:
-    from formula_env.experiment.study import Study
+    from formula_env.studies.spec import Study
 
 DRAWS_PER_FORMULA, MAX_DRAWS = 1_000, 10**8
 """How many formulae `sample` draws at most: for each one that it is asked for, and in all."""
@@ -113,6 +111,10 @@ def _overview() -> str:
 
 @dataclass(frozen=True)
 class TrainOptions(RunConfig[TaskT, AlgoT]):
+    algorithm: Annotated[str, Positional]
+    """Algorithm to train; `formula-env list algorithms` names them."""
+    task_name: Annotated[str, option(name="task")] = "binary-sum"
+    """Family of formulae; `formula-env list tasks` names them."""
     preset: str | None = None
     """Name of the hyper-parameters to begin with, instead of the defaults; `list algorithms` names them."""
     json: bool = False
@@ -160,7 +162,7 @@ def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> None:
 
 @dataclass(frozen=True)
 class ResumeOptions:
-    folder: Annotated[Path, tyro.conf.Positional]
+    folder: Annotated[Path, Positional]
     """Folder of the run."""
     device: str | None = None
     """Device to continue on: cpu, cuda, …; default the run's own."""
@@ -180,7 +182,7 @@ def _resume(arguments: list[str]) -> None:
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    folder: Annotated[Path, tyro.conf.Positional]
+    folder: Annotated[Path, Positional]
     """Folder of the run."""
     samples: int = 10_000
     """Number of formulae to draw."""
@@ -213,9 +215,9 @@ Format = Literal["text", "jsonl", "csv", "latex", "sympy"]
 
 @dataclass(frozen=True)
 class SampleOptions:
-    folder: Annotated[Path, tyro.conf.Positional]
+    folder: Annotated[Path, Positional]
     """Folder of the run."""
-    num: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 20
+    num: Annotated[int, option(short="-n")] = 20
     """Number of formulae."""
     seed: int = 0
     """Random seed of the drawing."""
@@ -291,7 +293,7 @@ def format_formulae(task: AnyTask, judge: Judge, batch: Batch, form: Format) -> 
 
 @dataclass(frozen=True)
 class StudyOptions:
-    folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    folders: Annotated[tuple[Path, ...], Positional]
     """Folders with a study.toml."""
     out: Path | None = None
     """Folder to run them anew in, apart from the records; default: the records are completed."""
@@ -303,10 +305,11 @@ class StudyOptions:
 
 def _study(arguments: list[str]) -> None:
     """Run what a study still lacks, seeds side by side: formula-env study runs/studies/NAME"""
-    from formula_env.experiment.gallery import check_figures
-    from formula_env.experiment.pages import are_present
-    from formula_env.experiment.pool import run_studies
-    from formula_env.experiment.study import check_undamaged, copy_study, incomplete, load_study
+    from formula_env.studies.pages import are_present
+    from formula_env.studies.pool import run_studies
+    from formula_env.studies.records import check_undamaged, copy_study, incomplete
+    from formula_env.studies.spec import load_study
+    from formula_env.studies.study_figures import check_figures
 
     options = parse(StudyOptions, "study", arguments)
     check_range(1, MAX_JOBS, jobs=options.jobs)
@@ -328,7 +331,7 @@ def _study(arguments: list[str]) -> None:
 
 @dataclass(frozen=True)
 class FiguresOptions:
-    folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    folders: Annotated[tuple[Path, ...], Positional]
     """Folders with a study.toml."""
     replace: bool = False
     """Permission to replace figures and READMEs that are there and would change."""
@@ -336,7 +339,7 @@ class FiguresOptions:
 
 def _figures(arguments: list[str]) -> None:
     """Draw a study's figures, and write its README, from its rows."""
-    from formula_env.experiment.study import load_study
+    from formula_env.studies.spec import load_study
 
     options = parse(FiguresOptions, "figures", arguments)
     for folder in _some(options.folders, "figures"):
@@ -348,8 +351,8 @@ def _draw_study(study: "Study", replace: bool, must_write: bool) -> None:
 
     Where they `must_write`, it is an error otherwise; a study's runs are done in any case.
     """
-    from formula_env.experiment.findings import shaken
-    from formula_env.experiment.pages import make_pages
+    from formula_env.studies.pages import make_pages
+    from formula_env.studies.study_report import shaken
 
     pages = make_pages(study)
     if pages.replaced and not replace:
@@ -364,7 +367,7 @@ def _draw_study(study: "Study", replace: bool, must_write: bool) -> None:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    folders: Annotated[tuple[Path, ...], Positional]
     """Folders of runs or of studies."""
     markdown: bool = False
     """Output of the studies' claims as one Markdown table, and of their comparisons as another."""
@@ -372,8 +375,9 @@ class ReportOptions:
 
 def _report(arguments: list[str]) -> None:
     """Print what runs or studies found."""
-    from formula_env.experiment.findings import comparisons_table, print_study, studies_table
-    from formula_env.experiment.study import STUDY_FILE, check_complete, load_study
+    from formula_env.studies.records import check_complete
+    from formula_env.studies.spec import STUDY_FILE, load_study
+    from formula_env.studies.study_report import comparisons_table, print_study, studies_table
 
     options = parse(ReportOptions, "report", arguments)
     folders = _some(options.folders, "report")
@@ -387,8 +391,8 @@ def _report(arguments: list[str]) -> None:
     for folder in folders:
         if (folder / STUDY_FILE).exists():
             print_study(load_study(folder), SafeConsole())
-        elif (summary := read_summary(folder)) is not None:
-            check_record(folder)
+        elif (summary := RunFolder(folder).summary()) is not None:
+            RunFolder(folder).check()
             _print_finished(summary, folder)
         else:
             raise FormulaError(f"{folder} holds no finished run and no {STUDY_FILE}")
@@ -412,7 +416,7 @@ def _some(folders: tuple[Path, ...], command: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class ListOptions:
-    what: Annotated[Literal["tasks", "algorithms"], tyro.conf.Positional]
+    what: Annotated[Literal["tasks", "algorithms"], Positional]
     """Kind of thing to list."""
     json: bool = False
     """Output as JSON."""

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import bootstrap, trim_mean
 
 from formula_env.errors import FormulaError
-from formula_env.experiment.rows import Row, read_rows
-from formula_env.experiment.study import (
+from formula_env.experiment.rows import Row
+from formula_env.studies.spec import (
     HIGHER_IS_BETTER,
     STUDY_FILE,
     Ablation,
@@ -159,7 +159,7 @@ def ablate(study: Study, ablation: Ablation) -> dict[str, list[Outcome]]:
 
 def last_rows(study: Study, cell: Cell, seeds: Sequence[int]) -> list[Row]:
     """The last row of a cell's run of each seed."""
-    return [read_rows(study.run_folder(cell, seed))[-1] for seed in seeds]
+    return [study.run_folder(cell, seed).rows()[-1] for seed in seeds]
 
 
 def best_rows(study: Study, cells: Sequence[Cell], seeds: Sequence[int]) -> tuple[str, list[Row]]:
@@ -171,7 +171,7 @@ def best_rows(study: Study, cells: Sequence[Cell], seeds: Sequence[int]) -> tupl
         check_paired(cells)
     except FormulaError as error:
         raise FormulaError(f"{study.folder / STUDY_FILE}: {error}") from None
-    recorded = [[row for cell in cells for row in read_rows(study.run_folder(cell, seed))] for seed in seeds]
+    recorded = [[row for cell in cells for row in study.run_folder(cell, seed).rows()] for seed in seeds]
     every = [row for rows in recorded for row in rows]
     if all(row.get("eval/jsd_exact") for row in every):
         metric = "jsd"

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from formula_env.errors import FormulaError, check_at_least
 from formula_env.experiment.config import check_device
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
-from formula_env.experiment.progress import StudyProgress
-from formula_env.experiment.record import read_summary
-from formula_env.experiment.registry import analysis
-from formula_env.experiment.study import LOG_FILE, Run, Study, incomplete, write_analysis
 from formula_env.experiment.terminal import one_line
+from formula_env.studies.progress import StudyProgress
+from formula_env.studies.records import LOG_FILE, Run, compute, incomplete, runs_of
+from formula_env.studies.spec import Study
 
 POLL_SECONDS = 0.3
 
@@ -28,7 +27,7 @@ def run_studies(studies: Sequence[Study], jobs: int) -> None:
     for study in studies:
         for cell in study.cells.values():
             check_device(cell.settings.get("device", "cpu"))
-    total = sum(len(study.runs()) for study in studies)
+    total = sum(len(runs_of(study)) for study in studies)
     missing = [entry for study in studies for entry in incomplete(study)]
     _tell_damaged([run for run, _ in missing])
     waiting = [run for run, _ in missing]
@@ -107,7 +106,7 @@ class _Pool:
                 continue
             problem = run.problem()
             if problem is None:  # another process has done it meanwhile
-                self.progress.done(run.name, read_summary(run.folder))
+                self.progress.done(run.name, run.run_folder.summary())
                 continue
             try:
                 run.prepare(problem)
@@ -115,7 +114,7 @@ class _Pool:
                 self._fail(run, str(error))
                 continue
             self.active.append(_Job(run, run.start()))
-            self.progress.begin(run.name, run.folder)
+            self.progress.begin(run.name, run.run_folder)
 
     def _fail(self, run: Run, why: str) -> None:
         self.progress.done(run.name, None)
@@ -131,7 +130,7 @@ class _Pool:
         for job in ended:
             problem = job.run.problem()
             if problem is None:
-                self.progress.done(job.run.name, read_summary(job.run.folder))
+                self.progress.done(job.run.name, job.run.run_folder.summary())
             elif self.stop.signum is None:
                 self._fail(job.run, job.complaint() or problem)
 
@@ -141,11 +140,3 @@ class _Pool:
             job.ask_to_stop(signum)
         for job in self.active:
             job.process.wait()
-
-
-def compute(run: Run) -> None:
-    """Do an analysis and record its rows."""
-    name = str(run.cell.analysis)
-    record = {"analysis": name, "seed": run.seed, "rows": analysis(name)(run.seed)}
-    run.folder.mkdir(parents=True, exist_ok=True)
-    write_analysis(run.folder, record)

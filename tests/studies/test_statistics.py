@@ -10,14 +10,15 @@ import pytest
 from matplotlib.patches import Rectangle
 from scipy.stats import bootstrap
 
+from formula_env.cli import main
 from formula_env.errors import FormulaError
-from formula_env.experiment.cli import main
 from formula_env.experiment.config import save_config
-from formula_env.experiment.findings import comparisons_table, study_readme
-from formula_env.experiment.gallery import draw
-from formula_env.experiment.rows import append_row
-from formula_env.experiment.statistics import Outcome, ablate, compare, interval, iqm, mean
-from formula_env.experiment.study import Study, incomplete, load_study
+from formula_env.experiment.run_folder import RunFolder
+from formula_env.studies.records import incomplete
+from formula_env.studies.spec import Study, load_study
+from formula_env.studies.statistics import Outcome, ablate, compare, interval, iqm, mean
+from formula_env.studies.study_figures import draw
+from formula_env.studies.study_report import comparisons_table, study_readme
 from tests.figure_checks import check_figure
 
 # --- numbers --------------------------------------------------------------------------------------------------
@@ -184,7 +185,7 @@ def write_study(folder: Path, text: str = STUDY, **metrics: Any) -> Study:
 
 def _write_run(study: Study, name: str, seed: int, curve: Curve, metrics: dict[str, Any]) -> None:
     cell = study.cells[name]
-    folder = study.run_folder(cell, seed)
+    folder = study.run_folder(cell, seed).path
     folder.mkdir(parents=True)
     save_config(cell.config(seed), folder)
     found: dict[str, Any] = {}
@@ -197,7 +198,9 @@ def _write_run(study: Study, name: str, seed: int, curve: Curve, metrics: dict[s
             "num_samples": 10,
         } | metrics
         phase = "training" if i else "start"
-        append_row(folder, {"round": 5 * i, "phase": phase} | {f"eval/{key}": v for key, v in found.items()})
+        RunFolder(folder).append_row(
+            {"round": 5 * i, "phase": phase} | {f"eval/{key}": v for key, v in found.items()}
+        )
     about = {"algorithm": "mle", "task": "binary-sum", "seed": seed, "rounds": 10, "seconds": 1.0}
     summary = about | found | {"start_name": "start", "start": {}, "random": {}}
     (folder / "summary.json").write_text(json.dumps(summary))
@@ -225,7 +228,7 @@ def test_seeds_are_paired_by_their_number(tmp_path: Path) -> None:
 def test_without_an_exact_jsd_the_nll_picks(tmp_path: Path) -> None:
     study = write_study(tmp_path / "made-up", jsd_exact=False, jsd_floor=0.0123, nll=2.0)
     for name, round_ in (("large", 2), ("small", 0)):  # of seed 0, and of seed 1
-        folder = study.run_folder(study.cells[name], 0 if name == "large" else 1)
+        folder = study.run_folder(study.cells[name], 0 if name == "large" else 1).path
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         lines[round_]["eval/nll"] = 1.9
         (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
@@ -247,7 +250,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compare(study, study.comparisons[0])
     study = write_study(tmp_path / "mixed")
     for seed in (0, 1):
-        rows = study.run_folder(study.cells["ours"], seed) / "metrics.jsonl"
+        rows = study.run_folder(study.cells["ours"], seed).path / "metrics.jsonl"
         rows.write_text(rows.read_text().replace('"eval/jsd_exact": true', '"eval/jsd_exact": false'))
     with pytest.raises(FormulaError, match=r"study.toml: the JSD is exact on one side of 'four bits' and sampled"):
         compare(study, study.comparisons[0])
@@ -257,8 +260,12 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("[[comparisons]]", "[comparisons]", "comparisons must be tables"),
-        ('question = "four bits"', "", "comparisons 0: missing 1 required positional argument: 'question'"),
-        ("goals = {", "gaols = {", "unknown key 'gaols' in comparisons 0; there are: question, cell, baselines"),
+        ('question = "four bits"', "", "comparisons 0 lacks the key 'question'"),
+        (
+            "goals = {",
+            "gaols = {",
+            "unknown key 'gaols' in comparisons 0; perhaps you meant goals; there are: question",
+        ),
         ('cell = "ours"', 'cell = "theirs"', "unknown cell 'theirs'; there are: ours, small, large"),
         ('["small", "large"]', '["small", "huge"]', "unknown cell 'huge'; there are: ours, small, large"),
         ('["small", "large"]', "[]", "comparisons 0: baselines must name at least one, got []"),
@@ -404,7 +411,7 @@ def test_a_page_and_the_terminal_show_what_each_change_does(
             "unknown cell 'huge'; there are: ours, small, large",
         ),
         ('changed = ["small", "large"]', 'changed = ["ours"]', "ablations 0: ours can't be an ablation of itself"),
-        ("[[ablations]]", "[[ablation]]", "unknown key 'ablation'; there are: title"),
+        ("[[ablations]]", "[[ablation]]", "unknown key 'ablation'; perhaps you meant ablations; there are: title"),
     ],
 )
 def test_a_wrong_ablation_is_refused_in_one_line(

@@ -1,16 +1,14 @@
 """Figures of a study, drawn from its rows alone. A new kind is a function here and a line in `KINDS`."""
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from inspect import signature
+from inspect import Parameter, signature
 from itertools import cycle
 from pathlib import Path
 from statistics import fmean
 from textwrap import fill
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -22,8 +20,6 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from formula_env.errors import FormulaError
-from formula_env.experiment import analysis_figures
-from formula_env.experiment.analysis_figures import summary_of
 from formula_env.experiment.config import load_config
 from formula_env.experiment.drawing import (
     BLACK,
@@ -42,11 +38,16 @@ from formula_env.experiment.drawing import (
     set_log_scale,
     set_title,
 )
-from formula_env.experiment.record import DISTRIBUTION_FILE, SAMPLES_FILE, read_record
-from formula_env.experiment.report import task_name
-from formula_env.experiment.rows import Row, read_rows
-from formula_env.experiment.statistics import STATISTICS, best_rows, interval, last_rows, mean, metric_of
-from formula_env.experiment.study import STUDY_FILE, Cell, FigureSpec, Study, check_complete
+from formula_env.experiment.rows import Row
+from formula_env.experiment.run_report import task_name
+from formula_env.studies import analysis_figures
+from formula_env.studies.analysis_figures import summary_of
+from formula_env.studies.panels import CurvePanel, IntervalPanel, Panel
+from formula_env.studies.records import check_complete
+from formula_env.studies.spec import STUDY_FILE, Cell, FigureSpec, Study
+from formula_env.studies.statistics import STATISTICS, best_rows, interval, last_rows, mean, metric_of
+from formula_env.studies.tables import build_all
+from formula_env.suggestions import unknown
 from formula_env.tasks import Task
 
 Kind = Callable[..., Figure]
@@ -68,24 +69,40 @@ def draw_study(study: Study, folder: Path) -> None:
 def check_figures(study: Study) -> None:
     """Raise FormulaError for a figure of an unknown kind, or with options that its kind hasn't, or lacks."""
     for spec in study.figures:
-        where = f"{study.folder / STUDY_FILE}: figure {spec.name}"
-        if spec.kind not in KINDS:
-            raise FormulaError(f"{where}: unknown kind {spec.kind!r}; there are: {', '.join(KINDS)}")
-        known = dict(list(signature(KINDS[spec.kind]).parameters.items())[2:])
-        for name in spec.options:
-            if name not in known:
-                raise FormulaError(
-                    f"{where}: unknown option {name!r}; {spec.kind} has: {', '.join(known) or 'none'}"
-                )
-        for name, parameter in known.items():
-            if parameter.default is parameter.empty and name not in spec.options:
-                raise FormulaError(f"{where}: {spec.kind} needs the option {name!r}")
+        figure_options(study, spec)
+
+
+def figure_options(study: Study, spec: FigureSpec) -> dict[str, Any]:
+    """The keyword arguments of a figure's kind, panels as dataclasses. Raises FormulaError as `check_figures`."""
+    try:
+        return _options(study, spec)
+    except FormulaError as error:
+        raise FormulaError(f"{study.folder / STUDY_FILE}: figure {spec.name}: {error}") from None
+
+
+def _options(study: Study, spec: FigureSpec) -> dict[str, Any]:
+    if spec.kind not in KINDS:
+        raise FormulaError(unknown("kind", spec.kind, KINDS))
+    kind = KINDS[spec.kind]
+    known = {name: p for name, p in signature(kind).parameters.items() if p.kind is Parameter.KEYWORD_ONLY}
+    for name in spec.options:
+        if name not in known:
+            raise FormulaError(unknown("option", name, known, spec.kind))
+    for name, parameter in known.items():
+        if parameter.default is parameter.empty and name not in spec.options:
+            raise FormulaError(f"{spec.kind} needs the option {name!r}")
+    hints = get_type_hints(kind)
+    options = {name: build_all(name, hints[name], value) for name, value in spec.options.items()}
+    for i, panel in enumerate(options.get("panels", [])):
+        if isinstance(panel, CurvePanel) and panel.start_of not in (None, *study.cells):
+            raise FormulaError(unknown("cell", panel.start_of, study.cells, f"panels {i}, start_of"))
+    return options
 
 
 def draw(study: Study, spec: FigureSpec) -> Figure:
     """One figure. Raises FormulaError if it can't be drawn as `study.toml` asks."""
     try:
-        figure = KINDS[spec.kind](study, study.cells_of(spec), **spec.options)
+        figure = KINDS[spec.kind](study, study.cells_of(spec), **figure_options(study, spec))
     except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
         if isinstance(error, FormulaError):
             raise
@@ -124,7 +141,7 @@ def curves(
     study: Study,
     cells: list[Cell],
     *,
-    panels: list[dict[str, Any]],
+    panels: list[CurvePanel],
     x: str = "epoch",
     side_by_side: bool = False,
     band: str = "range",
@@ -134,8 +151,7 @@ def curves(
     Args:
         study: whose rows are drawn.
         cells: in different colours and line styles.
-        panels: each with `metric`, `label` and perhaps `ylim`, `log`, `lines` (what to compare with, each `value`,
-            `label`), `start_of` (a cell whose start, such as its MLE, is drawn as a line).
+        panels: one above the other.
         x: "epoch" or "round".
         side_by_side: a column for each cell.
         band: "range", from least to most around the median, or "interval", the mean's 95 % bootstrap interval.
@@ -150,20 +166,20 @@ def curves(
         for axis, panel in zip(column, panels, strict=True):
             for i, cell in enumerate(group):
                 name = "" if side_by_side else cell.label
-                _draw_seeds(axis, study, cell, x, panel["metric"], i, BANDS[band], name, thin=len(group) == 1)
+                _draw_seeds(axis, study, cell, x, panel.metric, i, BANDS[band], name, thin=len(group) == 1)
             references = _draw_references(axis.axhline, panel)
-            if "start_of" in panel:
-                references.append(_draw_start(axis, study, study.cells[panel["start_of"]], panel["metric"]))
+            if panel.start_of is not None:
+                references.append(_draw_start(axis, study, study.cells[panel.start_of], panel.metric))
             if references and len(columns) == 1:
                 legend_above(axis, references)
-            if panel.get("log"):
+            if panel.log:
                 set_log_scale(axis, (value for line in axis.get_lines() for value in np.ravel(line.get_ydata())))
-            if "ylim" in panel:
-                axis.set_ylim(*panel["ylim"])
+            if panel.ylim:
+                axis.set_ylim(*panel.ylim)
             axis.grid(alpha=0.25)
         column[-1].set_xlabel({"epoch": "epoch", "round": "round"}[x])
     for axis, panel in zip(axes[:, 0], panels, strict=True):
-        axis.set_ylabel(_log_label(panel["label"]) if panel.get("log") else panel["label"], fontsize=9)
+        axis.set_ylabel(_log_label(panel.label) if panel.log else panel.label, fontsize=9)
     legend_below(figure, _band_keys(cells, BANDS[band], any(len(group) == 1 for group in columns)))
     return figure
 
@@ -173,12 +189,11 @@ def _log_label(label: str) -> str:
     return f"{label[:-1]}, log scale)" if label.endswith(")") else f"{label} (log scale)"
 
 
-def _draw_references(draw_line: Callable[..., Line2D], panel: dict[str, Any]) -> list[Artist]:
+def _draw_references(draw_line: Callable[..., Line2D], panel: Panel) -> list[Artist]:
     """Draw what a panel's metric is compared to; returns the lines."""
-    lines = zip(panel.get("lines", []), cycle(REFERENCE_STYLES), strict=False)
+    lines = zip(panel.lines, cycle(REFERENCE_STYLES), strict=False)
     return [
-        draw_line(line["value"], color=BLACK, ls=style, lw=1.2, zorder=0, label=line["label"])
-        for line, style in lines
+        draw_line(line.value, color=BLACK, ls=style, lw=1.2, zorder=0, label=line.label) for line, style in lines
     ]
 
 
@@ -240,7 +255,7 @@ def _draw_start(axis: Axes, study: Study, cell: Cell, metric: str) -> Artist:
 
 def series(study: Study, cell: Cell, x: str, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where a metric was recorded, `(n,)`, and its values by seed, `(seeds, n)`."""
-    runs = [read_rows(folder) for folder in study.folders(cell)]
+    runs = [folder.rows() for folder in study.folders(cell)]
     known = [[row for row in rows if metric in row] for rows in runs]
     if not known[0]:
         raise KeyError(metric)
@@ -255,7 +270,7 @@ def intervals(
     study: Study,
     cells: list[Cell],
     *,
-    panels: list[dict[str, Any]],
+    panels: list[IntervalPanel],
     statistic: str = "mean",
     best_of: Sequence[str] = (),
 ) -> Figure:
@@ -264,8 +279,7 @@ def intervals(
     Args:
         study: whose rows are drawn.
         cells: a row each.
-        panels: each with `metric` of the last row, `label` and perhaps `xlim`, `log`, `lines` (what to compare
-            with, each `value`, `label`).
+        panels: side by side.
         statistic: "mean" or "iqm".
         best_of: cells whose best rows, seed by seed, make one more line, as a comparison picks them.
     """
@@ -276,13 +290,13 @@ def intervals(
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)
     for axis, panel in zip(axes[0], panels, strict=True):
         for place, (_, rows) in enumerate(groups):
-            _draw_interval(axis, place, np.array(metric_of(study, rows, panel["metric"])), statistic)
+            _draw_interval(axis, place, np.array(metric_of(study, rows, panel.metric)), statistic)
         references = _draw_references(axis.axvline, panel)
         if references:
             axis.legend(
                 handles=references, fontsize=SMALL, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1)
             )
-        if panel.get("log"):
+        if panel.log:
             axis.set_xscale("log")
             axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
             axis.xaxis.set_major_formatter("{x:g}")
@@ -291,9 +305,9 @@ def intervals(
             axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.tick_params(axis="x", labelsize=SMALL)
         axis.use_sticky_edges = False  # or a bar that ends at 1 would be cut by the frame
-        if "xlim" in panel:
-            axis.set_xlim(*panel["xlim"])
-        axis.set_xlabel(panel["label"])
+        if panel.xlim:
+            axis.set_xlim(*panel.xlim)
+        axis.set_xlabel(panel.label)
         axis.grid(alpha=0.25, axis="x")
     axes[0][0].set_yticks(range(len(groups)), [fill(label, 30) for label, _ in groups], fontsize=SMALL)
     axes[0][0].set_ylim(len(groups) - 0.4, -0.6)
@@ -373,14 +387,14 @@ def _shares(study: Study, cell: Cell) -> tuple[list[str], NDArray[np.float64]]:
     names: list[str] = []
     shares = []
     for folder in study.folders(cell):
-        entries = list(csv.DictReader(io.StringIO(read_record(folder / DISTRIBUTION_FILE))))
+        entries = folder.distribution()
         names = [entry["formula"] for entry in entries]
         shares.append([int(entry["sampled"]) / summary_of(folder)["num_samples"] for entry in entries])
     return names, np.array(shares)
 
 
 def _training_shares(study: Study, cell: Cell) -> tuple[list[str], NDArray[np.float64]]:
-    config = load_config(study.folders(cell)[0])
+    config = load_config(study.folders(cell)[0].path)
     task = config.task
     assert isinstance(task, Task)
     names = task.decode(task.enumerate())
@@ -397,7 +411,7 @@ def sequences(study: Study, cells: list[Cell], *, num: int = 30) -> Figure:
     verdicts: set[str] = set()
     for axis, cell in zip(axes[0], cells, strict=True):
         seed = cell.seeds[0]
-        shown = read_samples(study.run_folder(cell, seed) / SAMPLES_FILE)[:num]
+        shown = study.run_folder(cell, seed).samples()[:num]
         verdicts |= {verdict for _, verdict in shown}
         per_column = (len(shown) + 1) // 2
         for i, (text, verdict) in enumerate(shown):
@@ -430,14 +444,6 @@ def _tally(shown: list[tuple[str, str]]) -> str:
     return f"{right} of {len(shown)} correct, {len(set(shown))} distinct"
 
 
-def read_samples(path: Path) -> list[tuple[str, str]]:
-    """Formulae and verdicts of a file of samples."""
-    pairs = [line.split("\t") for line in read_record(path).splitlines()]
-    if not all(len(pair) == 2 for pair in pairs):
-        raise FormulaError(f"{path} is not a file of samples")
-    return [(text, verdict) for text, verdict in pairs]
-
-
 def scatter(study: Study, cells: list[Cell], *, rounds: list[int]) -> Figure:
     """Vectors of each cell's first seed over rounds, against the true plane a + b = c (thesis Fig 4.1)."""
     figure = Figure(figsize=(3.6 * len(rounds), 3.5 * len(cells) + 0.8), layout="constrained")
@@ -446,7 +452,7 @@ def scatter(study: Study, cells: list[Cell], *, rounds: list[int]) -> Figure:
     for i, cell in enumerate(cells):
         folder = study.run_folder(cell, cell.seeds[0])
         for j, round_ in enumerate(rounds):
-            texts = [text for text, _ in read_samples(folder / f"samples-{round_:08d}.txt")]
+            texts = [text for text, _ in folder.samples(round_)]
             points = np.array([[float(number) for number in text.split()] for text in texts])
             axis: Any = figure.add_subplot(len(cells), len(rounds), i * len(rounds) + j + 1, projection="3d")
             axis.plot_wireframe(a, b, a + b, color=GREY, lw=0.5)

@@ -1,6 +1,9 @@
-"""Tables for the terminal."""
+"""What is printed of one run: its summary, and the metrics of an evaluation."""
 
+import tomllib
 from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from rich.table import Table
@@ -9,18 +12,18 @@ from rich.text import Text
 from formula_env.experiment.rows import Row
 from formula_env.experiment.terminal import SafeConsole
 
-THESIS = {
-    "thesis (SeqGAN)": ("binary-sum", {"length": 8}, {"accuracy": 0.97, "jsd": 0.03}),
-    "thesis (vanilla GAN)": ("integer-sum", {"largest": 10}, {"mse": 3.94e-4}),
-}
-"""What the thesis reports (its Fig 7.3 and eq. 7.4; section 4.2), by task and options."""
+
+@cache
+def _thesis_results() -> list[Row]:
+    return tomllib.loads(files("formula_env.experiment").joinpath("thesis.toml").read_text())["results"]
 
 
 def thesis_values(summary: Row) -> tuple[str, dict[str, float]]:
-    """Whose result it is, and the thesis' figures for a run's task; empty where it has none."""
-    for name, (task, options, values) in THESIS.items():
-        if summary["task"] == task and options.items() <= summary.get("task_options", {}).items():
-            return name, values
+    """Whose result it is, and the thesis' numbers for a run's task (`thesis.toml`); empty where it has none."""
+    for result in _thesis_results():
+        options = summary.get("task_options", {}).items()
+        if summary["task"] == result["task"] and result["task_options"].items() <= options:
+            return result["name"], result["metrics"]
     return "", {}
 
 

@@ -1,9 +1,5 @@
 """Figures of a run, drawn from the files in its folder alone."""
 
-import csv
-import io
-from pathlib import Path
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,9 +20,9 @@ from formula_env.experiment.drawing import (
     set_log_scale,
     set_title,
 )
-from formula_env.experiment.report import run_name, thesis_values
-from formula_env.experiment.rows import Row, read_rows
-from formula_env.files import read_text
+from formula_env.experiment.rows import Row
+from formula_env.experiment.run_folder import RunFolder
+from formula_env.experiment.run_report import run_name, thesis_values
 
 LOSSES = {"discriminator/loss": "discriminator", "train/nll": "generator, NLL per formula"}
 """Losses, in nats, that a run may have."""
@@ -38,15 +34,14 @@ FEW_ROWS = 30
 """Rows up to which each is marked by a dot; a single one is no line."""
 
 
-def draw_figures(folder: Path, summary: Row) -> None:
+def draw_figures(folder: RunFolder, summary: Row) -> None:
     """Write `figures/training` and, where there is a `distribution.csv`, `figures/distribution`; PNG and SVG."""
-    (folder / "figures").mkdir(exist_ok=True)
+    figures = folder.path / "figures"
+    figures.mkdir(exist_ok=True)
     with own_style():
-        save_figure(draw_training(read_rows(folder), summary), folder / "figures" / "training")
-        distribution = folder / "distribution.csv"
-        if distribution.exists():
-            entries = list(csv.DictReader(io.StringIO(read_text(distribution))))
-            save_figure(draw_distribution(entries, summary), folder / "figures" / "distribution")
+        save_figure(draw_training(folder.rows(), summary), figures / "training")
+        if folder.has_distribution():
+            save_figure(draw_distribution(folder.distribution(), summary), figures / "distribution")
 
 
 def draw_training(rows: list[Row], summary: Row) -> Figure:

@@ -1,0 +1,307 @@
+"""Studies: runs over seeds and cells, described by a `study.toml`, whose rows stay in the study's folder.
+
+runs/studies/NAME/
+  study.toml             what is run, drawn, claimed and compared
+  CELL/seed-S/           a run's folder; its checkpoints are no part of the record (`studies.records`)
+  CELL/seed-S/rows.json  instead, where the cell is an analysis
+  figures/  README.md    made from the rows (`studies.study_figures`, `studies.study_report`)
+"""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from formula_env.errors import FormulaError, check_choice, check_file_name, check_seed, check_types
+from formula_env.experiment.config import RunConfig, config_from
+from formula_env.experiment.registry import ANALYSES
+from formula_env.experiment.run_folder import RunFolder
+from formula_env.files import read_text
+from formula_env.studies.tables import build, check_keys
+
+STUDY_FILE = "study.toml"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Runs that differ in their seed alone: an algorithm with its settings, or an analysis."""
+
+    name: str
+    label: str
+    """What figures and tables call it."""
+    seeds: tuple[int, ...]
+    analysis: str | None
+    settings: dict[str, Any]
+    """Of a run, as in `config.yaml`."""
+
+    def config(self, seed: int) -> RunConfig[Any, Any]:
+        return config_from(self.settings | {"seed": seed})
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """A figure to be drawn from rows; `studies.study_figures` knows the kinds."""
+
+    name: str
+    kind: str
+    title: str = ""
+    cells: list[str] = field(default_factory=list)
+    """Empty: all."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Of the kind."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_file_name(figure=self.name)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the thesis says, and what our rows say of it."""
+
+    thesis: str
+    verdict: str
+    """One of `VERDICTS`."""
+    reason: str
+    cell: str
+    metrics: list[str]
+    """Our numbers; of an analysis, the name of a column."""
+    row: dict[str, Any] = field(default_factory=dict)
+    """Of an analysis: which row, by the values of its other columns."""
+    range: list[float] = field(default_factory=list)
+    """The verdict stands as long as the first metric is within this, for every seed."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_choice(VERDICTS, verdict=self.verdict)
+        numbers = all(isinstance(bound, int | float) for bound in self.range)
+        if self.range and (len(self.range) != 2 or not numbers):
+            raise FormulaError(f"range must be two numbers, got {self.range}")
+        _check_names(metrics=self.metrics)
+
+
+VERDICTS = ("reproduced", "partly reproduced", "refuted", "does not follow", "beyond the thesis")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A question of our own that the rows answer: a cell against others at their best, seed by seed."""
+
+    question: str
+    cell: str
+    """Whose last rows count."""
+    baselines: list[str]
+    """Cells, of whose rows one counts for each seed: the best."""
+    metrics: list[str]
+    """Of `HIGHER_IS_BETTER`."""
+    goals: dict[str, float] = field(default_factory=dict)
+    """What the cell's mean must reach, by metric."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        _check_names(baselines=self.baselines, metrics=self.metrics)
+        for metric in self.metrics:
+            check_choice(tuple(HIGHER_IS_BETTER), metric=metric)
+        for metric, goal in self.goals.items():
+            check_choice(self.metrics, goal=metric)
+            if type(goal) not in (int, float):
+                raise FormulaError(f"the goal of {metric} must be a number, got {goal!r}")
+        if self.cell in self.baselines:
+            raise FormulaError(f"{self.cell} can't be its own baseline")
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What the parts of a method are worth: cells with one thing changed beside the whole, seed by seed.
+
+    The last rows count, on both sides.
+    """
+
+    question: str
+    cell: str
+    """The whole."""
+    changed: list[str]
+    """Cells that differ from it in one thing, which their label names."""
+    metrics: list[str]
+    """Of `HIGHER_IS_BETTER`."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        _check_names(changed=self.changed, metrics=self.metrics)
+        for metric in self.metrics:
+            check_choice(tuple(HIGHER_IS_BETTER), metric=metric)
+        if self.cell in self.changed:
+            raise FormulaError(f"{self.cell} can't be an ablation of itself")
+
+
+HIGHER_IS_BETTER = {
+    "accuracy": True,
+    "coverage": True,
+    "novelty": True,
+    "jsd": False,
+    "nll": False,
+    "mse": False,
+    "marginal_distance": False,
+}
+"""The metrics that can be compared, and in which direction."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A `study.toml` and the folder it lies in."""
+
+    folder: Path
+    title: str
+    about: str
+    thesis: str
+    """Where in the thesis this is."""
+    cells: dict[str, Cell]
+    figures: list[FigureSpec]
+    claims: list[Claim]
+    comparisons: list[Comparison]
+    ablations: list[Ablation]
+
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name
+
+    def cells_of(self, spec: FigureSpec) -> list[Cell]:
+        """The cells that a figure names, or all that are made of runs."""
+        of_runs = [cell for cell in self.cells.values() if cell.analysis is None]
+        return [self.cells[name] for name in spec.cells] or of_runs or list(self.cells.values())
+
+    def run_folder(self, cell: Cell, seed: int) -> RunFolder:
+        return RunFolder(self.folder / cell.name / f"seed-{seed}")
+
+    def folders(self, cell: Cell) -> list[RunFolder]:
+        """Of the cell's runs, by seed."""
+        return [self.run_folder(cell, seed) for seed in cell.seeds]
+
+
+KEYS = ("title", "about", "thesis", "seeds", "defaults", "cells", "figures", "claims", "comparisons", "ablations")
+"""Of a `study.toml`."""
+
+
+def load_study(folder: Path) -> Study:
+    """Read a study. Raises FormulaError, naming what is wrong and where, before anything is run."""
+    path = folder / STUDY_FILE
+    if not path.is_file():
+        raise FormulaError(f"{folder} is not a study: it holds no {STUDY_FILE}")
+    try:
+        return _study(folder, tomllib.loads(read_text(path)))
+    except FormulaError as error:
+        raise FormulaError(f"{path}: {error}") from None
+    except (ValueError, RecursionError) as error:  # a number of too many digits is no TOMLDecodeError
+        raise FormulaError(f"{path} is not TOML: {error}") from None
+
+
+def _study(folder: Path, document: dict[str, Any]) -> Study:
+    check_keys("", document, KEYS)
+    for name in ("title", "about", "thesis"):
+        if not isinstance(document.get(name), str):
+            raise FormulaError(f"{name} must be there, and text")
+    seeds = _seeds("seeds", document.get("seeds", [0, 1, 2, 3, 4]))
+    tables = document.get("cells")
+    if not isinstance(tables, dict) or not tables:
+        raise FormulaError("there must be at least one table [cells.NAME]")
+    cells = {name: _cell(name, table, document.get("defaults", {}), seeds) for name, table in tables.items()}
+    figures = [build(f"figures {i}", FigureSpec, table) for i, table in enumerate(_list(document, "figures"))]
+    claims = [build(f"claims {i}", Claim, table) for i, table in enumerate(_list(document, "claims"))]
+    for name in [name for figure in figures for name in figure.cells] + [claim.cell for claim in claims]:
+        check_choice(tuple(cells), cell=name)
+    names = [figure.name for figure in figures]
+    if len(set(names)) < len(names):
+        raise FormulaError(f"figures must have different names, got {', '.join(names)}")
+    for claim in claims:
+        if claim.row and cells[claim.cell].analysis is None:
+            raise FormulaError(f"a claim's row is for analyses; {claim.cell} is made of runs")
+    comparisons = [build(f"comparisons {i}", Comparison, t) for i, t in enumerate(_list(document, "comparisons"))]
+    ablations = [build(f"ablations {i}", Ablation, t) for i, t in enumerate(_list(document, "ablations"))]
+    for i, comparison in enumerate(comparisons):
+        _check_side_by_side(f"comparisons {i}", [comparison.cell, *comparison.baselines], cells)
+    for i, ablation in enumerate(ablations):
+        _check_side_by_side(f"ablations {i}", [ablation.cell, *ablation.changed], cells)
+    title, about, thesis = document["title"], document["about"].strip(), document["thesis"]
+    return Study(folder, title, about, thesis, cells, figures, claims, comparisons, ablations)
+
+
+def _list(document: dict[str, Any], name: str) -> list[Any]:
+    value = document.get(name, [])
+    if not isinstance(value, list):
+        raise FormulaError(f"{name} must be tables [[{name}]]")
+    return value
+
+
+def _cell(name: str, table: Any, defaults: Any, seeds: tuple[int, ...]) -> Cell:
+    where = f"cells.{name}"
+    if not isinstance(table, dict) or not isinstance(defaults, dict):
+        raise FormulaError(f"{where} and defaults must be tables")
+    known = ("preset", *(f.name for f in fields(RunConfig) if f.name not in ("task_name", "seed", "out")))
+    check_keys("defaults", defaults, known)
+    check_file_name(cell=name)
+    label = table.get("label", name)
+    if not isinstance(label, str):
+        raise FormulaError(f"{where}.label must be text, got {label!r}")
+    own = _seeds(f"{where}.seeds", table["seeds"]) if "seeds" in table else seeds
+    if "analysis" in table:
+        check_keys(where, table, ("label", "seeds", "analysis"))
+        check_choice(tuple(ANALYSES), analysis=table["analysis"])
+        return Cell(name, label, own, table["analysis"], {})
+    check_keys(where, table, ("label", "seeds", "analysis", *known))
+    settings = {key: value for key, value in table.items() if key not in ("label", "seeds")}
+    for key, value in defaults.items():
+        is_table = isinstance(value, dict) and isinstance(settings.get(key, {}), dict)
+        settings[key] = {**value, **settings.get(key, {})} if is_table else settings.get(key, value)
+    cell = Cell(name, label, own, None, settings)
+    try:
+        for seed in own:
+            cell.config(seed)
+    except FormulaError as error:
+        raise FormulaError(f"{where}: {error}") from None
+    return cell
+
+
+def _check_side_by_side(where: str, names: Sequence[str], cells: dict[str, Cell]) -> None:
+    """Raise FormulaError for names of cells that are not there, or are no pairs."""
+    for name in names:
+        check_choice(tuple(cells), cell=name)
+    try:
+        check_paired([cells[name] for name in names])
+    except FormulaError as error:
+        raise FormulaError(f"{where}: {error}") from None
+
+
+PAIRED = ("task", "data", "eval_samples")
+"""Settings that runs of the same seed must share to be a pair: then they learn from the same formulae."""
+
+
+def check_paired(cells: Sequence[Cell]) -> None:
+    """Raise FormulaError for cells that can't be compared seed by seed."""
+    first = cells[0]
+    for cell in cells:
+        if cell.analysis is not None:
+            raise FormulaError(f"{cell.name} is an analysis; only runs can be compared")
+        if set(cell.seeds) != set(first.seeds):
+            raise FormulaError(f"{first.name} and {cell.name} must have the same seeds")
+        for name in PAIRED:
+            one, other = (getattr(each.config(each.seeds[0]), name) for each in (first, cell))
+            if one != other:
+                raise FormulaError(f"{first.name} and {cell.name} must have the same {name}")
+    if len(first.seeds) < 2:
+        raise FormulaError(f"{first.name} has one seed; to compare takes at least two")
+
+
+def _check_names(**lists: list[str]) -> None:
+    for key, names in lists.items():
+        if not names or not all(isinstance(name, str) for name in names):
+            raise FormulaError(f"{key} must name at least one, got {names}")
+
+
+def _seeds(where: str, seeds: Any) -> tuple[int, ...]:
+    whole = isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)
+    if not whole or len(set(seeds)) < len(seeds):
+        raise FormulaError(f"{where} must be a list of different whole numbers, got {seeds!r}")
+    for seed in seeds:
+        check_seed(seed)
+    return tuple(seeds)
