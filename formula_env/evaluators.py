@@ -76,38 +76,11 @@ def make_evaluator(task: AnyTask, training: Batch | None = None) -> Judge:
 
 
 class Evaluator:
-    """Judges formulae made of symbols; calling it gives these metrics:
+    """Judges formulae made of symbols; calling it gives metrics, which `formula_env.metrics` defines.
 
-    accuracy: share of the generator's mass (or of the sample) that is correct.
-    jsd: Jensen-Shannon divergence in nats from the uniform distribution over the correct formulae, incorrect
-        mass included. 0 is perfect, log 2 = 0.693 is disjoint.
-    jsd_exact: whether `jsd` comes from probabilities. If not, `jsd_floor` says what a perfect generator would
-        score on average in a sample of this size.
-    coverage, num_correct: share and number of the distinct correct formulae that the sample reaches;
-        num_formulae: how many there are.
-    uniqueness: share of distinct formulae in the sample.
-    novelty: share of the mass (or sample) that is correct and not in the training set.
-    memorised: share of the mass (or sample) that is correct and in the training set. Only where that is known.
-    entropy: of the generator in nats, estimated by the sample's mean -log π. Only with probabilities.
-    nll: mean -log π in nats of the correct formulae; log(count) is perfect. Only with probabilities.
-
-    These need the probabilities of all correct formulae; u is uniform over them:
-
-    kl: KL(u ‖ π) in nats, incorrect mass included: nll - log(count).
-    reverse_kl: KL(π ‖ u) in nats of the generator *given that its formula is correct*, which is
-        log(count) - H(π | correct); without that condition any incorrect mass would make it infinite.
-    effective_number: exp(H(π | correct)), the number of formulae that, equally probable, would be as varied as the
-        generator's correct ones: 1 if it knows one, `num_formulae` if it is uniform over all.
-    novel_coverage: share of the correct formulae that are not in the training set to which the generator gives at
-        least half of the probability that they should have, 1/count. Only where there are such.
-
-    And these the discriminator as well, its logit d, and π the generator that it is trained against, which may be
-    another one than the sample's. All are means over the correct formulae with the weights (u + π)/2; what is
-    incorrect stays out, since its density ratio is 0 and its log none.
-
-    ratio_error: root mean square of d - log(u/π) in nats, a constant offset included.
-    ratio_correlation: of d and log(u/π), from -1 to 1. Only where both vary.
-    calibration_error: mean of |sigmoid(d) - u/(u + π)|.
+    With probabilities of all correct formulae accuracy, JSD and novelty are exact. The discriminator's metrics
+    compare its logit to the generator that it is trained against, which may be another one than the sample's; what
+    is incorrect stays out, since its density ratio is 0 and its log none.
 
     What is infinite (`nll`, `kl`, `ratio_error`, if a correct formula has probability 0) or undefined is left out.
     """
@@ -219,15 +192,9 @@ class Evaluator:
 
 
 class VectorEvaluator:
-    """Judges vectors; calling it gives these metrics, all of the sample:
+    """Judges vectors; calling it gives metrics of the sample, which `formula_env.metrics` defines.
 
-    mse: mean square of the error by which the equation fails (thesis section 4.2).
-    marginal_distance: Wasserstein-1 distance of each free number's distribution from the true one, the mean of
-        them, in the numbers' own unit.
-    jsd: Jensen-Shannon divergence in nats of the free numbers' *joint* distribution from the true one, over the
-        cells of a grid, what lies outside included; `jsd_floor`: what a perfect generator would score on average.
-    coverage, num_cells: share of the cells that the sample reaches, and how many there are.
-    integer_distance: mean distance to the next integer; 1/4 for numbers that know nothing of integers.
+    What lies outside the grid is part of the JSD.
     """
 
     def __init__(self, task: VectorTask) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from formula_env.experiment.rows import Row
+from formula_env.metrics import METRICS, SHARE, evaluation_of
 
 FEW_CORRECT = 100
 """With fewer correct formulae in a sample than this their variety can't be told from it."""
@@ -41,40 +42,43 @@ def _collapse_of(rows: Sequence[Row], variety: Callable[[Row], float | None], mo
     if share is None:
         return None
     best, since = max((variety(row) or 0.0, row["round"]) for row in rows)
-    message = f"round {newest['round']}: {_counted(newest)}, {share:.1%} of a perfect generator's variety"
+    counted = _counted(evaluation_of(newest))
+    message = f"round {newest['round']}: {counted}, {SHARE.text(share)} of a perfect generator's variety"
     if best >= VARIED and share < max(KEPT_SHARE * best, best - most):
-        return f"{message}, down from {best:.1%} in round {since}"
-    is_poor = newest.get("eval/accuracy", 0.0) >= ACCURATE and share < LEAST_VARIETY
+        return f"{message}, down from {SHARE.text(best)} in round {since}"
+    is_poor = evaluation_of(newest).get("accuracy", 0.0) >= ACCURATE and share < LEAST_VARIETY
     return message if is_poor else None
 
 
-def _counted(row: Row) -> str:
+def _counted(metrics: Row) -> str:
     """`12 of 70 correct formulae in the sample, effectively 3.1`"""
-    if "eval/num_cells" in row:
-        return (
-            f"{round(row['eval/coverage'] * row['eval/num_cells'])} of {row['eval/num_cells']} cells in the sample"
-        )
-    effectively = f", effectively {row['eval/effective_number']:.3g}" if "eval/effective_number" in row else ""
-    return f"{row['eval/num_correct']} of {row['eval/num_formulae']} correct formulae in the sample{effectively}"
+    if "num_cells" in metrics:
+        return f"{round(metrics['coverage'] * metrics['num_cells'])} of {metrics['num_cells']} cells in the sample"
+    effective = METRICS["effective_number"]
+    count = metrics.get(effective.name)
+    effectively = f", {effective.label} {effective.text(count)}" if count is not None else ""
+    return f"{metrics['num_correct']} of {metrics['num_formulae']} correct formulae in the sample{effectively}"
 
 
 def effective_share(row: Row) -> float | None:
     """`effective_number` as a share of all correct formulae."""
-    if "eval/effective_number" not in row:
+    metrics = evaluation_of(row)
+    if "effective_number" not in metrics:
         return None
-    return row["eval/effective_number"] / row["eval/num_formulae"]
+    return metrics["effective_number"] / metrics["num_formulae"]
 
 
 def covered_share(row: Row) -> float | None:
     """The distinct correct formulae of the sample, or its cells, as a share of a perfect generator's."""
-    if "eval/num_cells" in row:
-        return row["eval/coverage"]
-    if "eval/num_correct" not in row:  # mended by hand
+    metrics = evaluation_of(row)
+    if "num_cells" in metrics:
+        return metrics["coverage"]
+    if "num_correct" not in metrics:  # mended by hand
         return None
-    correct, total = row["eval/accuracy"] * row["eval/num_samples"], row["eval/num_formulae"]
+    correct, total = metrics["accuracy"] * metrics["num_samples"], metrics["num_formulae"]
     if correct < FEW_CORRECT:
         return None
-    return row["eval/num_correct"] / expected_distinct(correct, total)
+    return metrics["num_correct"] / expected_distinct(correct, total)
 
 
 def expected_distinct(draws: float, total: int) -> float:

@@ -37,6 +37,7 @@ from formula_env.experiment.rows import Row
 from formula_env.experiment.run_folder import Record, RunFolder, new_run_folder
 from formula_env.experiment.tracking import NoTracker, Tracker, WandbTracker
 from formula_env.files import exclusive, remove_leftovers
+from formula_env.metrics import row_key
 from formula_env.randomness import global_random_state, seed_global_random, set_global_random_state
 from formula_env.tasks import AnyTask
 
@@ -255,7 +256,7 @@ class Training:
             "epoch": round(self.round * self.algorithm.real_batch_size / len(self.real.formulae), 4),
             "env_steps": self.algorithm.env_steps,
             "seconds": self.seconds,
-            **{f"eval/{name}": value for name, value in evaluation.items()},
+            **{row_key(name): value for name, value in evaluation.items()},
             **means,
         }
 
@@ -267,9 +268,9 @@ class Training:
 
         Whether it is depends on the rows alone, so a run that is resumed neither repeats nor loses it.
         """
-        collapsed_before = any(earlier.get("eval/collapse") for earlier in self.record.rows)
+        collapsed_before = any(earlier.get(row_key("collapse")) for earlier in self.record.rows)
         found = collapse([*self.record.rows, row])
-        row["eval/collapse"] = int(found is not None)
+        row[row_key("collapse")] = int(found is not None)
         self.record.write_row(row)
         if found is None or collapsed_before:
             return None

@@ -9,8 +9,8 @@ from rich.table import Column
 from rich.text import Text
 
 from formula_env.experiment.rows import Row
-from formula_env.experiment.run_report import nats, number, share
 from formula_env.experiment.terminal import SafeConsole, printable
+from formula_env.metrics import METRICS, evaluation_of, jsd_text
 
 
 class RunProgress(Protocol):
@@ -72,19 +72,21 @@ class Schedule:
 
 
 class Bar:
-    """`training ━━━━ 620/1040 accuracy 98.10%  JSD 0.0213  loss 0.655  0:14 left`"""
+    """`training ━━━━ 620/1040 accuracy 98.10%  JSD 0.0213  loss 0.6552  0:14 left`"""
 
     def __init__(self, schedule: Schedule, last: Row | None, console: SafeConsole | None = None) -> None:
         self._schedule = schedule
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False, table_column=Column(min_width=len("training"))),
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(min_width=len("training"), no_wrap=True)
+            ),
             BarColumn(bar_width=None),  # whatever the text leaves
             TextColumn("{task.completed}/{task.total} {task.fields[live]}", markup=False),
             console=console or SafeConsole(stderr=True),
             expand=True,
         )
         self._round = schedule.start
-        self._quality, self._loss = quality(last) if last is not None else "", ""
+        self._quality, self._loss = quality(evaluation_of(last)) if last is not None else "", ""
         self._task = self._progress.add_task("", total=schedule.total, live="")
         self._show()
         self._progress.start()
@@ -94,7 +96,7 @@ class Bar:
         self._show()
 
     def evaluated(self, row: Row) -> None:
-        self._quality = quality(row)
+        self._quality = quality(evaluation_of(row))
         self._show()
 
     def _show(self) -> None:
@@ -110,7 +112,7 @@ class Bar:
 
 
 class Lines:
-    """`training 620/1040  accuracy 98.10%  JSD 0.0213  loss 0.655  0:14 left`, once per evaluation."""
+    """`training 620/1040  accuracy 98.10%  JSD 0.0213  loss 0.6552  0:14 left`, once per evaluation."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
@@ -122,7 +124,7 @@ class Lines:
     def evaluated(self, row: Row) -> None:
         round_ = row["round"]
         place = f"{self._schedule.phase(round_)} {round_}/{self._schedule.total}"
-        parts = (place, quality(row), self._loss, self._schedule.left(round_))
+        parts = (place, quality(evaluation_of(row)), self._loss, self._schedule.left(round_))
         print("  ".join(filter(None, parts)), file=sys.stderr, flush=True)
 
     def warn(self, sentence: str) -> None:
@@ -132,15 +134,14 @@ class Lines:
         pass
 
 
-def quality(row: Row) -> str:
-    """The two numbers that say most, written as in the summary."""
-    first = (
-        f"accuracy {share(row['eval/accuracy'])}" if "eval/accuracy" in row else f"MSE {number(row['eval/mse'])}"
-    )
-    return f"{first}  JSD {nats(row['eval/jsd'], row['eval/jsd_exact'])}"
+def quality(metrics: Row) -> str:
+    """The two numbers of an evaluation that matter most, written as in the summary."""
+    first = METRICS["accuracy" if "accuracy" in metrics else "mse"]
+    return f"{first.label} {first.text(metrics[first.name])}  {METRICS['jsd'].label} {jsd_text(metrics)}"
 
 
 def _loss(metrics: dict[str, float]) -> str:
-    if "discriminator/loss" in metrics:
-        return f"loss {metrics['discriminator/loss']:.3f}"
-    return f"NLL {metrics['train/nll']:.3f}" if "train/nll" in metrics else ""
+    for name, label in (("discriminator/loss", "loss"), ("train/nll", METRICS["train/nll"].label)):
+        if name in metrics:
+            return f"{label} {METRICS[name].text(metrics[name])}"
+    return ""

@@ -23,8 +23,9 @@ from formula_env.experiment.drawing import (
 from formula_env.experiment.rows import Row
 from formula_env.experiment.run_folder import RunFolder
 from formula_env.experiment.run_report import run_name, thesis_values
+from formula_env.metrics import METRICS, row_key
 
-LOSSES = {"discriminator/loss": "discriminator", "train/nll": "generator, NLL per formula"}
+LOSSES = ("discriminator/loss", "train/nll")
 """Losses, in nats, that a run may have."""
 MEMORY = ("novelty", "memorised", "novel_coverage")
 """Metrics that say what a generator has found by itself, and what it has learnt by heart."""
@@ -53,18 +54,20 @@ def draw_training(rows: list[Row], summary: Row) -> Figure:
     num_panels = 4 if losses else 3
     figure = Figure(figsize=(10, 2.6 * num_panels + 0.6), layout="constrained")
     axes = figure.subplots(num_panels, 1, sharex=True)
-    if any("eval/accuracy" in row for row in rows):
-        _draw_metric(axes[0], rows, summary, "accuracy", "correct (share)")
+    if _curve(rows, "accuracy")[0]:
+        _draw_metric(axes[0], rows, summary, "accuracy")
         axes[0].set_ylim(-0.02, 1.04)
     else:
-        _draw_metric(axes[0], rows, summary, "mse", "MSE of a + b - c (log scale)")
+        _draw_metric(axes[0], rows, summary, "mse", "log scale")
         set_log_scale(axes[0], _curve(rows, "mse")[1])
     kind = "exact" if summary["jsd_exact"] else "sampled"
-    _draw_metric(axes[1], rows, summary, "jsd", f"JSD (nats, {kind}, log scale)")
+    _draw_metric(axes[1], rows, summary, "jsd", kind, "log scale")
     set_log_scale(axes[1], _curve(rows, "jsd")[1])
     if not summary["jsd_exact"]:
         floor = summary["jsd_floor"]
-        axes[1].axhline(floor, color=BLUE, ls=":", lw=1, label=f"perfect generator, mean ({floor:.2g})")
+        axes[1].axhline(
+            floor, color=BLUE, ls=":", lw=1, label=f"perfect generator, mean ({METRICS['jsd_floor'].text(floor)})"
+        )
     _draw_variety(axes[2], rows)
     if losses:
         _draw_losses(axes[3], rows, losses)
@@ -77,15 +80,18 @@ def draw_training(rows: list[Row], summary: Row) -> Figure:
     return figure
 
 
-def _draw_metric(axis: Axes, rows: list[Row], summary: Row, metric: str, label: str) -> None:
+def _draw_metric(axis: Axes, rows: list[Row], summary: Row, metric: str, *notes: str) -> None:
+    """Draw a metric with all to compare it to; `notes` on its axis."""
     rounds, values = _curve(rows, metric)
     axis.plot(rounds, values, color=BLUE, lw=1.6, marker=_marker(values), ms=4, label=summary["algorithm"])
     axis.axhline(summary["random"][metric], color=GREY, ls=":", lw=1.2, label="random sampler")
     axis.axhline(summary["start"][metric], color=ORANGE, ls="--", lw=1.2, label=summary["start_name"])
     _, thesis = thesis_values(summary)
     if metric in thesis:
-        axis.axhline(thesis[metric], color=BLACK, ls="-.", lw=1.2, label=f"thesis ({thesis[metric]:g})")
-    axis.set_ylabel(label)
+        axis.axhline(
+            thesis[metric], color=BLACK, ls="-.", lw=1.2, label=f"thesis ({METRICS[metric].text(thesis[metric])})"
+        )
+    axis.set_ylabel(METRICS[metric].axis(*notes))
 
 
 def _draw_variety(axis: Axes, rows: list[Row]) -> None:
@@ -95,12 +101,12 @@ def _draw_variety(axis: Axes, rows: list[Row]) -> None:
     if effective:
         rounds, shares = zip(*effective, strict=True)
         curves["effective number / count"] = list(rounds), list(shares)
-    if any(row.get("eval/novelty") for row in rows):  # otherwise there is nothing that is not in the training set
-        curves |= {metric.replace("_", " "): _curve(rows, metric) for metric in MEMORY}
+    if any(_curve(rows, "novelty")[1]):  # otherwise there is nothing that is not in the training set
+        curves |= {METRICS[metric].label: _curve(rows, metric) for metric in MEMORY}
     for (label, (rounds, values)), colour, style in zip(curves.items(), COLOURS, STYLES, strict=False):
         if values:
             axis.plot(rounds, values, color=colour, ls=style, lw=1.5, marker=_marker(values), ms=4, label=label)
-    alarms = [row["round"] for row in rows if row.get("eval/collapse")]
+    alarms = [row["round"] for row in rows if row.get(row_key("collapse"))]
     if alarms:
         axis.axvline(alarms[0], color=BLACK, ls=":", lw=1.2, label=f"collapsed in round {alarms[0]}")
     axis.set_ylim(-0.02, 1.04)
@@ -109,14 +115,16 @@ def _draw_variety(axis: Axes, rows: list[Row]) -> None:
 
 def _curve(rows: list[Row], metric: str) -> tuple[list[int], list[float]]:
     """The rounds whose evaluation has this metric, and its values."""
-    known = [row for row in rows if f"eval/{metric}" in row]
-    return [row["round"] for row in known], [row[f"eval/{metric}"] for row in known]
+    known = [row for row in rows if row_key(metric) in row]
+    return [row["round"] for row in known], [row[row_key(metric)] for row in known]
 
 
 def _draw_losses(axis: Axes, rows: list[Row], names: list[str]) -> None:
     for name, colour, style in zip(names, COLOURS, STYLES, strict=False):
         rounds, values = zip(*((row["round"], row[name]) for row in rows if name in row), strict=True)
-        axis.plot(rounds, values, color=colour, ls=style, lw=1.3, marker=_marker(values), ms=4, label=LOSSES[name])
+        axis.plot(
+            rounds, values, color=colour, ls=style, lw=1.3, marker=_marker(values), ms=4, label=METRICS[name].label
+        )
     if "discriminator/loss" in names:
         axis.axhline(np.log(2), color=GREY, ls="--", lw=1.2, label="log 2: real and fake look alike")
     axis.set_ylabel("loss (nats)")
@@ -157,5 +165,5 @@ def draw_distribution(entries: list[dict[str, str]], summary: Row) -> Figure:
     axis.tick_params(axis="y", labelsize=SMALL)
     legend_below(figure)
     kind = "exact" if summary["jsd_exact"] else "sampled"
-    set_title(figure, run_name(summary), f"JSD {summary['jsd']:.4f} nats ({kind})")
+    set_title(figure, run_name(summary), f"JSD {METRICS['jsd'].text(summary['jsd'])} nats ({kind})")
     return figure

@@ -1,7 +1,6 @@
 """What is printed of one run: its summary, and the metrics of an evaluation."""
 
 import tomllib
-from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from formula_env.experiment.rows import Row
 from formula_env.experiment.terminal import SafeConsole
+from formula_env.metrics import METRICS, jsd_text, metric
 
 
 @cache
@@ -50,29 +50,51 @@ def print_summary(summary: Row) -> None:
     table = Table("", title=Text(run_name(summary)), title_justify="left", padding=(0, 1))
     for name in columns:
         table.add_column(name, justify="right", overflow="fold")
-    total = summary["num_formulae"] if "num_formulae" in summary else summary["num_cells"]
-    for label, metric in METRICS:
-        entries = [metric(column) for column in columns.values()]
+    for name in SHOWN:
+        entries = [_entry(name, column) for column in columns.values()]
         if any(entries):
-            table.add_row(label.format(total=_short(total)), *entries)
+            table.add_row(_heading(name, summary), *entries)
     console = SafeConsole()
     console.print(table)
-    notes = [note for metric, note in NOTES.items() if metric in summary]
+    notes = ["random sampler: draws uniformly over legal symbols."]
+    notes += [f"{METRICS[name].label}: {METRICS[name].definition}" for name in EXPLAINED if name in summary]
     if not summary["jsd_exact"]:
         notes.append(
             f"~: estimated from {summary['num_samples']:,} samples; of a perfect generator as many give "
-            f"{summary['jsd_floor']:.4f} nats on average."
+            f"{METRICS['jsd_floor'].text(summary['jsd_floor'])} nats on average."
         )
     for note in notes:
         console.print(note, style="dim", highlight=False)
 
 
-NOTES = {
-    "random": "random sampler: draws uniformly over legal symbols.",
-    "coverage": "coverage: the correct formulae, or cells of vectors, that the sample reaches.",
-    "effective_number": "effectively: how many formulae, all equally probable, would be as varied.",
-}
-"""What an entry of the summary means that its name does not say, by metric."""
+SHOWN = (
+    "accuracy", "mse", "marginal_distance", "jsd", "coverage", "num_correct", "effective_number", "uniqueness",
+    "novelty", "integer_distance",
+)  # fmt: skip
+"""Metrics of the summary's table, in this order, where a run has them."""
+
+EXPLAINED = ("coverage", "effective_number")
+"""Metrics whose definition is printed under the table."""
+
+TOTALS = {"num_correct": "num_formulae", "effective_number": "num_formulae", "coverage": "num_cells"}
+"""Of how many a metric tells some or a share, where that is known."""
+
+
+def _entry(name: str, column: Row) -> str:
+    if name not in column:
+        return ""
+    return jsd_text(column) if name == "jsd" else METRICS[name].text(column[name])
+
+
+def _heading(name: str, summary: Row) -> str:
+    """`reached (of 70)`"""
+    total = summary.get(TOTALS.get(name, ""))
+    return METRICS[name].heading if total is None else f"{METRICS[name].heading} (of {_short(total)})"
+
+
+def _short(total: int) -> str:
+    """A whole number, rounded where it has many digits: `12,870`, `9.08e+12`"""
+    return f"{total:,}" if total < 10**6 else f"{total:.3g}"
 
 
 def print_evaluation(metrics: Row) -> None:
@@ -80,84 +102,5 @@ def print_evaluation(metrics: Row) -> None:
     table = Table("metric", "value", "unit")
     table.columns[1].justify = "right"
     for name, value in metrics.items():
-        number = f"{value:.6g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
-        table.add_row(name, number, UNITS.get(name, ""))
+        table.add_row(name, metric(name).text(value), metric(name).unit)
     SafeConsole().print(table)
-
-
-UNITS = {
-    "accuracy": "share of the generator's mass",
-    "jsd": "nats",
-    "jsd_exact": "",
-    "jsd_floor": "nats",
-    "coverage": "share of all",
-    "num_correct": "formulae",
-    "num_formulae": "formulae",
-    "num_cells": "cells",
-    "num_samples": "formulae",
-    "uniqueness": "share of the sample",
-    "novelty": "share of the generator's mass",
-    "memorised": "share of the generator's mass",
-    "novel_coverage": "share of the unseen",
-    "entropy": "nats",
-    "nll": "nats",
-    "kl": "nats",
-    "reverse_kl": "nats",
-    "effective_number": "formulae",
-    "ratio_error": "nats",
-    "ratio_correlation": "from -1 to 1",
-    "calibration_error": "difference of probabilities",
-    "mse": "squared number",
-    "marginal_distance": "number",
-    "integer_distance": "number",
-}
-"""The unit of each metric of an evaluation; `evaluators` says what they mean."""
-
-
-def share(value: float) -> str:
-    """A share as the summary and the progress line write it: `98.10%`"""
-    return f"{value:.2%}"
-
-
-def nats(value: float, is_exact: bool = True) -> str:
-    """A divergence as both write it: `0.0213`; `~0.0213` if it is estimated from a sample"""
-    return f"{'' if is_exact else '~'}{value:.4f}"
-
-
-def number(value: float) -> str:
-    """A number of a vector task as both write it: `0.00478`"""
-    return f"{value:.3g}"
-
-
-def _entry(name: str, write: Callable[[float], str]) -> Callable[[Row], str]:
-    return lambda column: write(column[name]) if name in column else ""
-
-
-def _jsd(column: Row) -> str:
-    return nats(column["jsd"], column.get("jsd_exact", True)) if "jsd" in column else ""
-
-
-def _coverage(column: Row) -> str:
-    if "coverage" not in column:
-        return ""
-    total = column["num_formulae"] if "num_formulae" in column else column["num_cells"]
-    return f"{round(column['coverage'] * total):,}"
-
-
-def _short(total: int) -> str:
-    """A whole number, rounded where it has many digits: `601,080,390`, `9.08e+12`"""
-    return f"{total:,}" if total < 10**6 else f"{total:.3g}"
-
-
-METRICS: list[tuple[str, Callable[[Row], str]]] = [
-    ("accuracy", _entry("accuracy", share)),
-    ("MSE of a + b - c", _entry("mse", number)),
-    ("distance of a, b", _entry("marginal_distance", number)),
-    ("JSD (nats)", _jsd),
-    ("coverage (of {total})", _coverage),
-    ("effectively (of {total})", _entry("effective_number", "{:,.1f}".format)),
-    ("uniqueness", _entry("uniqueness", share)),
-    ("novelty", _entry("novelty", share)),
-    ("to next integer", _entry("integer_distance", number)),
-]
-"""Rows of the summary, as label and how a column is written there."""

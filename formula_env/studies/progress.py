@@ -9,6 +9,7 @@ from formula_env.experiment.progress import quality
 from formula_env.experiment.rows import Row
 from formula_env.experiment.run_folder import RunFolder
 from formula_env.experiment.terminal import SafeConsole, printable
+from formula_env.metrics import evaluation_of
 
 
 class StudyProgress:
@@ -51,7 +52,7 @@ class StudyProgress:
         for folder, task in self._active.values():
             row = folder.newest_row()
             if row is not None:
-                self._progress.update(task, live=f"round {row['round']}  {quality(row)}")
+                self._progress.update(task, live=f"round {row['round']}  {quality(evaluation_of(row))}")
 
     def done(self, name: str, summary: Row | None) -> None:
         """This run has ended; `summary` is None if it failed, empty for an analysis."""
@@ -61,6 +62,5 @@ class StudyProgress:
             self._progress.remove_task(task)
         self._progress.update(self._all, completed=self._count, live=f"{self._count}/{self._total}")
         if not self._is_live:
-            rows = {f"eval/{key}": value for key, value in (summary or {}).items()}
-            message = "failed" if summary is None else quality(rows) if rows else "computed"
+            message = "failed" if summary is None else quality(summary) if summary else "computed"
             print(printable(f"{self._count}/{self._total}  {name}  {message}"), file=sys.stderr, flush=True)

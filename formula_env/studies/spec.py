@@ -18,6 +18,7 @@ from formula_env.experiment.config import RunConfig, config_from
 from formula_env.experiment.registry import ANALYSES
 from formula_env.experiment.run_folder import RunFolder
 from formula_env.files import read_text
+from formula_env.metrics import COMPARABLE
 from formula_env.studies.tables import build, check_keys
 
 STUDY_FILE = "study.toml"
@@ -94,7 +95,7 @@ class Comparison:
     baselines: list[str]
     """Cells, of whose rows one counts for each seed: the best."""
     metrics: list[str]
-    """Of `HIGHER_IS_BETTER`."""
+    """Of `metrics.COMPARABLE`."""
     goals: dict[str, float] = field(default_factory=dict)
     """What the cell's mean must reach, by metric."""
 
@@ -102,7 +103,7 @@ class Comparison:
         check_types(self)
         _check_names(baselines=self.baselines, metrics=self.metrics)
         for metric in self.metrics:
-            check_choice(tuple(HIGHER_IS_BETTER), metric=metric)
+            check_choice(COMPARABLE, metric=metric)
         for metric, goal in self.goals.items():
             check_choice(self.metrics, goal=metric)
             if type(goal) not in (int, float):
@@ -124,27 +125,15 @@ class Ablation:
     changed: list[str]
     """Cells that differ from it in one thing, which their label names."""
     metrics: list[str]
-    """Of `HIGHER_IS_BETTER`."""
+    """Of `metrics.COMPARABLE`."""
 
     def __post_init__(self) -> None:
         check_types(self)
         _check_names(changed=self.changed, metrics=self.metrics)
         for metric in self.metrics:
-            check_choice(tuple(HIGHER_IS_BETTER), metric=metric)
+            check_choice(COMPARABLE, metric=metric)
         if self.cell in self.changed:
             raise FormulaError(f"{self.cell} can't be an ablation of itself")
-
-
-HIGHER_IS_BETTER = {
-    "accuracy": True,
-    "coverage": True,
-    "novelty": True,
-    "jsd": False,
-    "nll": False,
-    "mse": False,
-    "marginal_distance": False,
-}
-"""The metrics that can be compared, and in which direction."""
 
 
 @dataclass(frozen=True)

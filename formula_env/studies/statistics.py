@@ -14,8 +14,8 @@ from scipy.stats import bootstrap, trim_mean
 
 from formula_env.errors import FormulaError
 from formula_env.experiment.rows import Row
+from formula_env.metrics import METRICS, row_key
 from formula_env.studies.spec import (
-    HIGHER_IS_BETTER,
     STUDY_FILE,
     Ablation,
     Cell,
@@ -98,7 +98,7 @@ class Outcome:
 
     def _upwards(self, value: Any) -> Any:
         """Turned so that more is better."""
-        return value if HIGHER_IS_BETTER[self.metric] else -value
+        return value if METRICS[self.metric].better == "higher" else -value
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def compare(study: Study, comparison: Comparison) -> Answer:
     cell = study.cells[comparison.cell]
     ours = last_rows(study, cell, cell.seeds)
     picked_by, best = best_rows(study, [study.cells[name] for name in comparison.baselines], cell.seeds)
-    if "jsd" in comparison.metrics and len({row.get("eval/jsd_exact") for row in ours + best}) > 1:
+    if "jsd" in comparison.metrics and len({row.get(row_key("jsd_exact")) for row in ours + best}) > 1:
         raise FormulaError(
             f"{study.folder / STUDY_FILE}: the JSD is exact on one side of {comparison.question!r} and sampled on "
             "the other; leave it out"
@@ -124,10 +124,10 @@ def compare(study: Study, comparison: Comparison) -> Answer:
     outcomes = [
         Outcome(
             metric,
-            metric_of(study, ours, f"eval/{metric}"),
-            metric_of(study, best, f"eval/{metric}"),
+            metric_of(study, ours, row_key(metric)),
+            metric_of(study, best, row_key(metric)),
             comparison.goals.get(metric),
-            ours[0].get("eval/jsd_floor") if metric == "jsd" else None,
+            ours[0].get(row_key("jsd_floor")) if metric == "jsd" else None,
         )
         for metric in comparison.metrics
     ]
@@ -147,8 +147,8 @@ def ablate(study: Study, ablation: Ablation) -> dict[str, list[Outcome]]:
         found[name] = [
             Outcome(
                 metric,
-                metric_of(study, rows, f"eval/{metric}"),
-                metric_of(study, whole, f"eval/{metric}"),
+                metric_of(study, rows, row_key(metric)),
+                metric_of(study, whole, row_key(metric)),
                 goal=None,
                 floor=None,
             )
@@ -173,16 +173,16 @@ def best_rows(study: Study, cells: Sequence[Cell], seeds: Sequence[int]) -> tupl
         raise FormulaError(f"{study.folder / STUDY_FILE}: {error}") from None
     recorded = [[row for cell in cells for row in study.run_folder(cell, seed).rows()] for seed in seeds]
     every = [row for rows in recorded for row in rows]
-    if all(row.get("eval/jsd_exact") for row in every):
+    if all(row.get(row_key("jsd_exact")) for row in every):
         metric = "jsd"
-    elif all("eval/nll" in row for row in every):
+    elif all(row_key("nll") in row for row in every):
         metric = "nll"
     else:
         names = ", ".join(cell.name for cell in cells)
         raise FormulaError(
             f"{study.folder / STUDY_FILE}: the rows of {names} have neither an exact JSD nor an NLL"
         )
-    return metric, [min(rows, key=lambda row: row[f"eval/{metric}"]) for rows in recorded]
+    return metric, [min(rows, key=lambda row: row[row_key(metric)]) for rows in recorded]
 
 
 def metric_of(study: Study, rows: Sequence[Row], metric: str) -> list[float]:

@@ -40,6 +40,7 @@ from formula_env.experiment.drawing import (
 )
 from formula_env.experiment.rows import Row
 from formula_env.experiment.run_report import task_name
+from formula_env.metrics import METRICS, name_of
 from formula_env.studies import analysis_figures
 from formula_env.studies.analysis_figures import summary_of
 from formula_env.studies.panels import CurvePanel, IntervalPanel, Panel
@@ -248,7 +249,7 @@ def _draw_seeds(
 
 def _draw_start(axis: Axes, study: Study, cell: Cell, metric: str) -> Artist:
     summaries = [summary_of(folder) for folder in study.folders(cell)]
-    mean = fmean(summary["start"][metric.removeprefix("eval/")] for summary in summaries)
+    mean = fmean(summary["start"][name_of(metric)] for summary in summaries)
     label = f"{summaries[0]['start_name']} of {cell.label}, mean"
     return axis.axhline(mean, color=GREY, ls="--", lw=1.2, zorder=0, label=label)
 
@@ -323,7 +324,7 @@ def intervals(
 
 def _best(study: Study, cells: list[Cell]) -> tuple[str, list[Row]]:
     metric, rows = best_rows(study, cells, cells[0].seeds)
-    return f"best of {' or '.join(cell.label for cell in cells)}, picked by its {metric.upper()}", rows
+    return f"best of {' or '.join(cell.label for cell in cells)}, picked by its {METRICS[metric].label}", rows
 
 
 def _draw_interval(axis: Axes, place: int, values: NDArray[np.float64], statistic: str) -> None:
@@ -439,7 +440,7 @@ VERDICT_NAMES = {"correct": "correct", "wrong": "bold: wrong"}
 def _tally(shown: list[tuple[str, str]]) -> str:
     errors = [float(verdict.removeprefix("error ")) for _, verdict in shown if verdict.startswith("error ")]
     if errors:
-        return f"MSE of a + b - c: {np.square(errors).mean():.2e}, {len(errors)} vectors"
+        return f"MSE of a + b - c: {METRICS['mse'].text(np.square(errors).mean())}, {len(errors)} vectors"
     right = sum(verdict == "correct" for _, verdict in shown)
     return f"{right} of {len(shown)} correct, {len(set(shown))} distinct"
 

@@ -12,9 +12,9 @@ from rich.text import Text
 from formula_env.errors import FormulaError
 from formula_env.experiment.rows import Row
 from formula_env.experiment.run_folder import RunFolder
+from formula_env.metrics import METRICS, is_in_summary, metric
 from formula_env.studies.records import check_complete, read_analysis
 from formula_env.studies.spec import (
-    HIGHER_IS_BETTER,
     STUDY_FILE,
     Ablation,
     Cell,
@@ -26,60 +26,37 @@ from formula_env.studies.statistics import Answer, Outcome, ablate, compare, int
 COLUMNS = ("accuracy", "jsd", "coverage", "uniqueness", "mse", "marginal_distance", "integer_distance")
 """Of the table of cells, where a cell has them."""
 
-NAMES = {
-    "accuracy": "accuracy",
-    "jsd": "JSD (nats)",
-    "coverage": "coverage",
-    "novelty": "novel and correct",
-    "nll": "NLL (nats)",
-    "uniqueness": "distinct in the sample",
-    "mse": "MSE",
-    "marginal_distance": "distance of a, b",
-    "integer_distance": "to next integer",
-    "train/logit_gap": "logit gap",
-    "discriminator/loss": "D loss",
-    "discriminator/fake": "mean D(fake)",
-}
-
-SHARES = ("accuracy", "coverage", "novelty")
-"""Metrics that are told in per cent."""
-
-SMALL = ("jsd", "uniqueness", "matching_jsd")
-"""Metrics that are told with four decimals."""
-
 README_FILE = "README.md"
 
 
-def values(study: Study, claim: Claim, metric: str) -> list[float]:
+def values(study: Study, claim: Claim, name: str) -> list[float]:
     """A metric of a claim's cell, by seed: from the summary, the last row, or the row of an analysis."""
     cell = study.cells[claim.cell]
-    return [_value(study, folder, cell, metric, claim.row) for folder in study.folders(cell)]
+    return [_value(study, folder, cell, name, claim.row) for folder in study.folders(cell)]
 
 
-def _value(study: Study, folder: RunFolder, cell: Cell, metric: str, wanted: Row) -> float:
+def _value(study: Study, folder: RunFolder, cell: Cell, name: str, wanted: Row) -> float:
     if cell.analysis is not None:
         rows = [
             row
             for row in read_analysis(folder.path, cell.analysis) or []
-            if wanted.items() <= row.items() and metric in row
+            if wanted.items() <= row.items() and name in row
         ]
         if len(rows) != 1:
             raise FormulaError(
-                f"{study.folder / STUDY_FILE}: {len(rows)} rows of {cell.name} have {metric} where {wanted}; "
+                f"{study.folder / STUDY_FILE}: {len(rows)} rows of {cell.name} have {name} where {wanted}; "
                 "a claim needs one"
             )
-        return _as_number(rows[0][metric], metric, study)
-    summary = folder.summary() or {}
-    last = folder.rows()[-1]
-    for source in (summary, last):
-        if metric in source:
-            return _as_number(source[metric], metric, study)
-    raise FormulaError(f"{study.folder / STUDY_FILE}: {cell.name} has no metric {metric!r}")
+        return _as_number(rows[0][name], name, study)
+    source = (folder.summary() or {}) if is_in_summary(name) else folder.rows()[-1]
+    if name in source:
+        return _as_number(source[name], name, study)
+    raise FormulaError(f"{study.folder / STUDY_FILE}: {cell.name} has no metric {name!r}")
 
 
-def _as_number(value: Any, metric: str, study: Study) -> float:
+def _as_number(value: Any, name: str, study: Study) -> float:
     if not isinstance(value, int | float):
-        raise FormulaError(f"{study.folder / STUDY_FILE}: {metric} is {value!r}, not a number")
+        raise FormulaError(f"{study.folder / STUDY_FILE}: {name} is {value!r}, not a number")
     return float(value)
 
 
@@ -99,28 +76,20 @@ def shaken(study: Study) -> list[Claim]:
 # --- text -----------------------------------------------------------------------------------------------------
 
 
-def spread(numbers: Sequence[float], metric: str) -> str:
+def spread(numbers: Sequence[float], name: str) -> str:
     """Mean, and least to most over the seeds."""
-    mean, low, high = (_number(value, metric) for value in (fmean(numbers), min(numbers), max(numbers)))
+    mean, low, high = (metric(name).text(value) for value in (fmean(numbers), min(numbers), max(numbers)))
     return mean if len(numbers) == 1 or low == high else f"{mean} ({low} – {high})"
-
-
-def _number(value: float, metric: str) -> str:
-    if metric in SHARES:
-        return f"{value:.2%}" if 0.9 <= value < 1 else f"{value:.1%}"
-    if metric in SMALL:
-        return f"{value:.4f}"
-    return f"{value:.2e}" if 0 < abs(value) < 0.01 else f"{value:.4g}"
 
 
 def our_numbers(study: Study, claim: Claim) -> str:
     """The numbers that a claim is about, as one phrase."""
     parts = []
-    for metric in claim.metrics:
-        summary = study.folders(study.cells[claim.cell])[0].summary() or {}
-        text = spread(values(study, claim, metric), metric) + _floor(summary, metric)
+    summary = study.folders(study.cells[claim.cell])[0].summary() or {}
+    for name in claim.metrics:
+        text = spread(values(study, claim, name), name) + _floor(summary, name)
         is_plain = claim.metrics == ["exact"]
-        parts.append(text if is_plain else f"{NAMES.get(metric, metric.replace('_', ' '))} {text}")
+        parts.append(text if is_plain else f"{metric(name).heading} {text}")
     return "; ".join(parts)
 
 
@@ -172,7 +141,7 @@ def cell_table(study: Study) -> list[str]:
     summaries = {cell.name: [folder.summary() or {} for folder in study.folders(cell)] for cell in cells}
     columns = [c for c in COLUMNS if any(c in summary for each in summaries.values() for summary in each)]
     lines = [
-        f"| | seeds | rounds | {' | '.join(NAMES[c] for c in columns)} |",
+        f"| | seeds | rounds | {' | '.join(METRICS[c].heading for c in columns)} |",
         "|---|---|---|" + "---|" * len(columns),
     ]
     for cell in cells:
@@ -185,7 +154,11 @@ def cell_table(study: Study) -> list[str]:
 def _floor(summary: Row, metric: str) -> str:
     """A sampled JSD is never told without what a perfect generator would score."""
     is_sampled = metric == "jsd" and not summary.get("jsd_exact", True)
-    return f" sampled, floor {summary['jsd_floor']:.4f}" if is_sampled else ""
+    return _sampled(summary["jsd_floor"]) if is_sampled else ""
+
+
+def _sampled(floor: float) -> str:
+    return f" sampled, floor {METRICS['jsd_floor'].text(floor)}"
 
 
 def studies_table(studies: Sequence[Study]) -> str:
@@ -216,11 +189,11 @@ COLUMNS_COMPARED = ("metric", "ours, the last", "baseline, its best", "differenc
 
 def _entries(outcome: Outcome, marked: bool = False, robust: bool = True) -> dict[str, str]:
     """By `COLUMNS_COMPARED`: verdicts in bold where `marked`, interquartile means where `robust`."""
-    metric, seeds = outcome.metric, len(outcome.ours)
+    name, seeds = outcome.metric, len(outcome.ours)
     entries = (
-        NAMES[metric] + (f" sampled, floor {outcome.floor:.4f}" if outcome.floor is not None else ""),
-        _with_interval(outcome.ours, metric, robust),
-        _with_interval(outcome.baseline, metric, robust),
+        METRICS[name].heading + (_sampled(outcome.floor) if outcome.floor is not None else ""),
+        _with_interval(outcome.ours, name, robust),
+        _with_interval(outcome.baseline, name, robust),
         _change(outcome),
         f"{outcome.wins} of {seeds}",
         f"**{outcome.verdict}**" if marked else outcome.verdict,
@@ -229,9 +202,9 @@ def _entries(outcome: Outcome, marked: bool = False, robust: bool = True) -> dic
     return dict(zip(COLUMNS_COMPARED, entries, strict=True))
 
 
-def _with_interval(numbers: Sequence[float], metric: str, robust: bool) -> str:
+def _with_interval(numbers: Sequence[float], name: str, robust: bool) -> str:
     middle, low, high, quartiles = (
-        _number(value, metric) for value in (fmean(numbers), *interval(numbers), iqm(numbers))
+        METRICS[name].text(value) for value in (fmean(numbers), *interval(numbers), iqm(numbers))
     )
     if low == high:
         return middle
@@ -239,19 +212,17 @@ def _with_interval(numbers: Sequence[float], metric: str, robust: bool) -> str:
 
 
 def _change(outcome: Outcome) -> str:
-    low, high = interval(outcome.differences)
-    factor, unit = (100, " points") if outcome.metric in SHARES else (1, "")
-    form = "+.4f" if outcome.metric in SMALL else "+.2f" if outcome.metric in SHARES else "+.3g"
-    middle, low, high = (f"{factor * value:{form}}" for value in (fmean(outcome.differences), low, high))
-    return f"{middle}{unit}" if low == high else f"{middle} [{low}, {high}]{unit}"
+    ends = interval(outcome.differences)
+    return METRICS[outcome.metric].format.change(fmean(outcome.differences), *ends)
 
 
 def _goal(outcome: Outcome) -> str:
     if outcome.goal is None:
         return ""
-    sign = "≥" if HIGHER_IS_BETTER[outcome.metric] else "≤"
+    metric = METRICS[outcome.metric]
+    sign = "≥" if metric.better == "higher" else "≤"
     told = "reached" if outcome.reaches(fmean(outcome.ours)) else "missed"
-    goal = f"{sign} {_number(outcome.goal, outcome.metric)}"
+    goal = f"{sign} {metric.text(outcome.goal)}"
     return f"{goal}: {told}; {outcome.seeds_at_goal} of {len(outcome.ours)} seeds"
 
 
@@ -259,7 +230,7 @@ def _question(study: Study, answer: Answer) -> str:
     """With whom is compared, and how the baseline was picked."""
     asked = answer.comparison
     baselines = " or ".join(study.cells[name].label for name in asked.baselines)
-    picked_by = {"jsd": "exact JSD", "nll": "NLL"}[answer.picked_by]
+    picked_by = f"{'exact ' if answer.picked_by == 'jsd' else ''}{METRICS[answer.picked_by].label}"
     return f"{asked.question}: {study.cells[asked.cell].label} against {baselines}, picked by {picked_by}"
 
 
@@ -300,17 +271,17 @@ HOW_ABLATED = (
 
 
 def _ablation_header(ablation: Ablation) -> list[str]:
-    return [ablation.question, *(NAMES[metric] for metric in ablation.metrics)]
+    return [ablation.question, *(METRICS[name].heading for name in ablation.metrics)]
 
 
 def _ablated(study: Study, ablation: Ablation) -> list[list[str]]:
     """A line for the whole, and one for each change: its label, and an entry for each metric."""
     found = ablate(study, ablation)
-    whole = [_number(fmean(outcome.baseline), outcome.metric) for outcome in next(iter(found.values()))]
+    whole = [METRICS[outcome.metric].text(fmean(outcome.baseline)) for outcome in next(iter(found.values()))]
     lines = [[study.cells[ablation.cell].label, *whole]]
     for name, outcomes in found.items():
         entries = [
-            f"{_number(fmean(o.ours), o.metric)}; {_change(o)}"
+            f"{METRICS[o.metric].text(fmean(o.ours))}; {_change(o)}"
             + ("" if o.verdict == "no difference shown" else f": {o.verdict}")
             for o in outcomes
         ]

@@ -83,14 +83,14 @@ def test_when_it_is_raised(rows: list[Row], has_collapsed: bool) -> None:
 def test_it_says_what_has_happened_with_numbers() -> None:
     message = collapse([exact(0, 40), exact(50, 63), exact(100, 14)])
     assert message == (
-        "round 100: 70 of 70 correct formulae in the sample, effectively 14, 20.0% of a perfect generator's "
-        "variety, down from 90.0% in round 50"
+        "round 100: 70 of 70 correct formulae in the sample, effectively 14, 20.00% of a perfect generator's "
+        "variety, down from 90.00% in round 50"
     )
     message = collapse([sampled(0, 1, accuracy=1.0)])
-    assert message == "round 0: 1 of 70 correct formulae in the sample, 1.4% of a perfect generator's variety"
+    assert message == "round 0: 1 of 70 correct formulae in the sample, 1.43% of a perfect generator's variety"
     message = collapse([vectors(0, 1.0), vectors(50, 0.25)])
     assert message is not None
-    assert message.startswith("round 50: 25 of 100 cells in the sample, 25.0%")
+    assert message.startswith("round 50: 25 of 100 cells in the sample, 25.00%")
 
 
 def recorded(pattern: str) -> list[Any]:

@@ -32,9 +32,9 @@ def test_the_training_figure_shows_the_rows_and_what_they_compare_to() -> None:
     assert lines["seqgan"] == [0.4, 0.8, 0.98]
     assert lines["MLE start"] == [0.4, 0.4]
     assert lines["random sampler"] == [0.27, 0.27]
-    assert lines["thesis (0.97)"] == [0.97, 0.97]
+    assert lines["thesis (97.00%)"] == [0.97, 0.97]
     assert np.asarray(jsd.get_lines()[0].get_ydata()).tolist() == [0.28, 0.1, 0.02]
-    assert "thesis (0.03)" in [line.get_label() for line in jsd.get_lines()]
+    assert "thesis (0.0300)" in [line.get_label() for line in jsd.get_lines()]
     assert [line.get_label() for line in variety.get_lines()] == ["coverage of the sample"]
     assert np.asarray(losses.get_lines()[0].get_xdata()).tolist() == [40, 90, 140]
 
@@ -144,7 +144,7 @@ def test_panels_are_drawn_only_for_what_a_run_has() -> None:
     """One that is paid by the checker has no discriminator; pytest makes a warning of matplotlib's an error."""
     rows = [{key: value for key, value in row(r, 0.5, 0.2).items() if "loss" not in key} for r in (0, 50)]
     labels = [axis.get_ylabel() for axis in draw_training(rows, SUMMARY).axes]
-    assert labels == ["correct (share)", "JSD (nats, exact, log scale)", "variety (share)"]
+    assert labels == ["accuracy (share)", "JSD (nats, exact, log scale)", "variety (share)"]
     assert draw_training([row(0, 0.5, 0.2)], SUMMARY).axes[-1].get_ylabel() == "loss (nats)"
 
 

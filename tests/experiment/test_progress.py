@@ -47,7 +47,7 @@ def test_the_bar_is_not_cut(width: int) -> None:
     shown = last_shown(live, out)
     live.close()
     assert shown.startswith("training")
-    assert re.search(r"12500/25000 accuracy 98.77%  JSD ~0.0213  loss 0.700  \d+:\d\d left$", shown)
+    assert re.search(r"12500/25000 accuracy 98.77%  JSD ~0.0213  loss 0.7000  \d+:\d\d left$", shown)
 
 
 def test_a_bar_that_is_taken_up_again_shows_the_last_evaluation_at_once() -> None:

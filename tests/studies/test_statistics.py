@@ -272,7 +272,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         ('["small", "large"]', '"small"', "comparisons 0: baselines must be list, got 'small'"),
         ('["small", "large"]', '["small", "ours"]', "comparisons 0: ours can't be its own baseline"),
         ('["accuracy", "jsd"]', "[1]", "comparisons 0: metrics must name at least one, got [1]"),
-        ('["accuracy", "jsd"]', '["charm"]', "comparisons 0: unknown metric 'charm'; there are: accuracy, cov"),
+        ('["accuracy", "jsd"]', '["charm"]', "comparisons 0: unknown metric 'charm'; there are: accuracy, jsd"),
         ("jsd = 0.25", "nll = 0.25", "comparisons 0: unknown goal 'nll'; there are: accuracy, jsd"),
         ("jsd = 0.25", 'jsd = "low"', "comparisons 0: the goal of jsd must be a number, got 'low'"),
         (
@@ -313,8 +313,9 @@ def test_a_wrong_comparison_is_refused_in_one_line(
 # A resample of two seeds is one of them twice (a quarter each) or both: the interval goes from one to the other.
 ACCURACY = (
     "| four bits: ours against MLE 64 or MLE 128, picked by exact JSD | accuracy "
-    "| 85.0% [80.0%, 90.00%], IQM 85.0% "
-    "| 65.0% [60.0%, 70.0%], IQM 65.0% | +20.00 points | 2 of 2 | **better** | ≥ 85.0%: reached; 1 of 2 seeds |"
+    "| 85.00% [80.00%, 90.00%], IQM 85.00% "
+    "| 65.00% [60.00%, 70.00%], IQM 65.00% | +20.00 points | 2 of 2 | **better** "
+    "| ≥ 85.00%: reached; 1 of 2 seeds |"
 )
 JSD = (
     "|  | JSD (nats) | 0.2000 [0.1000, 0.3000], IQM 0.2000 | 0.2500 [0.2000, 0.3000], IQM 0.2500 "
@@ -356,7 +357,7 @@ def test_report_tells_the_verdicts(
     assert main(["report", str(tmp_path / "made-up")]) == 0
     out = capsys.readouterr().out
     assert "made-up: four bits: ours against MLE 64 or MLE 128, picked by exact JSD" in out
-    assert "85.0% [80.0%, 90.00%], IQM 85.0%" in out
+    assert "85.00% [80.00%, 90.00%], IQM 85.00%" in out
     assert "no difference shown" in out
     assert "picked with the checker, in its favour" in " ".join(out.split())
     assert main(["report", "--markdown", str(tmp_path / "made-up")]) == 0
@@ -392,13 +393,13 @@ def test_a_page_and_the_terminal_show_what_each_change_does(
     lines = study_readme(study).splitlines()
     at = lines.index("| four bits | accuracy | JSD (nats) |")
     assert lines[at + 2 : at + 5] == [
-        "| ours | 85.0% | 0.2000 |",
-        "| MLE 64 | 55.0%; -30.00 [-50.00, -10.00] points: worse | 0.4500; +0.2500 [+0.2000, +0.3000]: worse |",
+        "| ours | 85.00% | 0.2000 |",
+        "| MLE 64 | 55.00%; -30.00 [-50.00, -10.00] points: worse | 0.4500; +0.2500 [+0.2000, +0.3000]: worse |",
         "| MLE 128 | 90.00%; +5.00 [+0.00, +10.00] points | 0.4500; +0.2500 [+0.0000, +0.5000] |",
     ]
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["report", str(tmp_path / "made-up")]) == 0
-    assert "55.0%; -30.00 [-50.00, -10.00] points: worse" in capsys.readouterr().out
+    assert "55.00%; -30.00 [-50.00, -10.00] points: worse" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
