@@ -1,26 +1,86 @@
-"""What several tests set up alike."""
+"""What several tests set up alike; tasks and algorithms are the registered ones, those of other packages too."""
 
 import io
+from dataclasses import fields
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import torch
 from torch import nn
 
+from formula_env.errors import FormulaError
 from formula_env.networks import LSTMGenerator, make_discriminator
 from formula_env.rewards import DiscriminatorReward
-from formula_env.tasks import TASKS, make_task
+from formula_env.tasks import make_task, symbol_tasks
 from formula_env.tasks.base import AnyTask, Task
 from tests.even_ones import EvenOnes
+
+ENV_IDS = sorted({spec.id for key, spec in gym.registry.items() if key.startswith("formula_env:Formula/")})
+"""Of every registered task of symbols."""
+REWARD_MODELS = ["exact", "discriminator", "constant"]
+BINARY_SUM, SIGNED_EQUATION = "formula_env:Formula/BinarySum-v0", "formula_env:Formula/SignedEquation-v0"
+FEW_SEQUENCES = 5_000
 
 
 def small_tasks() -> list[Task]:
     """Each registered task, small enough to list all its sequences, and one of variable length."""
-    sizes = {"binary-sum": 6, "signed-equation": 5}
-    return [*(make_task(name, length=sizes[name]) for name in TASKS), EvenOnes(5)]
+    return [*(small_task(name) for name in symbol_tasks()), EvenOnes(5)]
+
+
+def small_task(name: str) -> Task:
+    """The task with the greatest length of 6 or less that it accepts with few sequences; else as it is."""
+    for length in (6, 5, 4, 3, 2):
+        try:
+            task = make_task(name, length=length)
+        except FormulaError:
+            continue
+        if task.vocabulary.size**task.max_length <= FEW_SEQUENCES:
+            return task
+    return make_task(name)
+
+
+SMALL = {
+    "rounds": 6, "mle_rounds": 1, "discriminator_rounds": 1, "warmup_rounds": 2, "d_steps": 2, "num_rollouts": 2,
+    "batch_size": 8, "discriminator_batch_size": 8, "embedding_dim": 4, "hidden_dim": 8, "num_envs": 8,
+    "n_steps": 4, "n_delta": 4, "n_top": 2, "learning_starts": 16, "buffer_size": 200,
+    "target_update_interval": 32, "search_every": 2, "search_size": 16,
+}  # fmt: skip
+"""Settings with which an algorithm trains in a second."""
+
+
+def small_config(config: type[Any]) -> dict[str, Any]:
+    """Settings for tests of a class of hyper-parameters: its defaults, where they are large made small."""
+    defaults: dict[str, Any] = {field.name: field.default for field in fields(config)}
+    return {name: min(value, defaults[name]) for name, value in SMALL.items() if name in defaults}
 
 
 def name_of(task: AnyTask) -> str:
     return type(task).__name__
+
+
+def assert_same(one: object, two: object, where: str = "") -> None:
+    """Equal in value, type and structure."""
+    if isinstance(one, tuple):
+        assert isinstance(two, tuple)
+        one, two = dict(enumerate(one)), dict(enumerate(two))
+    if isinstance(one, dict):
+        assert isinstance(two, dict)
+        assert set(one) == set(two), where
+        for key in one:
+            assert_same(one[key], two[key], f"{where}.{key}")
+    elif isinstance(one, np.ndarray):
+        assert isinstance(two, np.ndarray)
+        assert (one.shape, one.dtype) == (two.shape, two.dtype), where
+        if one.dtype == object:
+            for a, b in zip(one, two, strict=True):
+                assert_same(a, b, where)
+        elif np.issubdtype(one.dtype, np.floating):
+            np.testing.assert_allclose(one, two, atol=2e-6, rtol=0, err_msg=where)
+        else:
+            np.testing.assert_array_equal(one, two, err_msg=where)
+    else:
+        assert one == two, where
 
 
 def sharpen(network: nn.Module, factor: float) -> None:

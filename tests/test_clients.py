@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_env import IDS, REWARDS
+from tests.helpers import ENV_IDS, REWARD_MODELS
 
 CLIENTS = Path(__file__).parents[2] / "shared/clients"
 SCRIPTS = sorted(path.name for path in CLIENTS.glob("[!_]*.py"))
@@ -16,7 +16,7 @@ SCRIPTS = sorted(path.name for path in CLIENTS.glob("[!_]*.py"))
 
 @pytest.mark.skipif(not CLIENTS.exists(), reason="no ../shared/clients")
 @pytest.mark.parametrize(
-    ("script", "env_id", "reward_model"), list(zip(SCRIPTS, cycle(IDS), cycle(REWARDS), strict=False))
+    ("script", "env_id", "reward_model"), list(zip(SCRIPTS, cycle(ENV_IDS), cycle(REWARD_MODELS), strict=False))
 )
 def test_a_client_trains_without_a_warning(script: str, env_id: str, reward_model: str) -> None:
     """Each client once; tasks and reward models take turns."""

@@ -22,18 +22,27 @@ from formula_env.tasks.base import Task
 from formula_env.vector_env import transition
 from formula_env.vocabulary import Vocabulary
 from tests.even_ones import EvenOnes
-from tests.helpers import assert_equal_states, name_of, opinionated_pair, saved_and_loaded, small_tasks
+from tests.helpers import (
+    BINARY_SUM,
+    ENV_IDS,
+    REWARD_MODELS,
+    SIGNED_EQUATION,
+    assert_equal_states,
+    assert_same,
+    name_of,
+    opinionated_pair,
+    saved_and_loaded,
+    small_tasks,
+)
 from tests.oracles import all_sequences
 
-IDS = ["formula_env:Formula/BinarySum-v0", "formula_env:Formula/SignedEquation-v0"]
-REWARDS = ["exact", "discriminator", "constant"]
 MODES: list[Any] = ["difference", "terminal", "q"]
 LEARNING = {"reward_model": "discriminator"}
 ALL_BYTES = all_sequences(make_task("binary-sum", length=8)).numpy()
 
 
-@pytest.mark.parametrize("env_id", IDS)
-@pytest.mark.parametrize("reward_model", REWARDS)
+@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("reward_model", REWARD_MODELS)
 @pytest.mark.parametrize("observation", ["one-hot", "tokens"])
 def test_check_env_passes_without_a_warning(env_id: str, reward_model: str, observation: str) -> None:
     with warnings.catch_warnings():
@@ -44,7 +53,7 @@ def test_check_env_passes_without_a_warning(env_id: str, reward_model: str, obse
     assert EnvSpec.from_json(env.spec.to_json()).id == env.spec.id
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", ENV_IDS)
 def test_make_vec_gives_the_native_vector_env(env_id: str) -> None:
     env = gym.make_vec(env_id, num_envs=3)
     assert isinstance(env.unwrapped, FormulaVectorEnv)
@@ -60,30 +69,6 @@ def test_the_transition_by_hand() -> None:
     assert tokens.tolist() == [[1, 3, 3], [0, 3, 3], [1, 2, 3], [1, 0, 0]], "the second is left alone"
     assert lengths.tolist() == [1, 1, 2, 3]
     assert finished.tolist() == [False, True, True]
-
-
-def assert_same(one: object, two: object, where: str = "") -> None:
-    """Equal in value, type and structure."""
-    if isinstance(one, tuple):
-        assert isinstance(two, tuple)
-        one, two = dict(enumerate(one)), dict(enumerate(two))
-    if isinstance(one, dict):
-        assert isinstance(two, dict)
-        assert set(one) == set(two), where
-        for key in one:
-            assert_same(one[key], two[key], f"{where}.{key}")
-    elif isinstance(one, np.ndarray):
-        assert isinstance(two, np.ndarray)
-        assert (one.shape, one.dtype) == (two.shape, two.dtype), where
-        if one.dtype == object:
-            for a, b in zip(one, two, strict=True):
-                assert_same(a, b, where)
-        elif np.issubdtype(one.dtype, np.floating):
-            np.testing.assert_allclose(one, two, atol=2e-6, rtol=0, err_msg=where)
-        else:
-            np.testing.assert_array_equal(one, two, err_msg=where)
-    else:
-        assert one == two, where
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
@@ -346,7 +331,7 @@ def test_returned_arrays_are_the_callers_to_overwrite(task: Task, observation: A
 
 
 def test_masks_follow_the_grammar_and_info_tells_the_verdict() -> None:
-    env = gym.make(IDS[1], length=5)
+    env = gym.make(SIGNED_EQUATION, length=5)
     inner = env.unwrapped
     assert isinstance(inner, FormulaEnv)
     _, info = env.reset(seed=0)
@@ -408,7 +393,7 @@ def walk(env: FormulaEnv | FormulaVectorEnv, actions: np.ndarray) -> list[Any]:
 
 
 @pytest.mark.parametrize("through", [lambda state: state, saved_and_loaded], ids=["memory", "a file"])
-@pytest.mark.parametrize("reward_model", REWARDS)
+@pytest.mark.parametrize("reward_model", REWARD_MODELS)
 @pytest.mark.parametrize("kind", [FormulaEnv, FormulaVectorEnv])
 def test_a_saved_environment_goes_on_alike(kind: Any, reward_model: str, through: Any) -> None:
     """The original goes on first, then two copies from one state: neither may have changed it."""
@@ -474,7 +459,7 @@ def test_the_discriminator_can_be_shown_the_users_own_formulae() -> None:
     scores = dict(zip(env.task.decode(correct), env.reward_model.score(torch.from_numpy(correct)), strict=True))
     shown = [scores.pop("0110"), scores.pop("1001")]
     assert min(shown) > max(scores.values()) + 1
-    spec = gym.make(IDS[0], reward_model="discriminator", discriminator_real=["01100110"]).spec
+    spec = gym.make(BINARY_SUM, reward_model="discriminator", discriminator_real=["01100110"]).spec
     assert spec is not None
     gym.make(EnvSpec.from_json(spec.to_json()))
 

@@ -21,8 +21,15 @@ from formula_env import FormulaEnv, FormulaError, FormulaVectorEnv, make_task
 from formula_env.errors import UnexpectedArgument
 from formula_env.self_training import SelfTrainingDiscriminator
 from formula_env.tasks.base import Task
-from tests.helpers import assert_equal_states, name_of, small_tasks
-from tests.test_env import IDS, REWARDS, assert_same
+from tests.helpers import (
+    BINARY_SUM,
+    ENV_IDS,
+    REWARD_MODELS,
+    assert_equal_states,
+    assert_same,
+    name_of,
+    small_tasks,
+)
 
 # --- infos ----------------------------------------------------------------------------------------------------
 
@@ -39,7 +46,7 @@ def infos_of_a_walk(env: FormulaEnv, steps: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("task", small_tasks(), ids=name_of)
-@pytest.mark.parametrize("reward_model", REWARDS)
+@pytest.mark.parametrize("reward_model", REWARD_MODELS)
 def test_infos_have_the_same_numeric_keys_at_every_step(task: Task, reward_model: str) -> None:
     infos = infos_of_a_walk(FormulaEnv(task, reward_model=reward_model), 40)
     kinds = {(key, np.asarray(value).dtype.name, np.shape(value)) for info in infos for key, value in info.items()}
@@ -60,7 +67,7 @@ def test_is_correct_is_said_once_the_formula_is_finished() -> None:
     assert env.reset()[1]["is_correct"] == 0
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", ENV_IDS)
 def test_wrappers_that_convert_arrays_take_the_infos(env_id: str) -> None:
     env = gym.wrappers.NumpyToTorch(gym.make(env_id))
     _, info = env.reset(seed=0)
@@ -101,7 +108,7 @@ def test_text_is_an_attribute_and_can_be_read_off_observations(task: Task, obser
 # --- options --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", ENV_IDS)
 def test_an_unknown_option_is_a_type_error_in_pythons_words(env_id: str) -> None:
     for make in (gym.make, gym.make_vec):
         with pytest.raises(TypeError, match="got an unexpected keyword argument 'frameskip'") as caught:
@@ -115,7 +122,8 @@ def test_an_unknown_option_is_a_type_error_in_pythons_words(env_id: str) -> None
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 def test_autoreset_modes_go_by_name_value_and_member(mode: AutoresetMode) -> None:
     for spelling in (mode, mode.name, mode.value):
-        assert gym.make_vec(IDS[0], num_envs=2, autoreset_mode=spelling).unwrapped.autoreset_mode == mode  # type: ignore[attr-defined]
+        env: Any = gym.make_vec(BINARY_SUM, num_envs=2, autoreset_mode=spelling).unwrapped
+        assert env.autoreset_mode == mode
     with pytest.raises(FormulaError, match="unknown autoreset_mode 'same-step'; there are: NEXT_STEP, NextStep"):
         FormulaVectorEnv(autoreset_mode="same-step")
 
@@ -126,7 +134,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
     assert (env.num_envs, env.num_rollouts, env.task.max_length) == (2, 3, 4)
     assert all(type(value) is int for value in (env.num_envs, env.num_rollouts, *env.task.options.values()))
     assert env.task == make_task("binary-sum", length=4)
-    gym.make(IDS[0], length=np.int64(4)).reset(seed=0)
+    gym.make(BINARY_SUM, length=np.int64(4)).reset(seed=0)
 
 
 def test_rewards_are_terminal_unless_q_is_asked_for() -> None:
@@ -488,7 +496,7 @@ import numpy as np
 import torch
 
 torch.set_num_threads(2)
-env_id = "formula_env:Formula/BinarySum-v0"
+env_id = BINARY_SUM
 env = gym.make(env_id, length=8)
 env.reset(seed=0)
 for _ in range(8):
@@ -516,7 +524,7 @@ import sys
 import gymnasium as gym
 
 if __name__ == "__main__":
-    spec_id = gym.make("formula_env:Formula/BinarySum-v0", length=8).unwrapped.spec.id
+    spec_id = gym.make(BINARY_SUM, length=8).unwrapped.spec.id
     envs = gym.vector.AsyncVectorEnv([lambda: gym.make(spec_id, length=8)] * 2, context="spawn")
     print(envs.reset(seed=0)[0].shape)
     envs.close()
@@ -542,7 +550,10 @@ def test_forked_workers_go_on_after_torch_has_used_its_threads(library: str) -> 
 
 def test_spawned_workers_find_the_id_of_a_spec() -> None:
     assert in_a_fresh_process(SPAWN) == "(2, 16)\n"
-    for env_id in (IDS[0], IDS[0].removeprefix("formula_env:")):
-        assert gym.spec(env_id).id == IDS[0]
+    for env_id in (
+        BINARY_SUM,
+        BINARY_SUM.removeprefix("formula_env:"),
+    ):
+        assert gym.spec(env_id).id == BINARY_SUM
     with pytest.warns(UserWarning, match="latest versioned"):
         assert gym.make("formula_env:Formula/BinarySum").spec is not None

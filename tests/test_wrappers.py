@@ -21,13 +21,12 @@ from formula_env.render import CELL, draw_formula
 from formula_env.tasks import make_task
 from formula_env.tasks.base import Task
 from tests.even_ones import EvenOnes
-from tests.helpers import name_of, small_tasks
-from tests.test_env import IDS, assert_same
+from tests.helpers import BINARY_SUM, ENV_IDS, SIGNED_EQUATION, assert_same, name_of, small_tasks
 
 KEYS: dict[str, Any] = {"obs_key": "state", "mask_key": "legal", "dtype": "float32"}
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", ENV_IDS)
 @pytest.mark.parametrize("observation", ["one-hot", "tokens"])
 @pytest.mark.parametrize("dtype", [np.int8, bool, "float32"])
 def test_the_mask_in_the_observation_passes_check_env(env_id: str, observation: str, dtype: Any) -> None:
@@ -58,7 +57,7 @@ def test_the_observation_holds_what_the_infos_hold(task: Task, keys: dict[str, A
 
 
 def test_a_wrapped_environment_is_remade_from_its_spec() -> None:
-    env = MaskInObservation(gym.make(IDS[0], length=6), obs_key="state", mask_key="legal", dtype=np.float32)
+    env = MaskInObservation(gym.make(BINARY_SUM, length=6), obs_key="state", mask_key="legal", dtype=np.float32)
     assert env.spec is not None
     remade = gym.make(EnvSpec.from_json(json.loads(json.dumps(env.spec.to_json()))))
     assert isinstance(remade, MaskInObservation)
@@ -117,7 +116,7 @@ def test_an_environment_without_masks_is_refused() -> None:
 
 
 def test_episode_statistics_are_the_rewards_added_up() -> None:
-    env = gym.wrappers.RecordEpisodeStatistics(gym.make(IDS[1], length=5, num_rollouts=4))
+    env = gym.wrappers.RecordEpisodeStatistics(gym.make(SIGNED_EQUATION, length=5, num_rollouts=4))
     rng = np.random.default_rng(0)
     for seed in range(3):
         env.reset(seed=seed)
@@ -192,7 +191,7 @@ def test_vector_wrappers_transform_the_batch(mode: AutoresetMode) -> None:
 
 def test_record_video_writes_every_frame(tmp_path: Path) -> None:
     env = gym.wrappers.RecordVideo(
-        gym.make(IDS[0], length=4, render_mode="rgb_array"),
+        gym.make(BINARY_SUM, length=4, render_mode="rgb_array"),
         str(tmp_path / "videos"),
         episode_trigger=lambda _: True,
     )
@@ -214,7 +213,7 @@ def test_record_video_writes_every_frame(tmp_path: Path) -> None:
 
 def test_record_video_of_a_batch(tmp_path: Path) -> None:
     env = vector_wrappers.RecordVideo(
-        gym.make_vec(IDS[1], num_envs=2, length=5, render_mode="rgb_array"),
+        gym.make_vec(SIGNED_EQUATION, num_envs=2, length=5, render_mode="rgb_array"),
         str(tmp_path / "videos"),
         episode_trigger=lambda episode: episode == 0,
     )

@@ -34,9 +34,9 @@ import torch
 from formula_env import files
 from formula_env.cli import main
 from formula_env.experiment.checkpoint import checkpoints
-from formula_env.experiment.registry import ALGORITHMS
+from formula_env.experiment.registry import ALGORITHMS, algorithm_class
 from tests.experiment.commands import TINY_PPO, assert_same_run
-from tests.test_algorithm_contract import TINY
+from tests.helpers import small_config
 
 RESULT = Path(__file__).parents[1] / "benchmarks" / "torture.json"
 RECORD = (
@@ -67,7 +67,7 @@ class Tally:
 
 def settings(name: str) -> list[str]:
     """A few seconds' run of an algorithm."""
-    options = {**TINY[name], "rounds": 12}
+    options = {**small_config(algorithm_class(name).Config), "rounds": 12}
     flags = [part for key, value in options.items() for part in (f"--algo.{key.replace('_', '-')}", str(value))]
     task = ["--task", "integer-sum"] if name == "vanilla-gan" else ["--task.length", "6"]
     return [*task, *flags, *shlex.split("--data.size 100 --eval-every 3 --eval-samples 50")]

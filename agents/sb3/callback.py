@@ -29,6 +29,7 @@ from formula_env.adversary import Adversary, AdversaryConfig, LogDensity
 from formula_env.errors import FormulaError, check_at_least, check_seed
 from formula_env.evaluators import Evaluator
 from formula_env.files import load_state, save_state
+from formula_env.metrics import row_key
 from formula_env.modes import default_modes
 from formula_env.networks import make_discriminator
 from formula_env.networks.policy import Policy
@@ -203,7 +204,7 @@ class AdversarialCallback(BaseCallback):
         if self.eval_every and self.num_timesteps - self._evaluated_at >= self.eval_every:
             self._evaluated_at = self.num_timesteps
             for name, value in self.evaluate().items():
-                self.logger.record(f"eval/{name}", float(value))
+                self.logger.record(row_key(name), float(value))
 
     # --- what it does -----------------------------------------------------------------------------------------
 

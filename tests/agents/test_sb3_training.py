@@ -23,9 +23,8 @@ from formula_env.experiment.registry import ALGORITHMS, algorithm_class
 from formula_env.randomness import seed_global_random
 from formula_env.rollouts import exact_q
 from formula_env.sampling import log_prob
-from tests.helpers import saved_and_loaded
+from tests.helpers import saved_and_loaded, small_config
 from tests.oracles import all_sequences
-from tests.test_algorithm_contract import TINY
 
 SB3_NAMES = [name for name, place in ALGORITHMS.items() if place.startswith("agents.sb3")]
 TASK = make_task("binary-sum", length=4)
@@ -271,7 +270,7 @@ def test_what_does_not_go_together_is_refused_in_one_line() -> None:
 def test_rounds_are_one_call_of_learn(name: str) -> None:
     """A plain script with the same seed ends with the same weights, bit for bit."""
     cls = algorithm_class(name)
-    config = cls.Config(**TINY[name])
+    config = cls.Config(**small_config(cls.Config))
     bridged = cls(TASK, config, 0, torch.device("cpu"))
     rounds = [TASK.sample(bridged.real_batch_size, np.random.default_rng(r)) for r in range(bridged.rounds)]
     for real in rounds:
@@ -322,7 +321,7 @@ def test_every_own_hyper_parameter_is_one_of_the_model(name: str) -> None:
 @pytest.mark.parametrize("name", SB3_NAMES)
 def test_plain_stable_baselines_opens_what_it_exports(name: str) -> None:
     cls = algorithm_class(name)
-    algorithm = cls(TASK, cls.Config(**TINY[name]), 0, torch.device("cpu"))
+    algorithm = cls(TASK, cls.Config(**small_config(cls.Config)), 0, torch.device("cpu"))
     algorithm.update(TASK.sample(algorithm.real_batch_size, np.random.default_rng(0)), 0.0)
     loaded = cls.model_class.load(io.BytesIO(algorithm.extra_files()["model.zip"]), device="cpu")
     assert not any("agents" in type(value).__module__ for value in vars(loaded).values())
@@ -336,7 +335,9 @@ def test_what_it_is_told_to_be_paid_by_pays_it(name: str) -> None:
     """By the checker or a constant: no discriminator is trained, and none reported."""
     cls = algorithm_class(name)
     for reward_model in ("exact", "constant"):
-        algorithm = cls(TASK, cls.Config(**TINY[name], reward_model=reward_model), 0, torch.device("cpu"))
+        algorithm = cls(
+            TASK, cls.Config(**small_config(cls.Config), reward_model=reward_model), 0, torch.device("cpu")
+        )
         metrics = algorithm.update(TASK.sample(algorithm.real_batch_size, np.random.default_rng(0)), 0.0)
         assert not [key for key in metrics if key.startswith("discriminator")]
         assert algorithm.density_ratio is None
@@ -346,6 +347,6 @@ def test_what_it_is_told_to_be_paid_by_pays_it(name: str) -> None:
 
 def test_dqn_explores_from_the_start() -> None:
     cls = algorithm_class("dqn")
-    algorithm = cls(TASK, cls.Config(**TINY["dqn"]), 0, torch.device("cpu"))
+    algorithm = cls(TASK, cls.Config(**small_config(cls.Config)), 0, torch.device("cpu"))
     sequences = all_sequences(TASK).numpy()
     assert np.exp(algorithm.log_prob(sequences)) == pytest.approx(np.full(16, 1 / 16))
