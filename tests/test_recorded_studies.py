@@ -36,8 +36,8 @@ def test_records_are_complete_and_support_the_verdicts(folder: Path) -> None:
     assert study.claims or study.comparisons
     assert shaken(study) == []
     assert all(claim.range for claim in study.claims)
-    for cell in study.cells.values():
-        assert len(cell.seeds) >= 5 or cell.analysis is not None or cell.name == "thesis-1000-epochs"
+    for variant in study.variants.values():
+        assert len(variant.seeds) >= 5 or variant.analysis is not None or variant.name == "thesis-1000-epochs"
 
 
 @every

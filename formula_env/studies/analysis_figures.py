@@ -24,12 +24,12 @@ from formula_env.experiment.drawing import (
 from formula_env.experiment.rows import Row
 from formula_env.experiment.run_folder import RunFolder
 from formula_env.studies.records import read_analysis
-from formula_env.studies.spec import STUDY_FILE, Cell, Study
+from formula_env.studies.spec import STUDY_FILE, Study, Variant
 
 
-def gumbel_softmax(study: Study, cells: list[Cell]) -> Figure:
+def gumbel_softmax(study: Study, variants: list[Variant]) -> Figure:
     """Mean (top) and samples (below) of the Gumbel-softmax distribution over temperature (thesis Fig 6.1)."""
-    rows = rows_of(study, cells[0])
+    rows = rows_of(study, variants[0])
     exact = next(row["mean"] for row in rows if row["kind"] == "categorical")
     relaxed = [row for row in rows if row["kind"] == "gumbel-softmax"]
     figure = Figure(figsize=(2.3 * (len(relaxed) + 1), 7), layout="constrained")
@@ -56,9 +56,9 @@ def gumbel_softmax(study: Study, cells: list[Cell]) -> Figure:
     return figure
 
 
-def perfect_generator(study: Study, cells: list[Cell], *, thesis: list[float]) -> Figure:
+def perfect_generator(study: Study, variants: list[Variant], *, thesis: list[float]) -> Figure:
     """Algorithm 2 by dynamic programming in both readings, and what the thesis reports."""
-    rows = rows_of(study, cells[0])
+    rows = rows_of(study, variants[0])
     cases = [(row["length"], row["switch"], row["vocab_size"]) for row in rows[::2]]
     figure = Figure(figsize=(8.5, 4.6), layout="constrained")
     axis = figure.subplots()
@@ -80,9 +80,9 @@ def perfect_generator(study: Study, cells: list[Cell], *, thesis: list[float]) -
     return figure
 
 
-def bounds(study: Study, cells: list[Cell], *, analysis: str) -> Figure:
-    """What logits bound to ±c allow at best, by an `analysis` (a cell), and what cells with these bounds reach."""
-    rows = rows_of(study, study.cells[analysis])
+def bounds(study: Study, variants: list[Variant], *, analysis: str) -> Figure:
+    """What logits bound to ±c allow at best, by an `analysis` (a variant); and what variants with these bounds reach."""
+    rows = rows_of(study, study.variants[analysis])
     c = [row["bound"] for row in rows]
     figure = Figure(figsize=(8.5, 7.2), layout="constrained")
     axes = figure.subplots(2, 1, sharex=True)
@@ -98,10 +98,10 @@ def bounds(study: Study, cells: list[Cell], *, analysis: str) -> Figure:
         axes[0].plot(c, values, color=colour, ls=style, marker=marker, ms=4, label=label)
     values = [row["matching_jsd"] for row in rows]
     axes[1].plot(c, values, color=ORANGE, ls=STYLES[1], marker="s", ms=4, label=nearest)
-    for cell in cells:
-        bound = cell.settings["algo"]["logit_bound"]
+    for variant in variants:
+        bound = variant.settings["algo"]["logit_bound"]
         for axis, metric in zip(axes, ("accuracy", "jsd"), strict=True):
-            values = [summary_of(folder)[metric] for folder in study.folders(cell)]
+            values = [summary_of(folder)[metric] for folder in study.folders(variant)]
             axis.plot([bound] * len(values), values, "x", color=BLACK, ms=6, label="measured, each seed")
     axes[0].set_ylabel("correct (share)")
     axes[1].set_ylabel("JSD (nats, log scale)")
@@ -113,9 +113,9 @@ def bounds(study: Study, cells: list[Cell], *, analysis: str) -> Figure:
     return figure
 
 
-def conditionals(study: Study, cells: list[Cell]) -> Figure:
+def conditionals(study: Study, variants: list[Variant]) -> Figure:
     """How spiky the next symbol is: true distributions after a prefix, and entropies over positions (Fig 3.3)."""
-    rows = rows_of(study, cells[0])
+    rows = rows_of(study, variants[0])
     examples = [row for row in rows if row["kind"] == "next"]
     entropies = [row for row in rows if row["kind"] == "entropy"]
     figure = Figure(figsize=(3.6 * len(examples), 6.6), layout="constrained")
@@ -142,10 +142,10 @@ def conditionals(study: Study, cells: list[Cell]) -> Figure:
     return figure
 
 
-def sampling(study: Study, cells: list[Cell]) -> Figure:
+def sampling(study: Study, variants: list[Variant]) -> Figure:
     """The sampler on a smooth and on a spiky distribution: how often it leaves the most probable symbol, and what
     that costs (thesis Fig 8.1)."""
-    rows = rows_of(study, cells[0])
+    rows = rows_of(study, variants[0])
     figure = Figure(figsize=(4.2 * len(rows), 4.4), layout="constrained")
     axes = figure.subplots(1, len(rows))
     for axis, row in zip(axes, rows, strict=True):
@@ -179,12 +179,12 @@ def sampling(study: Study, cells: list[Cell]) -> Figure:
     return figure
 
 
-def estimators(study: Study, cells: list[Cell]) -> Figure:
+def estimators(study: Study, variants: list[Variant]) -> Figure:
     """Variance of estimates of SeqGAN's gradient from one batch, relative to the gradient, a panel per reward.
 
     Bars and the numbers beside them are means over the seeds, dots the seeds.
     """
-    rows = [row for folder in study.folders(cells[0]) for row in _rows_in(study, cells[0], folder)]
+    rows = [row for folder in study.folders(variants[0]) for row in _rows_in(study, variants[0], folder)]
     rewards = list(dict.fromkeys(row["reward"] for row in rows))
     figure = Figure(figsize=(2 + 4 * len(rewards), 4.4), layout="constrained")
     axes = figure.subplots(1, len(rewards), squeeze=False, sharey=True)
@@ -222,15 +222,17 @@ def estimators(study: Study, cells: list[Cell]) -> Figure:
     return figure
 
 
-def rows_of(study: Study, cell: Cell) -> list[Row]:
+def rows_of(study: Study, variant: Variant) -> list[Row]:
     """The rows of an analysis with one seed, as exact ones have."""
-    return _rows_in(study, cell, study.folders(cell)[0])
+    return _rows_in(study, variant, study.folders(variant)[0])
 
 
-def _rows_in(study: Study, cell: Cell, folder: RunFolder) -> list[Row]:
-    if cell.analysis is None:
-        raise FormulaError(f"{study.folder / STUDY_FILE}: {cell.name} is made of runs, this figure of an analysis")
-    return read_analysis(folder.path, cell.analysis) or []
+def _rows_in(study: Study, variant: Variant, folder: RunFolder) -> list[Row]:
+    if variant.analysis is None:
+        raise FormulaError(
+            f"{study.folder / STUDY_FILE}: {variant.name} is made of runs, this figure of an analysis"
+        )
+    return read_analysis(folder.path, variant.analysis) or []
 
 
 def summary_of(folder: RunFolder) -> Row:

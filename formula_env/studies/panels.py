@@ -39,7 +39,7 @@ class CurvePanel(Panel):
     ylim: list[float] = field(default_factory=list)
     """Ends of the axis; empty: those of the data."""
     start_of: str | None = None
-    """Cell whose start, such as its MLE, is drawn as a line."""
+    """Variant whose start, such as its MLE, is drawn as a line."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -25,8 +25,8 @@ def run_studies(studies: Sequence[Study], jobs: int) -> None:
     """
     check_at_least(1, jobs=jobs)
     for study in studies:
-        for cell in study.cells.values():
-            check_device(cell.settings.get("device", "cpu"))
+        for variant in study.variants.values():
+            check_device(variant.settings.get("device", "cpu"))
     total = sum(len(runs_of(study)) for study in studies)
     missing = [entry for study in studies for entry in incomplete(study)]
     _tell_damaged([run for run, _ in missing])
@@ -100,7 +100,7 @@ class _Pool:
     def _fill(self) -> None:
         while self.waiting and len(self.active) < self.jobs and self.stop.signum is None:
             run = self.waiting.pop(0)
-            if run.cell.analysis is not None:
+            if run.variant.analysis is not None:
                 compute(run)
                 self.progress.done(run.name, {})
                 continue

@@ -24,7 +24,7 @@ from formula_env.experiment.registry import analysis
 from formula_env.experiment.rows import Row, parse_rows
 from formula_env.experiment.run_folder import RunFolder
 from formula_env.files import exclusive, read_text, write_atomically
-from formula_env.studies.spec import STUDY_FILE, Cell, Study
+from formula_env.studies.spec import STUDY_FILE, Study, Variant
 
 ANALYSIS_FILE, LOG_FILE = "rows.json", "log.txt"
 
@@ -34,9 +34,9 @@ NOT_BEGUN, NOT_FINISHED = "not begun", "not finished"
 
 @dataclass(frozen=True)
 class Run:
-    """One cell with one seed."""
+    """One variant with one seed."""
 
-    cell: Cell
+    variant: Variant
     seed: int
     run_folder: RunFolder
     has_bars: bool
@@ -48,15 +48,15 @@ class Run:
 
     @property
     def name(self) -> str:
-        return f"{self.folder.parents[1].name}/{self.cell.name}/seed-{self.seed}"
+        return f"{self.folder.parents[1].name}/{self.variant.name}/seed-{self.seed}"
 
     def problem(self) -> str | None:
         """Why its record is not complete; None if it is.
 
         Raises FormulaError if it was recorded with other settings than the study's.
         """
-        if self.cell.analysis is not None:
-            if read_analysis(self.folder, self.cell.analysis) is not None:
+        if self.variant.analysis is not None:
+            if read_analysis(self.folder, self.variant.analysis) is not None:
                 return None
             return (
                 f"{ANALYSIS_FILE} is damaged, or of another analysis"
@@ -73,7 +73,7 @@ class Run:
             rows = self.run_folder.rows()
         except FormulaError as error:
             return str(error)
-        if summary["seed"] != self.seed or summary["algorithm"] != self.cell.settings["algorithm"]:
+        if summary["seed"] != self.seed or summary["algorithm"] != self.variant.settings["algorithm"]:
             return f"{SUMMARY_FILE} is of another run"
         if not self._are_whole(rows, summary["rounds"]):
             return f"{METRICS_FILE} lacks rows"
@@ -99,18 +99,18 @@ class Run:
         """Whether there is a row of the start, one each `eval_every` rounds, and one of the last round."""
         if not rows or rows[0].get("phase") != "start":
             return False
-        every = self.cell.config(self.seed).eval_every
+        every = self.variant.config(self.seed).eval_every
         return [row["round"] for row in rows] == sorted({*range(rows[0]["round"], last, every), last})
 
     def _files(self, summary: Row) -> list[str]:
         """What figures and tables may need."""
-        rounds = [r for r in self.cell.config(self.seed).keep_samples if r <= summary["rounds"]]
+        rounds = [r for r in self.variant.config(self.seed).keep_samples if r <= summary["rounds"]]
         samples = [self.run_folder.samples_path(r).name for r in (None, *rounds)]
         can_have_bars = 0 < summary.get("num_formulae", 0) <= DISTRIBUTION_LIMIT
         return [*samples, *([DISTRIBUTION_FILE] if self.has_bars and can_have_bars else [])]
 
     def _check_settings(self) -> None:
-        difference = first_difference(load_config(self.folder), self.cell.config(self.seed))
+        difference = first_difference(load_config(self.folder), self.variant.config(self.seed))
         if difference is not None:
             name, then, now = difference
             raise FormulaError(
@@ -132,7 +132,7 @@ class Run:
                 self.run_folder.drop_rows_after(self.run_folder.load_checkpoint()["evaluated_round"])
                 return
             self.run_folder.clear()
-            save_config(self.cell.config(self.seed), self.folder)
+            save_config(self.variant.config(self.seed), self.folder)
 
     def _can_go_on(self) -> bool:
         """Whether there is a sound checkpoint, and what was written before it is not lost or altered."""
@@ -158,11 +158,13 @@ class Run:
 
 def runs_of(study: Study) -> list[Run]:
     """All runs of a study."""
-    with_bars = [cell for spec in study.figures if spec.kind == "distribution" for cell in study.cells_of(spec)]
+    with_bars = [
+        variant for spec in study.figures if spec.kind == "distribution" for variant in study.variants_of(spec)
+    ]
     return [
-        Run(cell, seed, study.run_folder(cell, seed), cell in with_bars)
-        for cell in study.cells.values()
-        for seed in cell.seeds
+        Run(variant, seed, study.run_folder(variant, seed), variant in with_bars)
+        for variant in study.variants.values()
+        for seed in variant.seeds
     ]
 
 
@@ -213,7 +215,7 @@ def copy_study(folder: Path, out: Path) -> Path:
 
 def compute(run: Run) -> None:
     """Do an analysis and record its rows."""
-    name = str(run.cell.analysis)
+    name = str(run.variant.analysis)
     run.folder.mkdir(parents=True, exist_ok=True)
     write_analysis(run.folder, name, run.seed, analysis(name)(run.seed))
 

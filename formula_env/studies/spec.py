@@ -1,9 +1,9 @@
-"""Studies: runs over seeds and cells, described by a `study.toml`, whose rows stay in the study's folder.
+"""Studies: runs over seeds and variants, described by a `study.toml`, whose rows stay in the study's folder.
 
 runs/studies/NAME/
   study.toml             what is run, drawn, claimed and compared
-  CELL/seed-S/           a run's folder; its checkpoints are no part of the record (`studies.records`)
-  CELL/seed-S/rows.json  instead, where the cell is an analysis
+  VARIANT/seed-S/           a run's folder; its checkpoints are no part of the record (`studies.records`)
+  VARIANT/seed-S/rows.json  instead, where the variant is an analysis
   figures/  README.md    made from the rows (`studies.study_figures`, `studies.study_report`)
 """
 
@@ -25,7 +25,7 @@ STUDY_FILE = "study.toml"
 
 
 @dataclass(frozen=True)
-class Cell:
+class Variant:
     """Runs that differ in their seed alone: an algorithm with its settings, or an analysis."""
 
     name: str
@@ -47,7 +47,7 @@ class FigureSpec:
     name: str
     kind: str
     title: str = ""
-    cells: list[str] = field(default_factory=list)
+    variants: list[str] = field(default_factory=list)
     """Empty: all."""
     options: dict[str, Any] = field(default_factory=dict)
     """Of the kind."""
@@ -65,7 +65,7 @@ class Claim:
     verdict: str
     """One of `VERDICTS`."""
     reason: str
-    cell: str
+    variant: str
     metrics: list[str]
     """Our numbers; of an analysis, the name of a column."""
     row: dict[str, Any] = field(default_factory=dict)
@@ -87,17 +87,17 @@ VERDICTS = ("reproduced", "partly reproduced", "refuted", "does not follow", "be
 
 @dataclass(frozen=True)
 class Comparison:
-    """A question of our own that the rows answer: a cell against others at their best, seed by seed."""
+    """A question of our own that the rows answer: a variant against others at their best, seed by seed."""
 
     question: str
-    cell: str
+    variant: str
     """Whose last rows count."""
     baselines: list[str]
-    """Cells, of whose rows one counts for each seed: the best."""
+    """Variants, of whose rows one counts for each seed: the best."""
     metrics: list[str]
     """Of `metrics.COMPARABLE`."""
     goals: dict[str, float] = field(default_factory=dict)
-    """What the cell's mean must reach, by metric."""
+    """What the variant's mean must reach, by metric."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -108,22 +108,22 @@ class Comparison:
             check_choice(self.metrics, goal=metric)
             if type(goal) not in (int, float):
                 raise FormulaError(f"the goal of {metric} must be a number, got {goal!r}")
-        if self.cell in self.baselines:
-            raise FormulaError(f"{self.cell} can't be its own baseline")
+        if self.variant in self.baselines:
+            raise FormulaError(f"{self.variant} can't be its own baseline")
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """What the parts of a method are worth: cells with one thing changed beside the whole, seed by seed.
+    """What the parts of a method are worth: variants with one thing changed beside the whole, seed by seed.
 
     The last rows count, on both sides.
     """
 
     question: str
-    cell: str
+    variant: str
     """The whole."""
     changed: list[str]
-    """Cells that differ from it in one thing, which their label names."""
+    """Variants that differ from it in one thing, which their label names."""
     metrics: list[str]
     """Of `metrics.COMPARABLE`."""
 
@@ -132,8 +132,8 @@ class Ablation:
         _check_names(changed=self.changed, metrics=self.metrics)
         for metric in self.metrics:
             check_choice(COMPARABLE, metric=metric)
-        if self.cell in self.changed:
-            raise FormulaError(f"{self.cell} can't be an ablation of itself")
+        if self.variant in self.changed:
+            raise FormulaError(f"{self.variant} can't be an ablation of itself")
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Study:
     about: str
     thesis: str
     """Where in the thesis this is."""
-    cells: dict[str, Cell]
+    variants: dict[str, Variant]
     figures: list[FigureSpec]
     claims: list[Claim]
     comparisons: list[Comparison]
@@ -155,20 +155,31 @@ class Study:
     def name(self) -> str:
         return self.folder.resolve().name
 
-    def cells_of(self, spec: FigureSpec) -> list[Cell]:
-        """The cells that a figure names, or all that are made of runs."""
-        of_runs = [cell for cell in self.cells.values() if cell.analysis is None]
-        return [self.cells[name] for name in spec.cells] or of_runs or list(self.cells.values())
+    def variants_of(self, spec: FigureSpec) -> list[Variant]:
+        """The variants that a figure names, or all that are made of runs."""
+        of_runs = [variant for variant in self.variants.values() if variant.analysis is None]
+        return [self.variants[name] for name in spec.variants] or of_runs or list(self.variants.values())
 
-    def run_folder(self, cell: Cell, seed: int) -> RunFolder:
-        return RunFolder(self.folder / cell.name / f"seed-{seed}")
+    def run_folder(self, variant: Variant, seed: int) -> RunFolder:
+        return RunFolder(self.folder / variant.name / f"seed-{seed}")
 
-    def folders(self, cell: Cell) -> list[RunFolder]:
-        """Of the cell's runs, by seed."""
-        return [self.run_folder(cell, seed) for seed in cell.seeds]
+    def folders(self, variant: Variant) -> list[RunFolder]:
+        """Of the variant's runs, by seed."""
+        return [self.run_folder(variant, seed) for seed in variant.seeds]
 
 
-KEYS = ("title", "about", "thesis", "seeds", "defaults", "cells", "figures", "claims", "comparisons", "ablations")
+KEYS = (
+    "title",
+    "about",
+    "thesis",
+    "seeds",
+    "defaults",
+    "variants",
+    "figures",
+    "claims",
+    "comparisons",
+    "ablations",
+)
 """Of a `study.toml`."""
 
 
@@ -191,28 +202,28 @@ def _study(folder: Path, document: dict[str, Any]) -> Study:
         if not isinstance(document.get(name), str):
             raise FormulaError(f"{name} must be there, and text")
     seeds = _seeds("seeds", document.get("seeds", [0, 1, 2, 3, 4]))
-    tables = document.get("cells")
+    tables = document.get("variants")
     if not isinstance(tables, dict) or not tables:
-        raise FormulaError("there must be at least one table [cells.NAME]")
-    cells = {name: _cell(name, table, document.get("defaults", {}), seeds) for name, table in tables.items()}
+        raise FormulaError("there must be at least one table [variants.NAME]")
+    variants = {name: _variant(name, table, document.get("defaults", {}), seeds) for name, table in tables.items()}
     figures = [build(f"figures {i}", FigureSpec, table) for i, table in enumerate(_list(document, "figures"))]
     claims = [build(f"claims {i}", Claim, table) for i, table in enumerate(_list(document, "claims"))]
-    for name in [name for figure in figures for name in figure.cells] + [claim.cell for claim in claims]:
-        check_choice(tuple(cells), cell=name)
+    for name in [name for figure in figures for name in figure.variants] + [claim.variant for claim in claims]:
+        check_choice(tuple(variants), variant=name)
     names = [figure.name for figure in figures]
     if len(set(names)) < len(names):
         raise FormulaError(f"figures must have different names, got {', '.join(names)}")
     for claim in claims:
-        if claim.row and cells[claim.cell].analysis is None:
-            raise FormulaError(f"a claim's row is for analyses; {claim.cell} is made of runs")
+        if claim.row and variants[claim.variant].analysis is None:
+            raise FormulaError(f"a claim's row is for analyses; {claim.variant} is made of runs")
     comparisons = [build(f"comparisons {i}", Comparison, t) for i, t in enumerate(_list(document, "comparisons"))]
     ablations = [build(f"ablations {i}", Ablation, t) for i, t in enumerate(_list(document, "ablations"))]
     for i, comparison in enumerate(comparisons):
-        _check_side_by_side(f"comparisons {i}", [comparison.cell, *comparison.baselines], cells)
+        _check_side_by_side(f"comparisons {i}", [comparison.variant, *comparison.baselines], variants)
     for i, ablation in enumerate(ablations):
-        _check_side_by_side(f"ablations {i}", [ablation.cell, *ablation.changed], cells)
+        _check_side_by_side(f"ablations {i}", [ablation.variant, *ablation.changed], variants)
     title, about, thesis = document["title"], document["about"].strip(), document["thesis"]
-    return Study(folder, title, about, thesis, cells, figures, claims, comparisons, ablations)
+    return Study(folder, title, about, thesis, variants, figures, claims, comparisons, ablations)
 
 
 def _list(document: dict[str, Any], name: str) -> list[Any]:
@@ -222,13 +233,13 @@ def _list(document: dict[str, Any], name: str) -> list[Any]:
     return value
 
 
-def _cell(name: str, table: Any, defaults: Any, seeds: tuple[int, ...]) -> Cell:
-    where = f"cells.{name}"
+def _variant(name: str, table: Any, defaults: Any, seeds: tuple[int, ...]) -> Variant:
+    where = f"variants.{name}"
     if not isinstance(table, dict) or not isinstance(defaults, dict):
         raise FormulaError(f"{where} and defaults must be tables")
     known = ("preset", *(f.name for f in fields(RunConfig) if f.name not in ("task_name", "seed", "out")))
     check_keys("defaults", defaults, known)
-    check_file_name(cell=name)
+    check_file_name(variant=name)
     label = table.get("label", name)
     if not isinstance(label, str):
         raise FormulaError(f"{where}.label must be text, got {label!r}")
@@ -236,27 +247,27 @@ def _cell(name: str, table: Any, defaults: Any, seeds: tuple[int, ...]) -> Cell:
     if "analysis" in table:
         check_keys(where, table, ("label", "seeds", "analysis"))
         check_choice(tuple(ANALYSES), analysis=table["analysis"])
-        return Cell(name, label, own, table["analysis"], {})
+        return Variant(name, label, own, table["analysis"], {})
     check_keys(where, table, ("label", "seeds", "analysis", *known))
     settings = {key: value for key, value in table.items() if key not in ("label", "seeds")}
     for key, value in defaults.items():
         is_table = isinstance(value, dict) and isinstance(settings.get(key, {}), dict)
         settings[key] = {**value, **settings.get(key, {})} if is_table else settings.get(key, value)
-    cell = Cell(name, label, own, None, settings)
+    variant = Variant(name, label, own, None, settings)
     try:
         for seed in own:
-            cell.config(seed)
+            variant.config(seed)
     except FormulaError as error:
         raise FormulaError(f"{where}: {error}") from None
-    return cell
+    return variant
 
 
-def _check_side_by_side(where: str, names: Sequence[str], cells: dict[str, Cell]) -> None:
-    """Raise FormulaError for names of cells that are not there, or are no pairs."""
+def _check_side_by_side(where: str, names: Sequence[str], variants: dict[str, Variant]) -> None:
+    """Raise FormulaError for names of variants that are not there, or are no pairs."""
     for name in names:
-        check_choice(tuple(cells), cell=name)
+        check_choice(tuple(variants), variant=name)
     try:
-        check_paired([cells[name] for name in names])
+        check_paired([variants[name] for name in names])
     except FormulaError as error:
         raise FormulaError(f"{where}: {error}") from None
 
@@ -265,18 +276,18 @@ PAIRED = ("task", "data", "eval_samples")
 """Settings that runs of the same seed must share to be a pair: then they learn from the same formulae."""
 
 
-def check_paired(cells: Sequence[Cell]) -> None:
-    """Raise FormulaError for cells that can't be compared seed by seed."""
-    first = cells[0]
-    for cell in cells:
-        if cell.analysis is not None:
-            raise FormulaError(f"{cell.name} is an analysis; only runs can be compared")
-        if set(cell.seeds) != set(first.seeds):
-            raise FormulaError(f"{first.name} and {cell.name} must have the same seeds")
+def check_paired(variants: Sequence[Variant]) -> None:
+    """Raise FormulaError for variants that can't be compared seed by seed."""
+    first = variants[0]
+    for variant in variants:
+        if variant.analysis is not None:
+            raise FormulaError(f"{variant.name} is an analysis; only runs can be compared")
+        if set(variant.seeds) != set(first.seeds):
+            raise FormulaError(f"{first.name} and {variant.name} must have the same seeds")
         for name in PAIRED:
-            one, other = (getattr(each.config(each.seeds[0]), name) for each in (first, cell))
+            one, other = (getattr(each.config(each.seeds[0]), name) for each in (first, variant))
             if one != other:
-                raise FormulaError(f"{first.name} and {cell.name} must have the same {name}")
+                raise FormulaError(f"{first.name} and {variant.name} must have the same {name}")
     if len(first.seeds) < 2:
         raise FormulaError(f"{first.name} has one seed; to compare takes at least two")
 

@@ -18,9 +18,9 @@ from formula_env.metrics import METRICS, row_key
 from formula_env.studies.spec import (
     STUDY_FILE,
     Ablation,
-    Cell,
     Comparison,
     Study,
+    Variant,
     check_paired,
 )
 
@@ -113,9 +113,9 @@ class Answer:
 
 def compare(study: Study, comparison: Comparison) -> Answer:
     """Answer a comparison from the rows. Raises FormulaError for a metric that the rows haven't."""
-    cell = study.cells[comparison.cell]
-    ours = last_rows(study, cell, cell.seeds)
-    picked_by, best = best_rows(study, [study.cells[name] for name in comparison.baselines], cell.seeds)
+    variant = study.variants[comparison.variant]
+    ours = last_rows(study, variant, variant.seeds)
+    picked_by, best = best_rows(study, [study.variants[name] for name in comparison.baselines], variant.seeds)
     if "jsd" in comparison.metrics and len({row.get(row_key("jsd_exact")) for row in ours + best}) > 1:
         raise FormulaError(
             f"{study.folder / STUDY_FILE}: the JSD is exact on one side of {comparison.question!r} and sampled on "
@@ -135,15 +135,15 @@ def compare(study: Study, comparison: Comparison) -> Answer:
 
 
 def ablate(study: Study, ablation: Ablation) -> dict[str, list[Outcome]]:
-    """By changed cell, an outcome for each metric: `ours` is the changed cell's, `baseline` the whole's.
+    """By changed variant, an outcome for each metric: `ours` is the changed variant's, `baseline` the whole's.
 
     Raises FormulaError for a metric that the rows haven't.
     """
-    seeds = study.cells[ablation.cell].seeds
-    whole = last_rows(study, study.cells[ablation.cell], seeds)
+    seeds = study.variants[ablation.variant].seeds
+    whole = last_rows(study, study.variants[ablation.variant], seeds)
     found = {}
     for name in ablation.changed:
-        rows = last_rows(study, study.cells[name], seeds)
+        rows = last_rows(study, study.variants[name], seeds)
         found[name] = [
             Outcome(
                 metric,
@@ -157,28 +157,28 @@ def ablate(study: Study, ablation: Ablation) -> dict[str, list[Outcome]]:
     return found
 
 
-def last_rows(study: Study, cell: Cell, seeds: Sequence[int]) -> list[Row]:
-    """The last row of a cell's run of each seed."""
-    return [study.run_folder(cell, seed).rows()[-1] for seed in seeds]
+def last_rows(study: Study, variant: Variant, seeds: Sequence[int]) -> list[Row]:
+    """The last row of a variant's run of each seed."""
+    return [study.run_folder(variant, seed).rows()[-1] for seed in seeds]
 
 
-def best_rows(study: Study, cells: Sequence[Cell], seeds: Sequence[int]) -> tuple[str, list[Row]]:
-    """By which metric rows are picked (exact JSD, or else NLL), and for each seed the best of all the cells' rows.
+def best_rows(study: Study, variants: Sequence[Variant], seeds: Sequence[int]) -> tuple[str, list[Row]]:
+    """By which metric rows are picked (exact JSD, or else NLL), and for each seed the best row of all variants.
 
-    Raises FormulaError for cells that are no pairs, or whose rows have neither.
+    Raises FormulaError for variants that are no pairs, or whose rows have neither.
     """
     try:
-        check_paired(cells)
+        check_paired(variants)
     except FormulaError as error:
         raise FormulaError(f"{study.folder / STUDY_FILE}: {error}") from None
-    recorded = [[row for cell in cells for row in study.run_folder(cell, seed).rows()] for seed in seeds]
+    recorded = [[row for variant in variants for row in study.run_folder(variant, seed).rows()] for seed in seeds]
     every = [row for rows in recorded for row in rows]
     if all(row.get(row_key("jsd_exact")) for row in every):
         metric = "jsd"
     elif all(row_key("nll") in row for row in every):
         metric = "nll"
     else:
-        names = ", ".join(cell.name for cell in cells)
+        names = ", ".join(variant.name for variant in variants)
         raise FormulaError(
             f"{study.folder / STUDY_FILE}: the rows of {names} have neither an exact JSD nor an NLL"
         )

@@ -45,14 +45,14 @@ from formula_env.studies import analysis_figures
 from formula_env.studies.analysis_figures import summary_of
 from formula_env.studies.panels import CurvePanel, IntervalPanel, Panel
 from formula_env.studies.records import check_complete
-from formula_env.studies.spec import STUDY_FILE, Cell, FigureSpec, Study
+from formula_env.studies.spec import STUDY_FILE, FigureSpec, Study, Variant
 from formula_env.studies.statistics import STATISTICS, best_rows, interval, last_rows, mean, metric_of
 from formula_env.studies.tables import build_all
 from formula_env.suggestions import unknown
 from formula_env.tasks import Task
 
 Kind = Callable[..., Figure]
-"""Draws cells of a study; its keyword arguments are the options that `study.toml` can give."""
+"""Draws variants of a study; its keyword arguments are the options that `study.toml` can give."""
 
 
 def draw_study(study: Study, folder: Path) -> None:
@@ -95,35 +95,35 @@ def _options(study: Study, spec: FigureSpec) -> dict[str, Any]:
     hints = get_type_hints(kind)
     options = {name: build_all(name, hints[name], value) for name, value in spec.options.items()}
     for i, panel in enumerate(options.get("panels", [])):
-        if isinstance(panel, CurvePanel) and panel.start_of not in (None, *study.cells):
-            raise FormulaError(unknown("cell", panel.start_of, study.cells, f"panels {i}, start_of"))
+        if isinstance(panel, CurvePanel) and panel.start_of not in (None, *study.variants):
+            raise FormulaError(unknown("variant", panel.start_of, study.variants, f"panels {i}, start_of"))
     return options
 
 
 def draw(study: Study, spec: FigureSpec) -> Figure:
     """One figure. Raises FormulaError if it can't be drawn as `study.toml` asks."""
     try:
-        figure = KINDS[spec.kind](study, study.cells_of(spec), **figure_options(study, spec))
+        figure = KINDS[spec.kind](study, study.variants_of(spec), **figure_options(study, spec))
     except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
         if isinstance(error, FormulaError):
             raise
         raise FormulaError(
             f"{study.folder / STUDY_FILE}: figure {spec.name} of kind {spec.kind} lacks or can't use {error}"
         ) from None
-    cells = study.cells_of(spec)
-    set_title(figure, spec.title or spec.name, subject(cells, first_seed=spec.kind in OF_FIRST_SEED))
+    variants = study.variants_of(spec)
+    set_title(figure, spec.title or spec.name, subject(variants, first_seed=spec.kind in OF_FIRST_SEED))
     return figure
 
 
 OF_FIRST_SEED = ("scatter", "sequences")
-"""Kinds of figures that show each cell's first seed only."""
+"""Kinds of figures that show each variant's first seed only."""
 
 
-def subject(cells: Sequence[Cell], first_seed: bool = False) -> str:
-    """The tasks and seeds of cells: `binary-sum (length 8), seeds 0 to 4`; of an analysis its seeds alone."""
-    configs = [cell.config(cell.seeds[0]) for cell in cells if cell.analysis is None]
+def subject(variants: Sequence[Variant], first_seed: bool = False) -> str:
+    """The tasks and seeds of variants: `binary-sum (length 8), seeds 0 to 4`; of an analysis its seeds alone."""
+    configs = [variant.config(variant.seeds[0]) for variant in variants if variant.analysis is None]
     tasks = [task_name(config.task_name, config.task.options) for config in configs]
-    seeds = [cell.seeds[:1] if first_seed else cell.seeds for cell in cells]
+    seeds = [variant.seeds[:1] if first_seed else variant.seeds for variant in variants]
     return ", ".join([*dict.fromkeys(tasks), " or ".join(dict.fromkeys(map(_seeds, seeds)))])
 
 
@@ -140,7 +140,7 @@ def _seeds(seeds: tuple[int, ...]) -> str:
 
 def curves(
     study: Study,
-    cells: list[Cell],
+    variants: list[Variant],
     *,
     panels: list[CurvePanel],
     x: str = "epoch",
@@ -151,13 +151,13 @@ def curves(
 
     Args:
         study: whose rows are drawn.
-        cells: in different colours and line styles.
+        variants: in different colours and line styles.
         panels: one above the other.
         x: "epoch" or "round".
-        side_by_side: a column for each cell.
+        side_by_side: a column for each variant.
         band: "range", from least to most around the median, or "interval", the mean's 95 % bootstrap interval.
     """
-    columns = [[cell] for cell in cells] if side_by_side else [cells]
+    columns = [[variant] for variant in variants] if side_by_side else [variants]
     width = 2.5 * len(columns) + 1 if len(columns) > 1 else 8.5
     figure = Figure(figsize=(width, 2.6 * len(panels) + 1.2), layout="constrained")
     axes = figure.subplots(len(panels), len(columns), squeeze=False, sharex="col", sharey="row")
@@ -165,12 +165,12 @@ def curves(
         if len(columns) > 1:
             column[0].set_title(fill(group[0].label, 26), fontsize=9)
         for axis, panel in zip(column, panels, strict=True):
-            for i, cell in enumerate(group):
-                name = "" if side_by_side else cell.label
-                _draw_seeds(axis, study, cell, x, panel.metric, i, BANDS[band], name, thin=len(group) == 1)
+            for i, variant in enumerate(group):
+                name = "" if side_by_side else variant.label
+                _draw_seeds(axis, study, variant, x, panel.metric, i, BANDS[band], name, thin=len(group) == 1)
             references = _draw_references(axis.axhline, panel)
             if panel.start_of is not None:
-                references.append(_draw_start(axis, study, study.cells[panel.start_of], panel.metric))
+                references.append(_draw_start(axis, study, study.variants[panel.start_of], panel.metric))
             if references and len(columns) == 1:
                 legend_above(axis, references)
             if panel.log:
@@ -181,7 +181,7 @@ def curves(
         column[-1].set_xlabel({"epoch": "epoch", "round": "round"}[x])
     for axis, panel in zip(axes[:, 0], panels, strict=True):
         axis.set_ylabel(_log_label(panel.label) if panel.log else panel.label, fontsize=9)
-    legend_below(figure, _band_keys(cells, BANDS[band], any(len(group) == 1 for group in columns)))
+    legend_below(figure, _band_keys(variants, BANDS[band], any(len(group) == 1 for group in columns)))
     return figure
 
 
@@ -198,9 +198,9 @@ def _draw_references(draw_line: Callable[..., Line2D], panel: Panel) -> list[Art
     ]
 
 
-def _band_keys(cells: Sequence[Cell], band: "_Band", with_seeds: bool) -> list[Artist]:
+def _band_keys(variants: Sequence[Variant], band: "_Band", with_seeds: bool) -> list[Artist]:
     """Legend keys of the marks of several seeds."""
-    if all(len(cell.seeds) == 1 for cell in cells):
+    if all(len(variant.seeds) == 1 for variant in variants):
         return []
     keys: list[Artist] = [Patch(color=GREY, alpha=0.4, lw=0, label=f"band: {band.ends_name} of the seeds")]
     return keys + ([Line2D([], [], color=GREY, lw=0.6, label="thin lines: each seed")] if with_seeds else [])
@@ -227,7 +227,7 @@ BANDS = {
 def _draw_seeds(
     axis: Axes,
     study: Study,
-    cell: Cell,
+    variant: Variant,
     x: str,
     metric: str,
     index: int,
@@ -235,9 +235,9 @@ def _draw_seeds(
     name: str,
     thin: bool,
 ) -> None:
-    """Draw a cell's curve in the colour and line style of this index."""
+    """Draw a variant's curve in the colour and line style of this index."""
     colour, style = COLOURS[index % len(COLOURS)], STYLES[index % len(STYLES)]
-    places, values = series(study, cell, x, metric)
+    places, values = series(study, variant, x, metric)
     if thin:
         axis.plot(places, values.T, color=colour, lw=0.5, alpha=0.6)
     if len(values) > 1:
@@ -247,16 +247,16 @@ def _draw_seeds(
     axis.plot(places, band.middle(values), color=colour, ls=style, lw=1.7, label=label)
 
 
-def _draw_start(axis: Axes, study: Study, cell: Cell, metric: str) -> Artist:
-    summaries = [summary_of(folder) for folder in study.folders(cell)]
+def _draw_start(axis: Axes, study: Study, variant: Variant, metric: str) -> Artist:
+    summaries = [summary_of(folder) for folder in study.folders(variant)]
     mean = fmean(summary["start"][name_of(metric)] for summary in summaries)
-    label = f"{summaries[0]['start_name']} of {cell.label}, mean"
+    label = f"{summaries[0]['start_name']} of {variant.label}, mean"
     return axis.axhline(mean, color=GREY, ls="--", lw=1.2, zorder=0, label=label)
 
 
-def series(study: Study, cell: Cell, x: str, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def series(study: Study, variant: Variant, x: str, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where a metric was recorded, `(n,)`, and its values by seed, `(seeds, n)`."""
-    runs = [folder.rows() for folder in study.folders(cell)]
+    runs = [folder.rows() for folder in study.folders(variant)]
     known = [[row for row in rows if metric in row] for rows in runs]
     if not known[0]:
         raise KeyError(metric)
@@ -269,7 +269,7 @@ def series(study: Study, cell: Cell, x: str, metric: str) -> tuple[NDArray[np.fl
 
 def intervals(
     study: Study,
-    cells: list[Cell],
+    variants: list[Variant],
     *,
     panels: list[IntervalPanel],
     statistic: str = "mean",
@@ -279,14 +279,14 @@ def intervals(
 
     Args:
         study: whose rows are drawn.
-        cells: a row each.
+        variants: a row each.
         panels: side by side.
         statistic: "mean" or "iqm".
-        best_of: cells whose best rows, seed by seed, make one more line, as a comparison picks them.
+        best_of: variants whose best rows, seed by seed, make one more line, as a comparison picks them.
     """
-    groups = [(cell.label, last_rows(study, cell, cell.seeds)) for cell in cells]
+    groups = [(variant.label, last_rows(study, variant, variant.seeds)) for variant in variants]
     if best_of:
-        groups.append(_best(study, [study.cells[name] for name in best_of]))
+        groups.append(_best(study, [study.variants[name] for name in best_of]))
     figure = Figure(figsize=(1.6 + 3.3 * len(panels), 1.9 + 0.62 * len(groups)), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)
     for axis, panel in zip(axes[0], panels, strict=True):
@@ -322,9 +322,12 @@ def intervals(
     return figure
 
 
-def _best(study: Study, cells: list[Cell]) -> tuple[str, list[Row]]:
-    metric, rows = best_rows(study, cells, cells[0].seeds)
-    return f"best of {' or '.join(cell.label for cell in cells)}, picked by its {METRICS[metric].label}", rows
+def _best(study: Study, variants: list[Variant]) -> tuple[str, list[Row]]:
+    metric, rows = best_rows(study, variants, variants[0].seeds)
+    return (
+        f"best of {' or '.join(variant.label for variant in variants)}, picked by its {METRICS[metric].label}",
+        rows,
+    )
 
 
 def _draw_interval(axis: Axes, place: int, values: NDArray[np.float64], statistic: str) -> None:
@@ -342,7 +345,7 @@ def _draw_interval(axis: Axes, place: int, values: NDArray[np.float64], statisti
 
 def distribution(
     study: Study,
-    cells: list[Cell],
+    variants: list[Variant],
     *,
     with_data: bool = False,
     spikes: int = 0,
@@ -352,15 +355,17 @@ def distribution(
 
     With the training set beside it, if asked for; so many `spikes`, the highest bars, are named.
     """
-    panels = [(cell.label, *_shares(study, cell)) for cell in cells]
+    panels = [(variant.label, *_shares(study, variant)) for variant in variants]
     if with_data:
-        panels.append((TRAINING_DATA, *_training_shares(study, cells[0])))
+        panels.append((TRAINING_DATA, *_training_shares(study, variants[0])))
     figure = Figure(figsize=(3.5 + 3.2 * len(panels), 4.2), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)
     for axis, (label, names, shares) in zip(axes[0], panels, strict=True):
         middle, places = shares.mean(axis=0), np.arange(len(names))
         is_data = label == TRAINING_DATA
-        name = f"training set, seed {cells[0].seeds[0]}" if is_data else "share of the sample, mean of the seeds"
+        name = (
+            f"training set, seed {variants[0].seeds[0]}" if is_data else "share of the sample, mean of the seeds"
+        )
         axis.bar(places, middle, color=GREY if is_data else BLUE, width=0.85, label=name)
         if len(shares) > 1:
             ends = shares.min(axis=0), shares.max(axis=0)
@@ -383,19 +388,19 @@ def distribution(
 TRAINING_DATA = "training data"
 
 
-def _shares(study: Study, cell: Cell) -> tuple[list[str], NDArray[np.float64]]:
+def _shares(study: Study, variant: Variant) -> tuple[list[str], NDArray[np.float64]]:
     """The correct formulae, and their shares of each seed's sample, `(seeds, count)`."""
     names: list[str] = []
     shares = []
-    for folder in study.folders(cell):
+    for folder in study.folders(variant):
         entries = folder.distribution()
         names = [entry["formula"] for entry in entries]
         shares.append([int(entry["sampled"]) / summary_of(folder)["num_samples"] for entry in entries])
     return names, np.array(shares)
 
 
-def _training_shares(study: Study, cell: Cell) -> tuple[list[str], NDArray[np.float64]]:
-    config = load_config(study.folders(cell)[0].path)
+def _training_shares(study: Study, variant: Variant) -> tuple[list[str], NDArray[np.float64]]:
+    config = load_config(study.folders(variant)[0].path)
     task = config.task
     assert isinstance(task, Task)
     names = task.decode(task.enumerate())
@@ -405,14 +410,14 @@ def _training_shares(study: Study, cell: Cell) -> tuple[list[str], NDArray[np.fl
     return names, counts[None] / len(training)
 
 
-def sequences(study: Study, cells: list[Cell], *, num: int = 30) -> Figure:
-    """Generated sequences of each cell's first seed, as in the thesis' tables, the wrong ones marked."""
-    figure = Figure(figsize=(max(4.5, 3.3 * len(cells)), 0.19 * num / 2 + 1.7), layout="constrained")
-    axes = figure.subplots(1, len(cells), squeeze=False)
+def sequences(study: Study, variants: list[Variant], *, num: int = 30) -> Figure:
+    """Generated sequences of each variant's first seed, as in the thesis' tables, the wrong ones marked."""
+    figure = Figure(figsize=(max(4.5, 3.3 * len(variants)), 0.19 * num / 2 + 1.7), layout="constrained")
+    axes = figure.subplots(1, len(variants), squeeze=False)
     verdicts: set[str] = set()
-    for axis, cell in zip(axes[0], cells, strict=True):
-        seed = cell.seeds[0]
-        shown = study.run_folder(cell, seed).samples()[:num]
+    for axis, variant in zip(axes[0], variants, strict=True):
+        seed = variant.seeds[0]
+        shown = study.run_folder(variant, seed).samples()[:num]
         verdicts |= {verdict for _, verdict in shown}
         per_column = (len(shown) + 1) // 2
         for i, (text, verdict) in enumerate(shown):
@@ -422,7 +427,7 @@ def sequences(study: Study, cells: list[Cell], *, num: int = 30) -> Figure:
                 0.27 + 0.46 * column, 1 - (line + 0.5) / per_column, text, parse_math=False,
                 color=colour, weight=weight, family="monospace", ha="center", va="center", fontsize=9,
             )  # fmt: skip
-        axis.set_title(f"{fill(cell.label, 40)}, seed {seed}\n{_tally(shown)}", fontsize=SMALL)
+        axis.set_title(f"{fill(variant.label, 40)}, seed {seed}\n{_tally(shown)}", fontsize=SMALL)
         axis.set_axis_off()
     legend_below(
         figure,
@@ -445,20 +450,20 @@ def _tally(shown: list[tuple[str, str]]) -> str:
     return f"{right} of {len(shown)} correct, {len(set(shown))} distinct"
 
 
-def scatter(study: Study, cells: list[Cell], *, rounds: list[int]) -> Figure:
-    """Vectors of each cell's first seed over rounds, against the true plane a + b = c (thesis Fig 4.1)."""
-    figure = Figure(figsize=(3.6 * len(rounds), 3.5 * len(cells) + 0.8), layout="constrained")
+def scatter(study: Study, variants: list[Variant], *, rounds: list[int]) -> Figure:
+    """Vectors of each variant's first seed over rounds, against the true plane a + b = c (thesis Fig 4.1)."""
+    figure = Figure(figsize=(3.6 * len(rounds), 3.5 * len(variants) + 0.8), layout="constrained")
     terms = np.linspace(0, 10, 11)
     a, b = np.meshgrid(terms, terms)
-    for i, cell in enumerate(cells):
-        folder = study.run_folder(cell, cell.seeds[0])
+    for i, variant in enumerate(variants):
+        folder = study.run_folder(variant, variant.seeds[0])
         for j, round_ in enumerate(rounds):
             texts = [text for text, _ in folder.samples(round_)]
             points = np.array([[float(number) for number in text.split()] for text in texts])
-            axis: Any = figure.add_subplot(len(cells), len(rounds), i * len(rounds) + j + 1, projection="3d")
+            axis: Any = figure.add_subplot(len(variants), len(rounds), i * len(rounds) + j + 1, projection="3d")
             axis.plot_wireframe(a, b, a + b, color=GREY, lw=0.5)
             axis.scatter(*points.T, s=2, color=BLUE, rasterized=True)
-            axis.set_title(f"{cell.label}: round {round_:,}", fontsize=9)
+            axis.set_title(f"{variant.label}: round {round_:,}", fontsize=9)
             axis.set(xlabel="a", ylabel="b", zlabel="c", xlim=(0, 10), ylim=(0, 10), zlim=(0, 20))
             axis.view_init(elev=18, azim=-60)
             axis.set_box_aspect(None, zoom=0.8)  # or the z axis' label would be cut

@@ -17,41 +17,41 @@ from formula_env.studies.records import check_complete, read_analysis
 from formula_env.studies.spec import (
     STUDY_FILE,
     Ablation,
-    Cell,
     Claim,
     Study,
+    Variant,
 )
 from formula_env.studies.statistics import Answer, Outcome, ablate, compare, interval, iqm
 
 COLUMNS = ("accuracy", "jsd", "coverage", "uniqueness", "mse", "marginal_distance", "integer_distance")
-"""Of the table of cells, where a cell has them."""
+"""Of the table of variants, where a variant has them."""
 
 README_FILE = "README.md"
 
 
 def values(study: Study, claim: Claim, name: str) -> list[float]:
-    """A metric of a claim's cell, by seed: from the summary, the last row, or the row of an analysis."""
-    cell = study.cells[claim.cell]
-    return [_value(study, folder, cell, name, claim.row) for folder in study.folders(cell)]
+    """A metric of a claim's variant, by seed: from the summary, the last row, or the row of an analysis."""
+    variant = study.variants[claim.variant]
+    return [_value(study, folder, variant, name, claim.row) for folder in study.folders(variant)]
 
 
-def _value(study: Study, folder: RunFolder, cell: Cell, name: str, wanted: Row) -> float:
-    if cell.analysis is not None:
+def _value(study: Study, folder: RunFolder, variant: Variant, name: str, wanted: Row) -> float:
+    if variant.analysis is not None:
         rows = [
             row
-            for row in read_analysis(folder.path, cell.analysis) or []
+            for row in read_analysis(folder.path, variant.analysis) or []
             if wanted.items() <= row.items() and name in row
         ]
         if len(rows) != 1:
             raise FormulaError(
-                f"{study.folder / STUDY_FILE}: {len(rows)} rows of {cell.name} have {name} where {wanted}; "
+                f"{study.folder / STUDY_FILE}: {len(rows)} rows of {variant.name} have {name} where {wanted}; "
                 "a claim needs one"
             )
         return _as_number(rows[0][name], name, study)
     source = (folder.summary() or {}) if is_in_summary(name) else folder.rows()[-1]
     if name in source:
         return _as_number(source[name], name, study)
-    raise FormulaError(f"{study.folder / STUDY_FILE}: {cell.name} has no metric {name!r}")
+    raise FormulaError(f"{study.folder / STUDY_FILE}: {variant.name} has no metric {name!r}")
 
 
 def _as_number(value: Any, name: str, study: Study) -> float:
@@ -85,7 +85,7 @@ def spread(numbers: Sequence[float], name: str) -> str:
 def our_numbers(study: Study, claim: Claim) -> str:
     """The numbers that a claim is about, as one phrase."""
     parts = []
-    summary = study.folders(study.cells[claim.cell])[0].summary() or {}
+    summary = study.folders(study.variants[claim.variant])[0].summary() or {}
     for name in claim.metrics:
         text = spread(values(study, claim, name), name) + _floor(summary, name)
         is_plain = claim.metrics == ["exact"]
@@ -125,7 +125,7 @@ def study_readme(study: Study) -> str:
         lines += [HOW_ABLATED, ""]
     for ablation in study.ablations:
         lines += [*_markdown(_ablation_header(ablation), _ablated(study, ablation)), ""]
-    table = cell_table(study)
+    table = variant_table(study)
     if table:
         lines += ["At the end of each run; mean over the seeds, and least – most:", "", *table, ""]
     for spec in study.figures:
@@ -133,21 +133,23 @@ def study_readme(study: Study) -> str:
     return "\n".join(lines)
 
 
-def cell_table(study: Study) -> list[str]:
-    """The runs' final metrics as a Markdown table, a line for each cell; empty where there are no runs."""
-    cells = [cell for cell in study.cells.values() if cell.analysis is None]
-    if not cells:
+def variant_table(study: Study) -> list[str]:
+    """The runs' final metrics as a Markdown table, a line for each variant; empty where there are no runs."""
+    variants = [variant for variant in study.variants.values() if variant.analysis is None]
+    if not variants:
         return []
-    summaries = {cell.name: [folder.summary() or {} for folder in study.folders(cell)] for cell in cells}
+    summaries = {
+        variant.name: [folder.summary() or {} for folder in study.folders(variant)] for variant in variants
+    }
     columns = [c for c in COLUMNS if any(c in summary for each in summaries.values() for summary in each)]
     lines = [
         f"| | seeds | rounds | {' | '.join(METRICS[c].heading for c in columns)} |",
         "|---|---|---|" + "---|" * len(columns),
     ]
-    for cell in cells:
-        each = summaries[cell.name]
+    for variant in variants:
+        each = summaries[variant.name]
         entries = [spread([s[c] for s in each], c) + _floor(each[0], c) if c in each[0] else "" for c in columns]
-        lines.append(f"| {cell.label} | {len(each)} | {each[0]['rounds']:,} | {' | '.join(entries)} |")
+        lines.append(f"| {variant.label} | {len(each)} | {each[0]['rounds']:,} | {' | '.join(entries)} |")
     return lines
 
 
@@ -229,9 +231,9 @@ def _goal(outcome: Outcome) -> str:
 def _question(study: Study, answer: Answer) -> str:
     """With whom is compared, and how the baseline was picked."""
     asked = answer.comparison
-    baselines = " or ".join(study.cells[name].label for name in asked.baselines)
+    baselines = " or ".join(study.variants[name].label for name in asked.baselines)
     picked_by = f"{'exact ' if answer.picked_by == 'jsd' else ''}{METRICS[answer.picked_by].label}"
-    return f"{asked.question}: {study.cells[asked.cell].label} against {baselines}, picked by {picked_by}"
+    return f"{asked.question}: {study.variants[asked.variant].label} against {baselines}, picked by {picked_by}"
 
 
 def _compared(study: Study) -> list[list[str]]:
@@ -278,14 +280,14 @@ def _ablated(study: Study, ablation: Ablation) -> list[list[str]]:
     """A line for the whole, and one for each change: its label, and an entry for each metric."""
     found = ablate(study, ablation)
     whole = [METRICS[outcome.metric].text(fmean(outcome.baseline)) for outcome in next(iter(found.values()))]
-    lines = [[study.cells[ablation.cell].label, *whole]]
+    lines = [[study.variants[ablation.variant].label, *whole]]
     for name, outcomes in found.items():
         entries = [
             f"{METRICS[o.metric].text(fmean(o.ours))}; {_change(o)}"
             + ("" if o.verdict == "no difference shown" else f": {o.verdict}")
             for o in outcomes
         ]
-        lines.append([study.cells[name].label, *entries])
+        lines.append([study.variants[name].label, *entries])
     return lines
 
 
@@ -313,7 +315,7 @@ def print_study(study: Study, console: Console) -> None:
         _print_ablation(study, ablation, console)
     for spec in study.figures:
         if spec.kind == "sequences":
-            _print_sequences(study, study.cells_of(spec), console)
+            _print_sequences(study, study.variants_of(spec), console)
 
 
 def _print_claims(study: Study, console: Console) -> None:
@@ -344,11 +346,13 @@ def _print_ablation(study: Study, ablation: Ablation, console: Console) -> None:
     console.print(table)
 
 
-def _print_sequences(study: Study, cells: Sequence[Cell], console: Console) -> None:
+def _print_sequences(study: Study, variants: Sequence[Variant], console: Console) -> None:
     table = Table(
-        *(f"{cell.label}, seed {cell.seeds[0]}" for cell in cells), title="samples", title_justify="left"
+        *(f"{variant.label}, seed {variant.seeds[0]}" for variant in variants),
+        title="samples",
+        title_justify="left",
     )
-    columns = [study.run_folder(cell, cell.seeds[0]).samples()[:15] for cell in cells]
+    columns = [study.run_folder(variant, variant.seeds[0]).samples()[:15] for variant in variants]
     for line in zip_longest(*columns, fillvalue=("", "")):
         table.add_row(*(Text(text, style="bold red" if told == "wrong" else "") for text, told in line))
     console.print(table)

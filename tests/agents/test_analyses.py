@@ -76,7 +76,7 @@ title = "Estimators"
 thesis = "nowhere"
 about = "An analysis."
 seeds = [0, 1]
-[cells.estimators]
+[variants.estimators]
 analysis = "estimators"
 [[figures]]
 name = "variance"

@@ -197,10 +197,11 @@ def test_names_in_files_do_not_reach_the_terminal_raw(tmp_path: Path, capsys: py
     folder = tmp_path / "a\x1b[31mb\udcff"
     folder.mkdir()
     text = (
-        'title = "\\u001b[2J[red]title"\nthesis = "t"\nabout = "a"\n[cells.c]\nanalysis = "switch-probability"\n'
+        'title = "\\u001b[2J[red]title"\nthesis = "t"\nabout = "a"\n'
+        '[variants.c]\nanalysis = "switch-probability"\n'
     )
     claim = (
-        '[[claims]]\ncell = "c"\nthesis = "\\u202e [0, 1] \\u009b1m"\nverdict = "refuted"\nreason = "\\u0007"\n'
+        '[[claims]]\nvariant = "c"\nthesis = "\\u202e [0, 1] \\u009b1m"\nverdict = "refuted"\nreason = "\\u0007"\n'
         'metrics = ["exact"]\nrow = { vocab_size = 2, bound = 1.0 }\nrange = [0.9, 1.0]\n'
     )
     (folder / "study.toml").write_text(f"seeds = [0]\n{text}{claim}")

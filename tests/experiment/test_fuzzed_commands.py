@@ -32,7 +32,7 @@ STUDY = """
 title = "Limits"
 thesis = "none"
 about = "An analysis."
-[cells.limits]
+[variants.limits]
 analysis = "switch-probability"
 seeds = [0]
 """
@@ -88,7 +88,7 @@ BAD_STUDIES = {
     "toml-escape": STUDY.replace("Limits", "L\\u001b[31m").replace("switch", "sw\\u001b[2J"),
     "toml-digits": STUDY.replace("[0]", f"[{'9' * 5000}]"),
     "toml-deep": "a = " + "[" * 5000,
-    "toml-name": STUDY.replace("cells.limits", 'cells."../../up\\u202e"'),
+    "toml-name": STUDY.replace("variants.limits", 'variants."../../up\\u202e"'),
     "toml-label": STUDY.replace("seeds", "label = 3\nseeds"),
     "toml-analysis": STUDY.replace('"switch-probability"', "[1]"),
     "toml-algorithm": STUDY.replace('analysis = "switch-probability"', "algorithm = [3]\ntask = {name = [1]}"),

@@ -121,7 +121,7 @@ def test_a_goal_is_met_in_the_metrics_own_direction() -> None:
 STUDY = """
 title = "Made up"
 thesis = "beyond it"
-about = "Three cells."
+about = "Three variants."
 seeds = [0, 1]
 
 [defaults]
@@ -131,16 +131,16 @@ eval_every = 5
 name = "binary-sum"
 length = 4
 
-[cells.ours]
+[variants.ours]
 label = "ours"
-[cells.small]
+[variants.small]
 label = "MLE 64"
-[cells.large]
+[variants.large]
 label = "MLE 128"
 
 [[comparisons]]
 question = "four bits"
-cell = "ours"
+variant = "ours"
 baselines = ["small", "large"]
 metrics = ["accuracy", "jsd"]
 goals = { accuracy = 0.85, jsd = 0.25 }
@@ -150,7 +150,7 @@ FIGURE = """
 [[figures]]
 name = "end"
 kind = "intervals"
-cells = ["ours", "small"]
+variants = ["ours", "small"]
 [figures.options]
 best_of = ["small", "large"]
 panels = [{ metric = "eval/accuracy", label = "correct", lines = [{ value = 0.85, label = "goal" }] }]
@@ -160,7 +160,7 @@ BARS = """
 [[figures]]
 name = "bars"
 kind = "distribution"
-cells = ["small"]
+variants = ["small"]
 """
 
 Curve = list[tuple[float, float]]
@@ -184,10 +184,10 @@ def write_study(folder: Path, text: str = STUDY, **metrics: Any) -> Study:
 
 
 def _write_run(study: Study, name: str, seed: int, curve: Curve, metrics: dict[str, Any]) -> None:
-    cell = study.cells[name]
-    folder = study.run_folder(cell, seed).path
+    variant = study.variants[name]
+    folder = study.run_folder(variant, seed).path
     folder.mkdir(parents=True)
-    save_config(cell.config(seed), folder)
+    save_config(variant.config(seed), folder)
     found: dict[str, Any] = {}
     for i, (accuracy, jsd) in enumerate(curve):
         found = {
@@ -228,7 +228,7 @@ def test_seeds_are_paired_by_their_number(tmp_path: Path) -> None:
 def test_without_an_exact_jsd_the_nll_picks(tmp_path: Path) -> None:
     study = write_study(tmp_path / "made-up", jsd_exact=False, jsd_floor=0.0123, nll=2.0)
     for name, round_ in (("large", 2), ("small", 0)):  # of seed 0, and of seed 1
-        folder = study.run_folder(study.cells[name], 0 if name == "large" else 1).path
+        folder = study.run_folder(study.variants[name], 0 if name == "large" else 1).path
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         lines[round_]["eval/nll"] = 1.9
         (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
@@ -250,7 +250,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compare(study, study.comparisons[0])
     study = write_study(tmp_path / "mixed")
     for seed in (0, 1):
-        rows = study.run_folder(study.cells["ours"], seed).path / "metrics.jsonl"
+        rows = study.run_folder(study.variants["ours"], seed).path / "metrics.jsonl"
         rows.write_text(rows.read_text().replace('"eval/jsd_exact": true', '"eval/jsd_exact": false'))
     with pytest.raises(FormulaError, match=r"study.toml: the JSD is exact on one side of 'four bits' and sampled"):
         compare(study, study.comparisons[0])
@@ -266,8 +266,8 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
             "gaols = {",
             "unknown key 'gaols' in comparisons 0; perhaps you meant goals; there are: question",
         ),
-        ('cell = "ours"', 'cell = "theirs"', "unknown cell 'theirs'; there are: ours, small, large"),
-        ('["small", "large"]', '["small", "huge"]', "unknown cell 'huge'; there are: ours, small, large"),
+        ('variant = "ours"', 'variant = "theirs"', "unknown variant 'theirs'; there are: ours, small, large"),
+        ('["small", "large"]', '["small", "huge"]', "unknown variant 'huge'; there are: ours, small, large"),
         ('["small", "large"]', "[]", "comparisons 0: baselines must name at least one, got []"),
         ('["small", "large"]', '"small"', "comparisons 0: baselines must be list, got 'small'"),
         ('["small", "large"]', '["small", "ours"]', "comparisons 0: ours can't be its own baseline"),
@@ -276,8 +276,8 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         ("jsd = 0.25", "nll = 0.25", "comparisons 0: unknown goal 'nll'; there are: accuracy, jsd"),
         ("jsd = 0.25", 'jsd = "low"', "comparisons 0: the goal of jsd must be a number, got 'low'"),
         (
-            "[cells.small]",
-            "[cells.small]\nseeds = [0, 2]",
+            "[variants.small]",
+            "[variants.small]\nseeds = [0, 2]",
             "comparisons 0: ours and small must have the same seeds",
         ),
         ("seeds = [0, 1]", "seeds = [0]", "comparisons 0: ours has one seed; to compare takes at least two"),
@@ -292,8 +292,8 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
             "comparisons 0: ours and large must have the same task",
         ),
         (
-            '[cells.large]\nlabel = "MLE 128"',
-            '[cells.large]\nanalysis = "sampling"',
+            '[variants.large]\nlabel = "MLE 128"',
+            '[variants.large]\nanalysis = "sampling"',
             "comparisons 0: large is an analysis; only runs can be compared",
         ),
     ],
@@ -369,7 +369,7 @@ def test_report_tells_the_verdicts(
 ABLATION = """
 [[ablations]]
 question = "four bits"
-cell = "ours"
+variant = "ours"
 changed = ["small", "large"]
 metrics = ["accuracy", "jsd"]
 """
@@ -409,7 +409,7 @@ def test_a_page_and_the_terminal_show_what_each_change_does(
         (
             'changed = ["small", "large"]',
             'changed = ["huge"]',
-            "unknown cell 'huge'; there are: ours, small, large",
+            "unknown variant 'huge'; there are: ours, small, large",
         ),
         ('changed = ["small", "large"]', 'changed = ["ours"]', "ablations 0: ours can't be an ablation of itself"),
         ("[[ablations]]", "[[ablation]]", "unknown key 'ablation'; perhaps you meant ablations; there are: title"),
@@ -456,7 +456,7 @@ def test_a_band_can_be_the_interval_of_the_mean(tmp_path: Path) -> None:
 
 
 def test_what_a_figure_cannot_pick_from_is_refused(tmp_path: Path) -> None:
-    text = STUDY[: STUDY.index("[[comparisons]]")].replace("[cells.small]", "[cells.small]\nseeds = [0]")
+    text = STUDY[: STUDY.index("[[comparisons]]")].replace("[variants.small]", "[variants.small]\nseeds = [0]")
     study = write_study(tmp_path / "made-up", text + FIGURE)
     with pytest.raises(FormulaError, match=r"study.toml: small and large must have the same seeds"):
         draw(study, study.figures[0])
@@ -474,5 +474,5 @@ def test_a_distribution_is_needed_only_where_it_is_drawn(tmp_path: Path) -> None
     assert [(run.name, why) for run, why in lacking] == [
         (f"named/small/seed-{seed}", "distribution.csv is missing") for seed in (0, 1)
     ]
-    of_all = incomplete(write_study(tmp_path / "of-all", STUDY + BARS.replace('cells = ["small"]', "")))
+    of_all = incomplete(write_study(tmp_path / "of-all", STUDY + BARS.replace('variants = ["small"]', "")))
     assert len(of_all) == 6

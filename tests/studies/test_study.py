@@ -33,22 +33,22 @@ length = 4
 [defaults.data]
 size = 100
 
-[cells.mle]
+[variants.mle]
 label = "likelihood"
 algorithm = "mle"
-[cells.mle.algo]
+[variants.mle.algo]
 rounds = 20
 hidden_dim = 8
 
-[cells.gan]
+[variants.gan]
 algorithm = "gumbel-softmax-gan"
-[cells.gan.algo]
+[variants.gan.algo]
 rounds = 20
 batch_size = 8
 hidden_dim = 8
 hard = false
 
-[cells.limits]
+[variants.limits]
 analysis = "switch-probability"
 seeds = [0]
 
@@ -56,7 +56,7 @@ seeds = [0]
 name = "curves"
 kind = "curves"
 title = "Curves"
-cells = ["mle", "gan"]
+variants = ["mle", "gan"]
 [figures.options]
 [[figures.options.panels]]
 metric = "eval/accuracy"
@@ -66,7 +66,7 @@ lines = [{ value = 0.6, label = "thesis" }]
 [[figures]]
 name = "bars"
 kind = "distribution"
-cells = ["gan"]
+variants = ["gan"]
 [figures.options]
 with_data = true
 spikes = 1
@@ -74,11 +74,11 @@ spikes = 1
 [[figures]]
 name = "table"
 kind = "sequences"
-cells = ["mle", "gan"]
+variants = ["mle", "gan"]
 
 [[claims]]
 thesis = "some are correct"
-cell = "gan"
+variant = "gan"
 metrics = ["accuracy", "coverage", "train/logit_gap"]
 verdict = "reproduced"
 reason = "It says so."
@@ -86,7 +86,7 @@ range = [0.0, 1.0]
 
 [[claims]]
 thesis = "0.1192"
-cell = "limits"
+variant = "limits"
 row = { vocab_size = 2, bound = 1.0 }
 metrics = ["exact"]
 verdict = "refuted"
@@ -118,14 +118,14 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 def test_every_run_is_recorded(done: Path) -> None:
-    for cell in ("mle", "gan"):
+    for variant in ("mle", "gan"):
         for seed in (0, 1):
-            folder = done / cell / f"seed-{seed}"
+            folder = done / variant / f"seed-{seed}"
             summary = json.loads((folder / "summary.json").read_text())
             assert (summary["seed"], summary["rounds"]) == (seed, 20)
             assert [row["round"] for row in rows_without_time(folder)] == [0, 5, 10, 15, 20]
             assert [row["epoch"] for row in rows_without_time(folder)][-1] == 20 * (
-                128 if cell == "mle" else 8
+                128 if variant == "mle" else 8
             ) / 100
     assert len(json.loads((done / "limits" / "seed-0" / "rows.json").read_text())["rows"]) == 3
     assert incomplete(load_study(done)) == []
@@ -353,9 +353,9 @@ def test_run_anew_elsewhere(done: Path, tmp_path: Path) -> None:
     before = contents(done)
     assert run("study", done, "--out", tmp_path / "again", "--jobs", 2)[0] == 0
     assert contents(done) == before
-    for cell in ("mle", "gan"):
-        assert rows_without_time(tmp_path / "again" / "small" / cell / "seed-0") == rows_without_time(
-            done / cell / "seed-0"
+    for variant in ("mle", "gan"):
+        assert rows_without_time(tmp_path / "again" / "small" / variant / "seed-0") == rows_without_time(
+            done / variant / "seed-0"
         )
     (tmp_path / "again" / "small" / "study.toml").write_text(STUDY + "\n")
     assert main(["study", str(done), "--out", str(tmp_path / "again")]) == 2
@@ -364,7 +364,7 @@ def test_run_anew_elsewhere(done: Path, tmp_path: Path) -> None:
 def test_a_cells_preset_are_its_settings_over_which_its_own_prevail(tmp_path: Path) -> None:
     preset = 'algorithm = "seqgan"\npreset = "thesis"'
     study = load_study(write_study(tmp_path / "small", STUDY.replace('algorithm = "mle"', preset)))
-    config = study.cells["mle"].config(0)
+    config = study.variants["mle"].config(0)
     assert config.algo == algo_config("seqgan", {**SeqGAN.presets["thesis"], "rounds": 20, "hidden_dim": 8})
     assert SeqGAN.presets["thesis"]["rounds"] == 2000
 
@@ -388,30 +388,34 @@ def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("seeds = [0, 1]", "seeds = 3", "seeds must be a list"),
         ("seeds = [0, 1]", "seeds = [-1]", "seed must be from 0"),
         ("seeds = [0, 1]", "seeds = [true]", "seeds must be a list"),
-        ('algorithm = "mle"', 'algorithm = "leakgan"', "cells.mle: unknown algorithm 'leakgan'; there are:"),
+        ('algorithm = "mle"', 'algorithm = "leakgan"', "variants.mle: unknown algorithm 'leakgan'; there are:"),
         (
             'algorithm = "mle"',
             'algorythm = "mle"',
-            "unknown key 'algorythm' in cells.mle; perhaps you meant algorithm; ",
+            "unknown key 'algorythm' in variants.mle; perhaps you meant algorithm; ",
         ),
-        ('algorithm = "mle"', "", "cells.mle: algorithm is missing"),
-        ('algorithm = "mle"', 'algorithm = "vanilla-gan"', "cells.mle: vanilla-gan can't learn binary-sum; it is"),
+        ('algorithm = "mle"', "", "variants.mle: algorithm is missing"),
+        (
+            'algorithm = "mle"',
+            'algorithm = "vanilla-gan"',
+            "variants.mle: vanilla-gan can't learn binary-sum; it is",
+        ),
         (
             "rounds = 20\nhidden",
             "roundz = 20\nhidden",
-            "cells.mle: unknown algo setting 'roundz'; perhaps you meant rounds; there are: rou",
+            "variants.mle: unknown algo setting 'roundz'; perhaps you meant rounds; there are: rou",
         ),
         ('algorithm = "mle"', 'algorithm = "mle"\npreset = "thesis"', "unknown preset 'thesis'; mle has none"),
         ('algorithm = "mle"', 'algorithm = "seqgan"\npreset = "thesiz"', "unknown preset 'thesiz'; there are: th"),
         ('algorithm = "mle"', 'algorithm = "seqgan"\npreset = ["thesis"]', "unknown preset ['thesis']; there are"),
         ("[defaults.task]", "keep_samples = 3\n[defaults.task]", "keep_samples must be a list of rounds, got 3"),
-        ("[cells.limits]", "[cells.limits]\nlength = 3", "unknown key 'length' in cells.limits"),
+        ("[variants.limits]", "[variants.limits]\nlength = 3", "unknown key 'length' in variants.limits"),
         ("[defaults]", "[defaults]\ncolour = 3", "unknown key 'colour' in defaults"),
         ("range = [0.0, 1.0]", "range = [0.0]", "claims 0: range must be two numbers, got [0.0]"),
         ('metrics = ["exact"]', "metrics = []", "claims 1: metrics must name at least one"),
         (
-            'cell = "gan"\n',
-            'cell = "gan"\nrow = { a = 1 }\n',
+            'variant = "gan"\n',
+            'variant = "gan"\nrow = { a = 1 }\n',
             "a claim's row is for analyses; gan is made of runs",
         ),
         ('name = "bars"', 'name = "curves"', "figures must have different names, got curves, curves, table"),
@@ -442,18 +446,18 @@ def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (
             'label = "correct"',
             'label = "c"\nstart_of = "gun"',
-            "unknown cell 'gun' in panels 0, start_of; perhaps you meant gan;",
+            "unknown variant 'gun' in panels 0, start_of; perhaps you meant gan;",
         ),
         ("value = 0.6,", "valu = 0.6,", "unknown key 'valu' in panels 0, lines 0; perhaps you meant value"),
         ('[{ value = 0.6, label = "thesis" }]', "3", "figure curves: panels 0, lines must be a list of tables"),
-        ("rounds = 20\nhidden", "rounds = -20\nhidden", "cells.mle: rounds must be at least 1, got -20"),
+        ("rounds = 20\nhidden", "rounds = -20\nhidden", "variants.mle: rounds must be at least 1, got -20"),
         ("length = 4", "length = 5", "length must be an even number"),
         (
             'analysis = "switch-probability"',
             'analysis = "tea-leaves"',
             "unknown analysis 'tea-leaves'; there are: b",
         ),
-        ('cells = ["gan"]', 'cells = ["gun"]', "unknown cell 'gun'; there are: mle, gan, limits"),
+        ('variants = ["gan"]', 'variants = ["gun"]', "unknown variant 'gun'; there are: mle, gan, limits"),
         ('verdict = "refuted"', 'verdict = "nonsense"', "unknown verdict 'nonsense'; there are: reproduced"),
         (
             'kind = "curves"',
@@ -461,7 +465,7 @@ def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "unknown key 'knd' in figures 0; perhaps you meant kind; there are: name",
         ),
         ('title = "A small study"', "", "title must be there"),
-        ("[cells.mle]", "[cells.mle", "is not TOML"),
+        ("[variants.mle]", "[variants.mle", "is not TOML"),
         ("eval_every = 5", "eval_every = 0", "eval_every must be at least 1"),
     ],
 )
