@@ -1,14 +1,21 @@
 """What judges foreign clients; the clients themselves need virtual environments of their own."""
 
+import json
 import math
+import subprocess
+from itertools import product
+from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.clients import __main__ as runner
 from benchmarks.clients.evaluation import evaluate
 from benchmarks.clients.learning import DensityRatio
+from benchmarks.clients.matrix import OBSERVATIONS, REWARD_MODELS, TASKS
 from benchmarks.clients.report import DOCUMENT, learning_table, limits_table, read_record
 from formula_env import make_task
 
@@ -58,3 +65,41 @@ def test_the_exact_reward_is_the_log_of_the_density_ratio() -> None:
     is_correct = torch.from_numpy(task.is_correct(every.numpy()))
     expected = torch.where(is_correct, math.log(16 / 6), -2.0).double()
     torch.testing.assert_close(reward.score(every), expected)
+
+
+def test_each_client_has_a_script_and_requirements() -> None:
+    for name, group in runner.CLIENTS.items():
+        assert (runner.HERE / f"{name}.py").is_file()
+        assert (runner.REQUIREMENTS / f"{group}.txt").is_file()
+
+
+def test_the_page_has_every_client_on_every_combination() -> None:
+    rows = runner.read(runner.RESULTS)
+    assert f"{runner.START}{runner.table(rows)}\n{runner.END}" in runner.DOCUMENT.read_text()
+    for name in runner.CLIENTS:
+        found = [(row["task"], row["reward_model"], row["observation"]) for row in rows if row["client"] == name]
+        assert sorted(found) == sorted(product(TASKS, REWARD_MODELS, OBSERVATIONS))
+
+
+def test_a_client_that_ends_early_keeps_its_rows_and_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def row(name: str) -> dict[str, Any]:
+        return {"client": name, "observation": "tokens", "error": None}
+
+    def run(name: str, python: Path) -> list[dict[str, Any]]:
+        if name == "sb3_ppo":
+            raise subprocess.CalledProcessError(1, "python", stderr="killed")
+        return [row(name), row(name)]
+
+    results, page = tmp_path / "results.jsonl", tmp_path / "page.md"
+    results.write_text(f"{json.dumps(row('sb3_ppo'))}\n{json.dumps(row('sb3_dqn'))}\n")
+    page.write_text(f"before\n{runner.START}{runner.END}after\n")
+    for name, value in (("RESULTS", results), ("DOCUMENT", page), ("run", run)):
+        monkeypatch.setattr(runner, name, value)
+    monkeypatch.setattr(runner, "interpreter", lambda group, venvs: venvs / group)
+    monkeypatch.setattr("sys.argv", ["clients", "sb3_ppo", "sb3_dqn"])
+    with pytest.raises(SystemExit, match="not renewed: sb3_ppo"):
+        runner.main()
+    assert runner.read(results) == [row("sb3_ppo"), row("sb3_dqn"), row("sb3_dqn")]
+    assert "| sb3 dqn | 0 of 0 | 2 of 2 |" in page.read_text()

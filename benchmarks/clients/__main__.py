@@ -58,17 +58,24 @@ def main() -> None:
     chosen = args.clients or [name for name in CLIENTS if "CLEANRL" in os.environ or "cleanrl" not in name]
     if unknown := set(chosen) - set(CLIENTS):
         sys.exit(f"unknown clients {sorted(unknown)}; there are: {', '.join(CLIENTS)}")
-    rows = [row for row in read(RESULTS) if row["client"] not in chosen]
+    rows, failed = read(RESULTS), []
     for name in chosen:
         print(f"{name}: ", end="", flush=True)
-        found = run(name, interpreter(CLIENTS[name], args.venvs))
-        rows += found
-        print(f"{sum(row['error'] is None for row in found)} of {len(found)}")
+        try:
+            found = run(name, interpreter(CLIENTS[name], args.venvs))
+        except subprocess.SubprocessError as error:
+            print(f"can't be run, its rows stay: {error}\n{_text(error)}", flush=True)
+            failed.append(name)
+            continue
+        print(f"{sum(row['error'] is None for row in found)} of {len(found)}", flush=True)
+        rows = [row for row in rows if row["client"] != name] + found
         rows.sort(key=lambda row: list(CLIENTS).index(row["client"]))
         RESULTS.write_text("".join(json.dumps(row) + "\n" for row in rows))
     head, _, rest = DOCUMENT.read_text().partition(START)
     DOCUMENT.write_text(f"{head}{START}{table(rows)}\n{END}{rest.partition(END)[2]}")
     print(f"\n{table(rows)}")
+    if failed:
+        sys.exit(f"not renewed: {', '.join(failed)}")
 
 
 def interpreter(group: str, venvs: Path) -> Path:
@@ -86,14 +93,17 @@ def interpreter(group: str, venvs: Path) -> Path:
 
 
 def run(name: str, python: Path) -> list[Row]:
-    """All combinations of one client."""
+    """All combinations of one client. Raises SubprocessError if it ends before the last one."""
     command = [str(python), "-W", "ignore", "-m", "benchmarks.clients.matrix", name]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=environment)
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    if not rows:
-        sys.exit(f"{name} can't be run:\n{done.stderr}")
-    return [{"client": name} | row for row in rows]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True, env=environment)
+    return [{"client": name} | json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def _text(error: subprocess.SubprocessError) -> str:
+    """What a command that failed wrote to stderr last."""
+    told = getattr(error, "stderr", None) or ""
+    return "\n".join((told if isinstance(told, str) else told.decode(errors="replace")).splitlines()[-10:])
 
 
 def read(path: Path) -> list[Row]:
