@@ -67,6 +67,19 @@ def test_is_correct_is_said_once_the_formula_is_finished() -> None:
     assert env.reset()[1]["is_correct"] == 0
 
 
+KEYS = {"action_mask", "_action_mask", "is_correct", "_is_correct"}
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_no_info_of_a_batch_holds_text(mode: AutoresetMode) -> None:
+    env = FormulaVectorEnv("binary-sum", 2, length=4, autoreset_mode=mode)
+    infos = [env.reset(seed=0)[1], *(env.step(np.array([0, 1]))[-1] for _ in range(6))]
+    infos += [info["final_info"] for info in infos if "final_info" in info]
+    for info in infos:
+        assert set(info) <= {"final_obs", "_final_obs", "final_info", "_final_info"} | KEYS
+        assert all(info[key].dtype in (np.bool_, np.int8) for key in KEYS)
+
+
 @pytest.mark.parametrize("env_id", ENV_IDS)
 def test_wrappers_that_convert_arrays_take_the_infos(env_id: str) -> None:
     env = gym.wrappers.NumpyToTorch(gym.make(env_id))

@@ -143,6 +143,13 @@ def test_the_task_and_the_preset_are_found_in_every_form() -> None:
     assert value_of("preset", ["seqgan"], KNOWN) is None
 
 
+def test_a_table_may_hold_tables() -> None:
+    for written in (["--algo", "{}"], ["--algo={}"], ["algo={}"]):
+        table = "{'rounds': 3, 'discriminator': {'learning_rate': 0.5, 'ema_decay': 0.25}}"
+        algo = parsed("ppo", [part.replace("{}", table) for part in written]).algo
+        assert (algo.rounds, algo.discriminator.learning_rate, algo.discriminator.ema_decay) == (3, 0.5, 0.25)
+
+
 def test_an_option_s_value_is_no_option() -> None:
     for others in (["--out", "task=y"], ["--out", "task=y", "--track"], ["--wandb-project", "task=y"]):
         assert value_of("task", ["ppo", *others], KNOWN) is None

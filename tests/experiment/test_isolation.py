@@ -249,6 +249,16 @@ def test_ignored_signals_stay_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+def test_handlers_that_are_not_pythons_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python shows them as None and can't put them back."""
+    found = signal.getsignal
+    before = found(signal.SIGTERM)
+    monkeypatch.setattr(signal, "getsignal", lambda s: None if s == signal.SIGTERM else found(s))
+    with stop_requests():
+        assert found(signal.SIGTERM) == before
+        assert found(signal.SIGINT) != signal.default_int_handler
+
+
 def test_a_fresh_process_is_left_as_it_was(tmp_path: Path) -> None:
     """Where the libraries are imported by the run itself."""
     script = (
