@@ -15,13 +15,13 @@ from agents.seqgan import SeqGAN, SeqGANConfig, policy_gradient_loss
 from benchmarks.timing import gflops, milliseconds
 from formula_env.adversarial import gradient_step, mle_step
 from formula_env.evaluators import Evaluator
-from formula_env.experiment.config import check_device
+from formula_env.experiment.config import algo_config, check_device
 from formula_env.rewards import DiscriminatorReward
 from formula_env.rollouts import monte_carlo_q
 from formula_env.tasks import make_task
 from tests.oracles import batched_q, plain_loop_q
 
-THESIS = SeqGANConfig(**SeqGAN.presets["thesis"])
+THESIS: SeqGANConfig = algo_config("seqgan", SeqGAN.presets["thesis"])
 TRAINING_STEPS = 600
 PLAIN_LOOP_SECONDS = 20
 """The plain loop is left out where it would take longer."""

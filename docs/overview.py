@@ -8,7 +8,7 @@ import matplotlib
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch, Rectangle
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#00745A", "#555555"  # distinct for the colour-blind, too
 Point = tuple[float, float]
@@ -17,8 +17,12 @@ Point = tuple[float, float]
 def box(axes: Axes, corner: Point, size: Point, colour: str, title: str, text: str) -> None:
     (x, y), (width, height) = corner, size
     style = "round,pad=0,rounding_size=0.12"
-    axes.add_patch(FancyBboxPatch(corner, width, height, style, facecolor="white", edgecolor=colour, linewidth=2.2))
-    axes.text(x + width / 2, y + height - 0.32, title, ha="center", va="center", color=colour, size=13, weight="bold")
+    axes.add_patch(
+        FancyBboxPatch(corner, width, height, style, facecolor="white", edgecolor=colour, linewidth=2.2)
+    )
+    axes.text(
+        x + width / 2, y + height - 0.32, title, ha="center", va="center", color=colour, size=13, weight="bold"
+    )
     axes.text(x + width / 2, y + (height - 0.5) / 2, text, ha="center", va="center", size=11, linespacing=1.5)
 
 
@@ -34,7 +38,7 @@ def draw(path: Path) -> None:
     for i, symbol in enumerate("0110····"):
         corner = (4.65 + 0.3 * i, 2.3)
         face, edge = ("#E6F0F7", BLUE) if symbol != "·" else ("white", "#999999")
-        axes.add_patch(plt.Rectangle(corner, 0.3, 0.42, facecolor=face, edgecolor=edge))
+        axes.add_patch(Rectangle(corner, 0.3, 0.42, facecolor=face, edgecolor=edge))
         axes.text(corner[0] + 0.15, 2.51, symbol, ha="center", va="center", size=12, family="DejaVu Sans Mono")
     box(axes, (9.6, 2.0), (2.9, 1.9), ORANGE, "Reward model", "discriminator, or\nthe exact checker")
     box(axes, (9.6, 0.0), (2.9, 1.15), GREEN, "Real formulae", "01100101  10110111 …")
@@ -47,8 +51,17 @@ def draw(path: Path) -> None:
     arrow(axes, (11.05, 1.2), (11.05, 1.95), "trains the\ndiscriminator", (10.95, 1.57), "right")
     arrow(axes, (1.25, 1.95), (1.25, 1.2), "probabilities", (1.4, 1.57), "left")
     axes.plot([5.85, 5.85], [1.95, 1.2], color=GREY, linewidth=1.4, linestyle="--")
-    box(axes, (3.7, 0.0), (4.3, 1.15), GREY, "Monte-Carlo rollouts", "complete each prefix many times:\nQ, a reward at every step")
-    axes.annotate("", (9.55, 2.1), (8.05, 0.9), arrowprops={"arrowstyle": "<|-|>", "linestyle": "--", "color": GREY})
+    box(
+        axes,
+        (3.7, 0.0),
+        (4.3, 1.15),
+        GREY,
+        "Monte-Carlo rollouts",
+        "complete each prefix many times:\nQ, a reward at every step",
+    )
+    axes.annotate(
+        "", (9.55, 2.1), (8.05, 0.9), arrowprops={"arrowstyle": "<|-|>", "linestyle": "--", "color": GREY}
+    )
 
     axes.set(xlim=(-0.1, 12.6), ylim=(-0.1, 4.0))
     axes.set_axis_off()

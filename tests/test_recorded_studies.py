@@ -1,7 +1,10 @@
-"""The studies in `runs/studies`: complete, supporting their verdicts, and shown in README as they are."""
+"""The studies in `runs/studies`: complete, supporting their verdicts, and shown in README and docs as they are."""
 
+import json
 import re
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,13 +53,77 @@ def test_its_page_is_the_one_the_rows_make(folder: Path) -> None:
         check_figure(draw(study, spec))
 
 
-def test_readme_shows_what_was_found() -> None:
-    text = (ROOT / "README.md").read_text()
+def test_the_results_page_shows_what_was_found() -> None:
+    text = (ROOT / "docs/results.md").read_text()
     studies = [load_study(folder) for folder in FOLDERS]
-    assert between("studies", text) == [studies_table(studies)]
-    assert between("comparisons", text) == [table for table in [comparisons_table(studies)] if table]
-    for path in re.findall(r"\]\((runs/[^)]+)\)", text):
-        assert (ROOT / path).exists(), path
+    tables = {"studies": studies_table(studies), "comparisons": comparisons_table(studies)}
+    for name, table in tables.items():
+        assert between(name, text) == [table.replace("](runs/", "](../runs/")]
+
+
+def test_the_readme_s_results_are_the_studies_() -> None:
+    """Each number of a line, apart from the thesis' own, stands on the page of the study that the line names."""
+    (results,) = between("results", (ROOT / "README.md").read_text())
+    lines = results.splitlines()
+    assert len(lines) == 6
+    for line in lines:
+        (study,) = re.findall(r"\[([\w-]+)\]\)\.$", line)
+        page = (ROOT / "runs/studies" / study / "README.md").read_text()
+        ours = line.partition("; the thesis reports")[0].replace(" %", "%")
+        for number in re.findall(r"(?<![\w.,-])\d[\d,]*(?:\.\d+)?%?", ours):
+            assert re.search(rf"(?<![\d.,]){re.escape(number)}(?![\d%]|[.,]\d)", page), (number, study)
+
+
+def test_the_readme_counts_the_verdicts() -> None:
+    (table,) = between("studies", (ROOT / "docs/results.md").read_text())
+    counts = Counter(re.findall(r"\*\*([^*]+)\*\* \|$", table, flags=re.MULTILINE))
+    beyond = counts.pop("beyond the thesis")
+    text = " ".join((ROOT / "README.md").read_text().split())
+    reproduced, partly, refuted, unclear = (
+        counts.pop(verdict) for verdict in ("reproduced", "partly reproduced", "refuted", "does not follow")
+    )
+    assert not counts
+    assert (
+        f"Of {reproduced + partly + refuted + unclear} claims of the thesis {reproduced} are **reproduced**, "
+        f"{partly} **partly reproduced** and {refuted} **refuted**; {unclear} are marked **does not follow**. "
+        f"A further {beyond} results go **beyond the thesis**."
+    ) in text
+
+
+def test_the_table_of_the_thesis_seqgan_is_recorded() -> None:
+    """The rows of `seqgan`, of the same without entropy bonus, and of maximum likelihood, over the seeds."""
+    (table,) = between("thesis-seqgan", (ROOT / "docs/results.md").read_text())
+    lines = [[cell.strip() for cell in line.strip("|").split("|")][2:] for line in table.splitlines()[2:]]
+    seqgan, no_entropy, mle = (
+        [recorded(cell, seed) for seed in range(5)] for cell in ("seqgan", "no-entropy", "mle")
+    )
+    rounds = [
+        next(row["round"] for row in rows if row["eval/accuracy"] >= 0.97 and row["eval/jsd"] <= 0.03)
+        for _, rows in seqgan
+    ]
+    assert lines == [
+        [quality(seqgan[0][0]["random"]), "", "", "", ""],
+        [quality(summary["start"]) for summary, _ in seqgan],
+        [quality(summary) for summary, _ in seqgan],
+        [str(number) for number in rounds],
+        [str(summary["num_correct"]) for summary, _ in seqgan],
+        *(
+            [format_entry(summary) for summary, _ in runs]
+            for runs in (no_entropy, mle)
+            for format_entry in (quality, lambda summary: str(summary["num_correct"]))
+        ),
+    ]
+
+
+def recorded(cell: str, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Summary and rows of a run of the study `seqgan`."""
+    folder = ROOT / "runs/studies/seqgan" / cell / f"seed-{seed}"
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return json.loads((folder / "summary.json").read_text()), rows
+
+
+def quality(metrics: dict[str, Any]) -> str:
+    return f"{metrics['accuracy']:.4f} / {metrics['jsd']:.4f}".replace("0.", ".")
 
 
 def between(name: str, text: str) -> list[str]:

@@ -1,0 +1,339 @@
+"""README.md, CONTRIBUTING.md and docs/*.md: snippets and commands run, links exist, tables are complete.
+
+Numbers are compared with the recorded studies in `tests/test_recorded_studies.py`.
+"""
+
+import ast
+import importlib.util
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from inspect import signature
+from pathlib import Path
+from shutil import copytree, ignore_patterns
+
+import pytest
+import yaml
+
+from formula_env import FormulaVectorEnv
+from formula_env.experiment.cli import COMMANDS, main
+from formula_env.experiment.registry import ALGORITHMS
+from formula_env.tasks import TASKS, VECTOR_TASKS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+REPOSITORY = PROJECT["urls"]["Repository"]
+IMAGES = f"{REPOSITORY.replace('github.com', 'raw.githubusercontent.com')}/main/"
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples/README.md", *DOCS]
+MAKEFILE = (ROOT / "Makefile").read_text()
+TARGETS = set(re.findall(r"^([\w-]+):", MAKEFILE, flags=re.MULTILINE))
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def prose(page: Path) -> str:
+    """The page without its blocks."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+# --- Python snippets ------------------------------------------------------------------------------------------
+
+SNIPPETS = [
+    pytest.param(code, id=f"{page.relative_to(ROOT)}-{i}")
+    for page in PAGES
+    for i, code in enumerate(blocks(page, "python"))
+]
+
+
+@pytest.mark.parametrize("code", SNIPPETS)
+def test_every_snippet_runs(code: str, tmp_path: Path) -> None:
+    output_of(code, tmp_path)
+
+
+def test_the_first_example_steps_the_environment(tmp_path: Path) -> None:
+    step = blocks(ROOT / "README.md", "python")[0]
+    assert re.fullmatch(r"[01]{8} [01] return [+-]\d\.\d\d\n", output_of(step, tmp_path))
+
+
+def test_the_second_example_learns_in_nine_lines(tmp_path: Path) -> None:
+    train = blocks(ROOT / "README.md", "python")[1]
+    assert len([line for line in train.splitlines() if line]) <= 9
+    metrics = ast.literal_eval(output_of(train, tmp_path))
+    assert metrics["jsd_exact"]
+    assert metrics["accuracy"] > 0.7 > 70 / 256, "what is correct of random sequences"
+
+
+def output_of(code: str, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# --- shell commands -------------------------------------------------------------------------------------------
+
+STUDY = """
+title = "A small study"
+thesis = "nowhere"
+about = "One algorithm."
+seeds = [0]
+[cells.mle]
+label = "likelihood"
+algorithm = "mle"
+eval_every = 2
+eval_samples = 200
+task = { name = "binary-sum", length = 4 }
+data = { size = 100 }
+algo = { rounds = 4, hidden_dim = 8 }
+"""
+
+SMALL = {"--algo.rounds": "4", "--data.size": "500", "--eval-every": "2", "--eval-samples": "200"}
+SMALL_START = {"--algo.mle-rounds": "3", "--algo.discriminator-rounds": "3"}
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words of each shell command of a page, without comments."""
+    lines = "".join(blocks(page, "sh")).splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+@pytest.fixture(scope="module")
+def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study that takes the place of the recorded ones."""
+    folder = tmp_path_factory.mktemp("docs") / "small"
+    folder.mkdir()
+    (folder / "study.toml").write_text(STUDY)
+    assert main(["study", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def clone(small_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which a page's commands run: each recorded study is a small one there."""
+    for study in (ROOT / "runs/studies").iterdir():
+        copytree(small_study, tmp_path / "runs/studies" / study.name, ignore=ignore_patterns("README.md"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
+def test_every_command_runs(page: Path, clone: Path) -> None:
+    """In the page's order. Training is cut short; what takes hours, or downloads, is only checked to exist."""
+    for words in commands(page):
+        run_command(words, clone)
+
+
+def run_command(words: list[str], clone: Path) -> None:
+    match words:
+        case ["formula-env", "train", *rest] if "--help" not in rest:
+            assert main(["train", *shortened(rest)]) == 0, words
+        case ["formula-env", *rest]:
+            assert main(rest) == 0, words
+        case ["torchrun", "--nproc-per-node", number, "-m", "formula_env", "train", *rest]:
+            assert int(number) > 1
+            assert main(["train", *shortened(rest)]) == 0, words
+        case ["python", "-m", module, *rest]:
+            check_module(module, rest)
+        case ["make", target]:
+            assert target in TARGETS
+        case ["sha256sum", *_]:
+            subprocess.run(words, check=True, capture_output=True, cwd=clone / "runs/studies/seqgan/mle/seed-0")
+        case ["git", "clone", address]:
+            assert address == REPOSITORY
+        case ["pip", "install", address]:
+            assert address == f"git+{REPOSITORY}"
+        case ["cd", folder]:
+            assert folder == REPOSITORY.rpartition("/")[2]
+        case _:
+            raise AssertionError(f"no rule says how to test: {shlex.join(words)}")
+
+
+def shortened(arguments: list[str]) -> list[str]:
+    """The arguments of `train` with as few rounds as possible."""
+    small = SMALL | (SMALL_START if "thesis" in arguments else {})
+    return [*arguments, *(word for option in small.items() if option[0] not in arguments for word in option)]
+
+
+def check_module(module: str, arguments: Sequence[str] = ()) -> None:
+    """It can be imported, and its help names the options."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None, module
+    importlib.import_module(f"{module}.__main__" if spec.submodule_search_locations else module)
+    options = {word for word in arguments if word.startswith("--")}
+    if options:
+        command = [sys.executable, "-m", module, "--help"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        assert options <= set(re.findall(r"--[\w-]+", done.stdout))
+
+
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"/python -m ((?:benchmarks|tests)[.\w]+)", MAKEFILE))))
+def test_what_the_make_targets_run_can_be_imported(module: str) -> None:
+    check_module(module)
+
+
+@every_page
+def test_every_block_has_a_language_that_is_tested(page: Path) -> None:
+    languages = re.findall(r"^```([^\n]*)\n.*?^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert set(languages) <= {"python", "sh", "text", "toml"}
+    assert not re.search(r"\n\n    \S", prose(page)), "an indented block"
+    for code in blocks(page, "toml"):
+        tomllib.loads(code)
+
+
+@every_page
+def test_commands_within_sentences_exist(page: Path) -> None:
+    inline = re.findall(r"`([^`\n]+)`", prose(page))
+    for words in (span.split() for span in inline if span.startswith(("make ", "formula-env "))):
+        assert words[1] in (TARGETS if words[0] == "make" else COMMANDS) or words[1] == "…", words
+        if words[:2] == ["formula-env", "train"] and len(words) > 2 and words[2] not in ("…", "repeat"):
+            assert words[2] in ALGORITHMS
+
+
+# --- pages ----------------------------------------------------------------------------------------------------
+
+
+def test_the_readme_is_one_page() -> None:
+    assert len(README.splitlines()) <= 140
+
+
+@every_page
+def test_a_page_begins_with_what_it_is_for(page: Path) -> None:
+    title, _, first, *_ = page.read_text().split("\n", 3)
+    assert title.startswith("# ")
+    assert re.match(r"(This page|These scripts|formula-env is) ", first)
+
+
+@every_page
+def test_links_lead_somewhere(page: Path) -> None:
+    text = prose(page)
+    inline = re.findall(r"!?\[[^\]]*\]\(([^)\s]+)\)", text)
+    references = dict(re.findall(r"^\[([^\]]+)\]: (\S+)$", text, flags=re.MULTILINE))
+    for target in (*inline, *references.values()):
+        path, _, anchor = local(page, target).partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file), target
+    if references:
+        used = {name.lower() for name in re.findall(r"\[([^\]]+)\](?![(:])", text)}
+        assert used == set(references)
+
+
+def local(page: Path, target: str) -> str:
+    """The path, relative to the page, that a link into the project leads to."""
+    for start in (IMAGES, f"{REPOSITORY}/blob/main/"):
+        if target.startswith(start):
+            return os.path.relpath(ROOT / target.removeprefix(start), page.parent)
+    assert "://" not in target, f"not within the project: {target}"
+    return target
+
+
+def anchors(file: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.*)$", file.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_is_whole_on_pypi() -> None:
+    """There, links and images must be absolute."""
+    images = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
+    assert len(images) == 2
+    assert all(image.startswith(IMAGES) for image in images)
+    others = re.findall(r"(?<!!)\[[^\]]+\](?:\(|: )([^)\s]+)", README)
+    assert all(target.startswith(f"{REPOSITORY}/blob/main/") for target in others)
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    assert {page for page in DOCS if f"/blob/main/docs/{page.name}" in README} == set(DOCS)
+
+
+# --- tables ---------------------------------------------------------------------------------------------------
+
+
+def named(page: str, heading: str | None = None) -> set[str]:
+    """What stands between backticks in the first column of a page's tables; of one section where given."""
+    text = (ROOT / "docs" / page).read_text()
+    if heading is not None:
+        text = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    columns = re.findall(r"^\| (.*?) \|", text, flags=re.MULTILINE)
+    return {name for column in columns for name in re.findall(r"`([^`]+)`", column)}
+
+
+def test_the_command_line_s_page_is_whole() -> None:
+    text = (ROOT / "docs/command-line.md").read_text()
+    assert set(re.findall(r"^formula-env (\w+)", text, flags=re.MULTILINE)) == set(COMMANDS)
+    assert named("command-line.md", "Algorithms") == set(ALGORITHMS)
+    tasks = text.split("\n## Tasks\n")[1].split("\n## ")[0]
+    assert {*TASKS, *VECTOR_TASKS} <= set(re.findall(r"`([^`]+)`", tasks))
+
+
+def test_the_environment_s_page_names_every_option() -> None:
+    options = {name for name in signature(FormulaVectorEnv).parameters if name != "task_options"}
+    assert named("environment.md", "Options") == options
+
+
+def test_every_metric_is_defined() -> None:
+    defined = named("metrics.md")
+    for path in (ROOT / "runs/studies").glob("*/*/seed-0/metrics.jsonl"):
+        for line in (path.read_text().splitlines()[0], path.read_text().splitlines()[-1]):
+            for name in json.loads(line):
+                group, _, rest = name.rpartition("/")
+                if group in ("train", "rollout") and name not in defined:
+                    continue  # Stable-Baselines3's own
+                assert name in defined or rest in defined, name
+
+
+def test_the_layout_names_files_that_exist() -> None:
+    layout = blocks(ROOT / "docs/design.md", "text")[0]
+    inner = re.findall(r"^  (\w+(?:\.py|/)) ", layout, flags=re.MULTILINE)
+    outer = re.findall(r"^((?:\w+/)+)", layout + blocks(ROOT / "README.md", "text")[0], flags=re.MULTILINE)
+    assert len(inner) > 10
+    assert all((ROOT / "formula_env" / name).exists() for name in inner)
+    assert all((ROOT / name).exists() for name in outer)
+
+
+def test_every_example_is_described() -> None:
+    described = set(re.findall(r"\]\(([\w.]+)", (ROOT / "examples/README.md").read_text()))
+    there = {path.name for path in (ROOT / "examples").iterdir()} - {"README.md", "__pycache__", "__init__.py"}
+    assert described == there
+
+
+# --- the project's other texts --------------------------------------------------------------------------------
+
+
+def test_the_citation_names_this_version_and_the_thesis() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= set(citation)
+    assert citation["version"] == PROJECT["version"]
+    assert citation["repository-code"] == REPOSITORY
+    (thesis,) = citation["references"]
+    for part in (thesis["title"], str(thesis["year"]), thesis["authors"][0]["family-names"]):
+        assert part in README
+
+
+def test_hosted_ci_calls_the_make_targets() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    steps = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    assert sorted(steps) == ["make lint", "make test", "make test-lowest"]
+    assert all(step.split()[1] in TARGETS for step in steps)
+    versions = jobs["test"]["strategy"]["matrix"]["python-version"]
+    classified = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if ":: Python :: 3." in line]
+    assert versions == classified
+    assert f">={versions[0]}" == PROJECT["requires-python"]
