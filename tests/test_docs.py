@@ -73,6 +73,33 @@ def test_the_second_example_learns_in_nine_lines(tmp_path: Path) -> None:
     assert metrics["accuracy"] > 0.7 > 70 / 256, "what is correct of random sequences"
 
 
+def test_the_design_s_algorithm_trains_as_another_package(tmp_path: Path) -> None:
+    """Its snippet as a module, its entry point as an installed package has it."""
+    (code,) = blocks(ROOT / "docs/design.md", "python")
+    entry_points = tomllib.loads(blocks(ROOT / "docs/design.md", "toml")[1])["project"]["entry-points"]
+    ((group, names),) = entry_points.items()
+    ((name, place),) = names.items()
+    package, _, module = place.partition(":")[0].partition(".")
+    (tmp_path / package).mkdir()
+    (tmp_path / package / f"{module}.py").write_text(code)
+    metadata = tmp_path / f"{package}-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text(f"[{group}]\n{name} = {place}\n")
+    options = ["--task.length", "4", "--algo.rounds", "4", "--eval-samples", "100", "--json", "--out", "run"]
+    arguments = ["-m", "formula_env", "train", name, *options]
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (tmp_path, ROOT)))},
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run/summary.json").read_text())["accuracy"] == 1.0
+
+
 def output_of(code: str, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
@@ -203,6 +230,31 @@ def test_commands_within_sentences_exist(page: Path) -> None:
         assert words[1] in (TARGETS if words[0] == "make" else COMMANDS) or words[1] == "…", words
         if words[:2] == ["formula-env", "train"] and len(words) > 2 and words[2] not in ("…", "repeat"):
             assert words[2] in ALGORITHMS
+
+
+FOREIGN_OPTIONS = {"--ignore-missing", "--gym-packages", "--env-kwargs", "--record", "--steps"}
+"""Options of other programs, and of scripts in `examples` and `benchmarks`."""
+
+
+def test_options_within_sentences_exist(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    for arguments in (
+        *([name] for name in COMMANDS if name != "train"),
+        *(["train", name] for name in ("seqgan", "ppo")),
+        ["train", "vanilla-gan", "--task", "integer-sum"],
+    ):
+        assert main([*arguments, "--help"]) == 0
+    known = set(re.findall(r"--[a-z][\w.-]*", capsys.readouterr().out)) | FOREIGN_OPTIONS
+    shown = {
+        option
+        for page in PAGES
+        for span in re.findall(r"`([^`\n]+)`", prose(page))
+        for option in re.findall(r"(?<!\S)--[a-z][\w.-]*", span)
+    }
+    assert "--algo.discriminator.reward-transform" in shown
+    assert shown <= known
 
 
 # --- pages ----------------------------------------------------------------------------------------------------
