@@ -179,7 +179,7 @@ _ALL = [
         "Wasserstein-1 distance of each free number's distribution from the true one, mean of them.",
         "number", NUMBER, "lower",
     ),
-    Metric("num_cells", "bins", "Number of bins of the grid over the free numbers.", "cells", COUNT),
+    Metric("num_cells", "bins", "Number of bins of the grid over the free numbers.", "bins", COUNT),
     Metric(
         "integer_distance", "to next integer",
         "Mean distance to the next integer; 1/4 for numbers that are spread evenly between integers.",
@@ -264,7 +264,6 @@ def metrics_table() -> str:
     """All metrics as a Markdown table: the documentation of `metrics.jsonl` and `summary.json`."""
     lines = ["| key in `metrics.jsonl` | label | unit | better | definition |", "|---|---|---|---|---|"]
     for each in METRICS.values():
-        lines.append(
-            f"| `{row_key(each.name)}` | {each.label} | {each.unit} | {each.better or ''} | {each.definition} |"
-        )
+        definition = each.definition.replace("|", r"\|")
+        lines.append(f"| `{row_key(each.name)}` | {each.label} | {each.unit} | {each.better or ''} | {definition} |")
     return "\n".join(lines)

@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from formula_env import FormulaVectorEnv
-from formula_env.experiment.cli import COMMANDS, main
+from formula_env.cli import COMMANDS, main
 from formula_env.experiment.registry import ALGORITHMS
 from formula_env.tasks import TASKS, VECTOR_TASKS
 

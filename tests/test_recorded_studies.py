@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from formula_env.metrics import metrics_table
 from formula_env.studies.records import incomplete
 from formula_env.studies.spec import load_study
 from formula_env.studies.study_figures import draw
@@ -61,6 +62,10 @@ def test_the_results_page_shows_what_was_found() -> None:
         assert between(name, text) == [table.replace("](runs/", "](../runs/")]
 
 
+def test_the_metrics_page_shows_the_table_of_metrics() -> None:
+    assert between("metrics", (ROOT / "docs/metrics.md").read_text()) == [metrics_table()]
+
+
 def test_the_readme_s_results_are_the_studies_() -> None:
     """Each number of a line, apart from the thesis' own, stands on the page of the study that the line names."""
     (results,) = between("results", (ROOT / "README.md").read_text())
@@ -95,7 +100,7 @@ def test_the_table_of_the_thesis_seqgan_is_recorded() -> None:
     (table,) = between("thesis-seqgan", (ROOT / "docs/results.md").read_text())
     lines = [[cell.strip() for cell in line.strip("|").split("|")][2:] for line in table.splitlines()[2:]]
     seqgan, no_entropy, mle = (
-        [recorded(cell, seed) for seed in range(5)] for cell in ("seqgan", "no-entropy", "mle")
+        [recorded(variant, seed) for seed in range(5)] for variant in ("seqgan", "no-entropy", "mle")
     )
     rounds = [
         next(row["round"] for row in rows if row["eval/accuracy"] >= 0.97 and row["eval/jsd"] <= 0.03)
@@ -115,9 +120,9 @@ def test_the_table_of_the_thesis_seqgan_is_recorded() -> None:
     ]
 
 
-def recorded(cell: str, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def recorded(variant: str, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Summary and rows of a run of the study `seqgan`."""
-    folder = ROOT / "runs/studies/seqgan" / cell / f"seed-{seed}"
+    folder = ROOT / "runs/studies/seqgan" / variant / f"seed-{seed}"
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return json.loads((folder / "summary.json").read_text()), rows
 
