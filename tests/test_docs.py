@@ -120,7 +120,7 @@ title = "A small study"
 thesis = "nowhere"
 about = "One algorithm."
 seeds = [0]
-[cells.mle]
+[variants.mle]
 label = "likelihood"
 algorithm = "mle"
 eval_every = 2
