@@ -265,5 +265,6 @@ def metrics_table() -> str:
     lines = ["| key in `metrics.jsonl` | label | unit | better | definition |", "|---|---|---|---|---|"]
     for each in METRICS.values():
         definition = each.definition.replace("|", r"\|")
-        lines.append(f"| `{row_key(each.name)}` | {each.label} | {each.unit} | {each.better or ''} | {definition} |")
+        columns = (f"`{row_key(each.name)}`", each.label, each.unit, each.better or "", definition)
+        lines.append(f"| {' | '.join(columns)} |")
     return "\n".join(lines)
