@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.seqgan import SeqGAN, SeqGANConfig
 from formula_env.adversarial import mle_step
 from formula_env.adversary import AdversaryConfig
+from formula_env.agents.seqgan import SeqGAN, SeqGANConfig
 from formula_env.sampling import sample
 from formula_env.tasks import Task, make_task
 

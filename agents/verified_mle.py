@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.mle import MLE, MLEConfig
 from formula_env import distributed
+from formula_env.agents.mle import MLE, MLEConfig
 from formula_env.errors import MAX_BATCH, check_at_least, check_range
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens, distinct_rows

@@ -18,9 +18,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import LinearSchedule
 
-from agents.sb3 import AdversarialCallback, FormulaVecEnv, RelabelledReplayBuffer, policy_of
-from agents.sb3.algorithms import GREEDY_DISCRIMINATOR
 from formula_env import make_task
+from formula_env.agents.sb3 import AdversarialCallback, FormulaVecEnv, RelabelledReplayBuffer, policy_of
+from formula_env.agents.sb3.algorithms import GREEDY_DISCRIMINATOR
 from formula_env.sampling import log_prob
 
 LENGTH, NUM_ENVS = 4, 64

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from agents.sb3 import FormulaVecEnv
 from benchmarks.timing import milliseconds
 from formula_env import FormulaEnv, FormulaVectorEnv
+from formula_env.agents.sb3 import FormulaVecEnv
 from formula_env.tasks import TASKS, Task
 
 EPISODES = 4

@@ -11,9 +11,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from agents.seqgan import SeqGAN, SeqGANConfig, policy_gradient_loss
 from benchmarks.timing import gflops, milliseconds
 from formula_env.adversarial import gradient_step, mle_step
+from formula_env.agents.seqgan import SeqGAN, SeqGANConfig, policy_gradient_loss
 from formula_env.evaluators import Evaluator
 from formula_env.experiment.config import algo_config, check_device
 from formula_env.rewards import DiscriminatorReward

@@ -12,8 +12,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
 
-from agents.sb3 import AdversarialCallback, FormulaVecEnv
 from formula_env import MaskInObservation
+from formula_env.agents.sb3 import AdversarialCallback, FormulaVecEnv
 
 LENGTH, NUM_ENVS = 5, 64
 OPTIONS = {

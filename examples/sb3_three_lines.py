@@ -9,7 +9,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.utils import LinearSchedule
 
-from agents.sb3 import AdversarialCallback, FormulaVecEnv
+from formula_env.agents.sb3 import AdversarialCallback, FormulaVecEnv
 
 OPTIONS = {
     "gamma": 1.0,  # only then is the return the verdict on a formula

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from formula_env.evaluators import exact_jsd
+from formula_env.gan.gumbel_softmax import gumbel_softmax
 from formula_env.tasks import Task, make_task
 from formula_env.vocabulary import distinct_rows
-from gan.gumbel_softmax import gumbel_softmax
 
 Row = dict[str, Any]
 

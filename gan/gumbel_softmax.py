@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from formula_env.algorithm import DensityRatio, LogProb
 from formula_env.errors import check_above_zero
+from formula_env.gan.unrolled import UnrolledGAN, UnrolledGANConfig, UnrolledGenerator
 from formula_env.networks import raw_logits
 from formula_env.sampling import Sampler
 from formula_env.vocabulary import Tokens
-from gan.unrolled import UnrolledGAN, UnrolledGANConfig, UnrolledGenerator
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from formula_env.errors import MAX_WIDTH, check_range
-from gan.unrolled import UnrolledGAN, UnrolledGANConfig
+from formula_env.gan.unrolled import UnrolledGAN, UnrolledGANConfig
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from formula_env.adversarial import Metrics
 from formula_env.errors import MAX_WIDTH, FormulaError, check_at_least, check_range
+from formula_env.gan.base import GAN, GANConfig
 from formula_env.networks import DiscriminatorName, LSTMGenerator, make_discriminator
 from formula_env.networks.discriminators import one_hot
 from formula_env.networks.policy import State
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens, Vocabulary
-from gan.base import GAN, GANConfig
 
 Relax = Callable[[Tensor], Tensor]
 """Logits `(n, V)` to what stands for the next symbol: a point of the simplex, or one of its corners, `(n, V)`."""

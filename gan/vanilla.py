@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from formula_env.adversarial import Metrics
 from formula_env.errors import MAX_WIDTH, check_range
+from formula_env.gan.base import GAN, GANConfig
 from formula_env.tasks.base import Vectors, VectorTask
-from gan.base import GAN, GANConfig
 
 
 @dataclass(frozen=True)

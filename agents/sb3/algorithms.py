@@ -7,10 +7,10 @@ from typing import Any
 import sb3_contrib
 import stable_baselines3 as sb3
 
-from agents.sb3.bridge import SB3Algorithm, SB3Config
-from agents.sb3.callback import SB3_DISCRIMINATOR
-from agents.sb3.replay import RelabelledReplayBuffer
 from formula_env.adversary import AdversaryConfig
+from formula_env.agents.sb3.bridge import SB3Algorithm, SB3Config
+from formula_env.agents.sb3.callback import SB3_DISCRIMINATOR
+from formula_env.agents.sb3.replay import RelabelledReplayBuffer
 from formula_env.errors import (
     MAX_BATCH,
     MAX_REPEATS,

@@ -16,14 +16,14 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecMonitor
 
-from agents.sb3.callback import SB3_DISCRIMINATOR, AdversarialCallback
-from agents.sb3.checks import check_gamma, check_proposal
-from agents.sb3.extractor import SymbolEmbedding
-from agents.sb3.policies import policy_of
-from agents.sb3.state import load_model_state, model_state
-from agents.sb3.vec_env import FormulaVecEnv
 from formula_env import distributed
 from formula_env.adversary import AdversaryConfig
+from formula_env.agents.sb3.callback import SB3_DISCRIMINATOR, AdversarialCallback
+from formula_env.agents.sb3.checks import check_gamma, check_proposal
+from formula_env.agents.sb3.extractor import SymbolEmbedding
+from formula_env.agents.sb3.policies import policy_of
+from formula_env.agents.sb3.state import load_model_state, model_state
+from formula_env.agents.sb3.vec_env import FormulaVecEnv
 from formula_env.algorithm import Algorithm, DensityRatio, LogProb
 from formula_env.env_options import ObservationName, QEstimator
 from formula_env.errors import (

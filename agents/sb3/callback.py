@@ -13,7 +13,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch import Tensor
 
-from agents.sb3.checks import (
+from formula_env.adversarial import Metrics, floats
+from formula_env.adversary import Adversary, AdversaryConfig, LogDensity
+from formula_env.agents.sb3.checks import (
     check_gamma,
     check_observations,
     check_proposal,
@@ -23,9 +25,7 @@ from agents.sb3.checks import (
     relabelled_buffer,
     task_of,
 )
-from agents.sb3.policies import NoisyPolicy
-from formula_env.adversarial import Metrics, floats
-from formula_env.adversary import Adversary, AdversaryConfig, LogDensity
+from formula_env.agents.sb3.policies import NoisyPolicy
 from formula_env.errors import FormulaError, check_at_least, check_seed
 from formula_env.evaluators import Evaluator
 from formula_env.files import load_state, save_state
@@ -81,7 +81,7 @@ class AdversarialCallback(BaseCallback):
     such a pair begins with a warm-up, and the logger "formula_env" says so in one warning.
 
     The policies of PPO, A2C, TRPO, MaskablePPO, RecurrentPPO, DQN, QRDQN and ARS are known, with what derives from
-    them, and every policy with `get_distribution(observations)`; see `agents.sb3.register_policy` for others.
+    them, and every policy with `get_distribution(observations)`; see `register_policy` for others.
 
     Args:
         training: the real formulae `(n, T)`, or a function that draws n of them; default: the task's own, any.

@@ -7,9 +7,9 @@ import torch
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, unwrap_vec_normalize
 
-from agents.sb3.policies import PrefixCodec, SB3Policy, policy_of
-from agents.sb3.replay import RelabelledReplayBuffer, check_n_steps
 from formula_env.adversary import AdversaryConfig
+from formula_env.agents.sb3.policies import PrefixCodec, SB3Policy, policy_of
+from formula_env.agents.sb3.replay import RelabelledReplayBuffer, check_n_steps
 from formula_env.errors import FormulaError
 from formula_env.networks import DiscriminatorKind
 from formula_env.tasks.base import Task

@@ -10,7 +10,7 @@ from brackets import Brackets
 from stable_baselines3 import PPO
 from stable_baselines3.common.utils import LinearSchedule
 
-from agents.sb3 import AdversarialCallback, FormulaVecEnv
+from formula_env.agents.sb3 import AdversarialCallback, FormulaVecEnv
 
 
 def main() -> None:

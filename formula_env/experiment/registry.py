@@ -10,30 +10,30 @@ from formula_env.errors import FormulaError
 from formula_env.tasks import AnyTask, all_tasks, load_class, task_class, with_entry_points
 
 ALGORITHMS = {
-    "a2c": "agents.sb3.algorithms:A2C",
-    "ars": "agents.sb3.algorithms:ARS",
-    "dqn": "agents.sb3.algorithms:DQN",
-    "gumbel-softmax-gan": "gan.gumbel_softmax:GumbelSoftmaxGAN",
-    "maskable-ppo": "agents.sb3.algorithms:MaskablePPO",
-    "mle": "agents.mle:MLE",
-    "ppo": "agents.sb3.algorithms:PPO",
-    "qrdqn": "agents.sb3.algorithms:QRDQN",
-    "recurrent-ppo": "agents.sb3.algorithms:RecurrentPPO",
-    "seqgan": "agents.seqgan:SeqGAN",
-    "softmax-gan": "gan.softmax:SoftmaxGAN",
-    "trpo": "agents.sb3.algorithms:TRPO",
-    "vanilla-gan": "gan.vanilla:VanillaGAN",
-    "verified-mle": "agents.verified_mle:VerifiedMLE",
+    "a2c": "formula_env.agents.sb3.algorithms:A2C",
+    "ars": "formula_env.agents.sb3.algorithms:ARS",
+    "dqn": "formula_env.agents.sb3.algorithms:DQN",
+    "gumbel-softmax-gan": "formula_env.gan.gumbel_softmax:GumbelSoftmaxGAN",
+    "maskable-ppo": "formula_env.agents.sb3.algorithms:MaskablePPO",
+    "mle": "formula_env.agents.mle:MLE",
+    "ppo": "formula_env.agents.sb3.algorithms:PPO",
+    "qrdqn": "formula_env.agents.sb3.algorithms:QRDQN",
+    "recurrent-ppo": "formula_env.agents.sb3.algorithms:RecurrentPPO",
+    "seqgan": "formula_env.agents.seqgan:SeqGAN",
+    "softmax-gan": "formula_env.gan.softmax:SoftmaxGAN",
+    "trpo": "formula_env.agents.sb3.algorithms:TRPO",
+    "vanilla-gan": "formula_env.gan.vanilla:VanillaGAN",
+    "verified-mle": "formula_env.agents.verified_mle:VerifiedMLE",
 }
 
 ANALYSES = {
-    "bounds": "gan.analyses:bound_rows",
-    "conditionals": "gan.analyses:conditional_rows",
-    "estimators": "agents.analyses:estimator_rows",
-    "gumbel-softmax": "gan.analyses:gumbel_softmax_rows",
-    "perfect-generator": "gan.analyses:perfect_generator_rows",
-    "sampling": "gan.analyses:sampling_rows",
-    "switch-probability": "gan.analyses:switch_probability_rows",
+    "bounds": "formula_env.gan.analyses:bound_rows",
+    "conditionals": "formula_env.gan.analyses:conditional_rows",
+    "estimators": "formula_env.agents.analyses:estimator_rows",
+    "gumbel-softmax": "formula_env.gan.analyses:gumbel_softmax_rows",
+    "perfect-generator": "formula_env.gan.analyses:perfect_generator_rows",
+    "sampling": "formula_env.gan.analyses:sampling_rows",
+    "switch-probability": "formula_env.gan.analyses:switch_probability_rows",
 }
 """What a study can compute without training anything, as name -> function from a seed to rows."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.analyses import ESTIMATORS, REWARDS, errors, estimator_rows
+from formula_env.agents.analyses import ESTIMATORS, REWARDS, errors, estimator_rows
 from formula_env.experiment.registry import ANALYSES, analysis
 from formula_env.studies.spec import load_study
 from formula_env.studies.study_figures import draw
@@ -29,7 +29,7 @@ def of(rows: list[dict[str, Any]], reward: str, column: str) -> dict[str, float]
 
 def test_every_estimator_has_a_row_for_every_reward(rows: list[dict[str, Any]]) -> None:
     assert [(row["reward"], row["estimator"]) for row in rows] == [(r, e) for r in REWARDS for e in ESTIMATORS]
-    assert ANALYSES["estimators"] == "agents.analyses:estimator_rows"
+    assert ANALYSES["estimators"] == "formula_env.agents.analyses:estimator_rows"
     assert analysis("estimators") is estimator_rows
     assert rows[:2] == estimator_rows(0, NUM_BATCHES, length=4)[:2]
 

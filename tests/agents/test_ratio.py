@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from agents.seqgan import SeqGAN, SeqGANConfig
 from formula_env.adversarial import discriminator_loss
 from formula_env.adversary import AdversaryConfig
+from formula_env.agents.seqgan import SeqGAN, SeqGANConfig
 from formula_env.networks import AutoregressiveDiscriminator, LSTMGenerator, RatioDiscriminator, Tempered
 from formula_env.rewards import DiscriminatorReward
 from formula_env.sampling import log_prob

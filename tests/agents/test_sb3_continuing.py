@@ -14,10 +14,10 @@ from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import LinearSchedule
 
-from agents.sb3 import AdversarialCallback, FormulaVecEnv, RelabelledReplayBuffer, policy_of
-from agents.sb3.algorithms import GREEDY_DISCRIMINATOR
 from formula_env import make_task
 from formula_env.adversary import Adversary, AdversaryConfig
+from formula_env.agents.sb3 import AdversarialCallback, FormulaVecEnv, RelabelledReplayBuffer, policy_of
+from formula_env.agents.sb3.algorithms import GREEDY_DISCRIMINATOR
 from formula_env.errors import FormulaError
 from formula_env.randomness import global_random_state
 from formula_env.sampling import log_prob
@@ -114,7 +114,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_a_new_model_needs_no_warm_up_and_an_updated_one_does(
     cls: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agents.sb3.callback.WARMUP_STEPS", 3)
+    monkeypatch.setattr("formula_env.agents.sb3.callback.WARMUP_STEPS", 3)
     model, first = make_ppo(cls), small()
     model.learn(ROLLOUT, first)
     model.learn(ROLLOUT, first)
@@ -134,7 +134,7 @@ def test_a_new_model_needs_no_warm_up_and_an_updated_one_does(
 def test_a_policy_set_by_hand_is_not_new(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agents.sb3.callback.WARMUP_STEPS", 3)
+    monkeypatch.setattr("formula_env.agents.sb3.callback.WARMUP_STEPS", 3)
     model = make_ppo()
     with torch.no_grad():
         model.policy.action_net.bias.copy_(torch.tensor([0.0, 2.0]))
@@ -311,7 +311,7 @@ def make_dqn() -> DQN:
 def test_dqn_goes_on_with_its_buffer_and_its_adversary(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agents.sb3.callback.WARMUP_STEPS", 3)
+    monkeypatch.setattr("formula_env.agents.sb3.callback.WARMUP_STEPS", 3)
     model, adversary = make_dqn(), small(update_every=16, **GREEDY)
     model.learn(960, adversary)
     model.save(tmp_path / "model")

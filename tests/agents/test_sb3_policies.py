@@ -11,10 +11,10 @@ from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import BasePolicy
 
-from agents.sb3 import AdversarialCallback, FormulaVecEnv, SymbolEmbedding, policy_of, register_policy
-from agents.sb3 import policies as sb3_policies
-from agents.sb3.policies import GreedyPolicy, NoisyPolicy, PrefixCodec
 from formula_env import FormulaEnv, FormulaVectorEnv
+from formula_env.agents.sb3 import AdversarialCallback, FormulaVecEnv, SymbolEmbedding, policy_of, register_policy
+from formula_env.agents.sb3 import policies as sb3_policies
+from formula_env.agents.sb3.policies import GreedyPolicy, NoisyPolicy, PrefixCodec
 from formula_env.errors import FormulaError
 from formula_env.evaluators import Evaluator
 from formula_env.rewards import ExactReward

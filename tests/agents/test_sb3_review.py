@@ -19,10 +19,10 @@ from stable_baselines3.common.vec_env import (
     VecNormalize,
 )
 
-from agents.sb3 import AdversarialCallback, FormulaVecEnv, RelabelledReplayBuffer
-from agents.sb3.algorithms import GREEDY_DISCRIMINATOR
 from formula_env import FormulaEnv, MaskInObservation
 from formula_env.adversary import AdversaryConfig
+from formula_env.agents.sb3 import AdversarialCallback, FormulaVecEnv, RelabelledReplayBuffer
+from formula_env.agents.sb3.algorithms import GREEDY_DISCRIMINATOR
 from formula_env.errors import FormulaError
 from tests.helpers import saved_and_loaded
 

@@ -13,11 +13,11 @@ from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor
 
-from agents.sb3 import AdversarialCallback, FormulaVecEnv, RelabelledReplayBuffer, policy_of
-from agents.sb3.algorithms import GREEDY_DISCRIMINATOR
-from agents.sb3.bridge import RoundOfFormulae, SB3Config
 from formula_env import FormulaEnv, make_task
 from formula_env.adversary import AdversaryConfig
+from formula_env.agents.sb3 import AdversarialCallback, FormulaVecEnv, RelabelledReplayBuffer, policy_of
+from formula_env.agents.sb3.algorithms import GREEDY_DISCRIMINATOR
+from formula_env.agents.sb3.bridge import RoundOfFormulae, SB3Config
 from formula_env.errors import FormulaError
 from formula_env.experiment.registry import ALGORITHMS, algorithm_class
 from formula_env.randomness import seed_global_random
@@ -26,7 +26,7 @@ from formula_env.sampling import log_prob
 from tests.helpers import saved_and_loaded, small_config
 from tests.oracles import all_sequences
 
-SB3_NAMES = [name for name, place in ALGORITHMS.items() if place.startswith("agents.sb3")]
+SB3_NAMES = [name for name, place in ALGORITHMS.items() if place.startswith("formula_env.agents.sb3")]
 TASK = make_task("binary-sum", length=4)
 
 

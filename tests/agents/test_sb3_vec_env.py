@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-from agents.sb3 import FormulaVecEnv
 from formula_env import FormulaEnv, FormulaVectorEnv
+from formula_env.agents.sb3 import FormulaVecEnv
 from formula_env.errors import FormulaError
 from formula_env.rewards import ConstantReward
 from formula_env.tasks.base import Task

@@ -13,7 +13,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecMonitor
 
-from agents.sb3 import AdversarialCallback, FormulaVecEnv, WandbWriter
+from formula_env.agents.sb3 import AdversarialCallback, FormulaVecEnv, WandbWriter
 
 with wandb.init(project="own", settings=wandb.Settings(silent=True)) as run:
     env = VecMonitor(FormulaVecEnv("binary-sum", num_envs=16, length=6))

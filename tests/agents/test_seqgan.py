@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from agents.mle import MLE, MLEConfig
-from agents.seqgan import SeqGAN, SeqGANConfig, policy_gradient_loss, position_means, sum_to_go
 from formula_env.adversary import AdversaryConfig
+from formula_env.agents.mle import MLE, MLEConfig
+from formula_env.agents.seqgan import SeqGAN, SeqGANConfig, policy_gradient_loss, position_means, sum_to_go
 from formula_env.errors import FormulaError
 from formula_env.evaluators import Evaluator
 from formula_env.experiment.config import algo_config

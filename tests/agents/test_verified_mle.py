@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.mle import MLE, MLEConfig
-from agents.verified_mle import DistinctFormulae, VerifiedMLE, VerifiedMLEConfig
+from formula_env.agents.mle import MLE, MLEConfig
+from formula_env.agents.verified_mle import DistinctFormulae, VerifiedMLE, VerifiedMLEConfig
 from formula_env.errors import FormulaError
 from formula_env.tasks import make_task
 from formula_env.tasks.base import Task

@@ -94,7 +94,7 @@ BAD_STUDIES = {
     "toml-algorithm": STUDY.replace('analysis = "switch-probability"', "algorithm = [3]\ntask = {name = [1]}"),
     "toml-figure": STUDY + "[[figures]]\nname = '../x'\nkind = 'curves'\n",
     "toml-claim": STUDY
-    + "[[claims]]\nthesis='a'\nverdict='refuted'\nreason='b'\ncell='limits'\nmetrics=['exact']\n"
+    + "[[claims]]\nthesis='a'\nverdict='refuted'\nreason='b'\nvariant='limits'\nmetrics=['exact']\n"
     "range=[nan, inf]\nrow={vocab_size=[1]}\n",
 }
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 import yaml
 
-from agents.seqgan import SeqGAN
+from formula_env.agents.seqgan import SeqGAN
 from formula_env.cli import main
 from formula_env.errors import FormulaError
 from formula_env.experiment.checkpoint import checkpoints, load_checkpoint

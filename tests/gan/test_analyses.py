@@ -9,8 +9,7 @@ import torch
 
 from formula_env.evaluators import exact_jsd
 from formula_env.experiment.registry import ANALYSES, analysis
-from formula_env.tasks import make_task
-from gan.analyses import (
+from formula_env.gan.analyses import (
     Tie,
     bounded_match,
     conditional_entropies,
@@ -22,7 +21,8 @@ from gan.analyses import (
     perfect_generator_accuracy,
     switch_probability,
 )
-from gan.gumbel_softmax import gumbel_softmax
+from formula_env.gan.gumbel_softmax import gumbel_softmax
+from formula_env.tasks import make_task
 
 TWO, FOUR = least_switch_probability(2, 1.0), least_switch_probability(4, 1.0)
 
@@ -129,7 +129,7 @@ def test_the_next_symbol() -> None:
     assert next_symbol(make_task("binary-sum"), "").tolist() == [0.5, 0.5]
 
 
-@pytest.mark.parametrize("name", [name for name, place in ANALYSES.items() if place.startswith("gan.")])
+@pytest.mark.parametrize("name", [name for name in ANALYSES if ANALYSES[name].startswith("formula_env.gan.")])
 def test_analyses_are_deterministic_and_can_be_written(name: str) -> None:
     import json
 

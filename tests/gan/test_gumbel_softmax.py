@@ -9,10 +9,15 @@ from torch import Tensor, nn
 from formula_env.adversarial import adam
 from formula_env.errors import FormulaError
 from formula_env.evaluators import Evaluator
+from formula_env.gan.gumbel_softmax import (
+    GumbelSoftmaxGAN,
+    GumbelSoftmaxGANConfig,
+    gumbel_softmax,
+    straight_through,
+)
+from formula_env.gan.softmax import SoftmaxGAN, SoftmaxGANConfig
+from formula_env.gan.unrolled import logit_gap
 from formula_env.tasks import make_task
-from gan.gumbel_softmax import GumbelSoftmaxGAN, GumbelSoftmaxGANConfig, gumbel_softmax, straight_through
-from gan.softmax import SoftmaxGAN, SoftmaxGANConfig
-from gan.unrolled import logit_gap
 from tests.even_ones import EvenOnes
 from tests.helpers import sharpen
 from tests.oracles import all_sequences

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from formula_env.evaluators import VectorEvaluator
+from formula_env.gan.vanilla import VanillaGAN, VanillaGANConfig
 from formula_env.tasks.integer_sum import IntegerSum
-from gan.vanilla import VanillaGAN, VanillaGANConfig
 
 CONFIG = VanillaGANConfig(
     rounds=1200, batch_size=64, hidden_dim=64, generator_learning_rate=2e-3, discriminator_learning_rate=2e-3,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.seqgan import SeqGAN
+from formula_env.agents.seqgan import SeqGAN
 from formula_env.cli import main
 from formula_env.experiment.checkpoint import checkpoints
 from formula_env.experiment.config import algo_config
@@ -485,8 +485,8 @@ def test_a_wrong_study_is_refused_in_one_line_before_anything_runs(
     [
         ('metric = "eval/accuracy"', 'metric = "phase"', "figure curves of kind curves lacks or can't use"),
         (
-            'kind = "sequences"\ncells = ["mle", "gan"]',
-            'kind = "sampling"\ncells = ["mle"]',
+            'kind = "sequences"\nvariants = ["mle", "gan"]',
+            'kind = "sampling"\nvariants = ["mle"]',
             "mle is made of runs",
         ),
         ('"accuracy", "coverage"', '"task", "coverage"', "task is 'binary-sum', not a number"),
