@@ -53,15 +53,15 @@ def estimator_rows(seed: int, num_batches: int = 400, length: int = 8) -> list[R
     for reward, settings in REWARDS.items():
         begun = _half_trained(task, settings, seed)
         exact = enumerated_gradient(begun)
-        found: list[Row] = []
+        measured: list[Row] = []
         for name, estimator in ESTIMATORS.items():
             seqgan = _with_weights_of(begun, {**settings, **estimator}, seed)
             estimates = torch.stack([estimated_gradient(seqgan) for _ in range(num_batches)])
             row: Row = {"estimator": name, "reward": reward, "batch": BATCH, "num_batches": num_batches}
             row |= {"q": seqgan.config.q_estimator, "num_rollouts": seqgan.config.num_rollouts}
-            found.append(row | {"baseline": seqgan.config.baseline} | errors(estimates, exact))
-        (reference,) = (row["variance"] for row in found if row["estimator"] == REFERENCE)
-        rows += [row | {"variance_share": row["variance"] / reference} for row in found]
+            measured.append(row | {"baseline": seqgan.config.baseline} | errors(estimates, exact))
+        (reference,) = (row["variance"] for row in measured if row["estimator"] == REFERENCE)
+        rows += [row | {"variance_share": row["variance"] / reference} for row in measured]
     return rows
 
 
@@ -101,7 +101,7 @@ def _config(settings: dict[str, Any]) -> SeqGANConfig:
 
 
 def _half_trained(task: Task, settings: dict[str, Any], seed: int) -> SeqGAN:
-    """A generator between random and good, and a discriminator that knows a little of the difference."""
+    """A generator between random and good, and a discriminator that has begun to separate it from the data."""
     config, rng = _config(settings), np.random.default_rng(seed)
     seqgan = SeqGAN(task, config, seed, torch.device("cpu"))
     for _ in range(MLE_STEPS):

@@ -1,4 +1,4 @@
-"""Verified-buffer MLE: maximum likelihood on the training data and on what the generator itself found to be true.
+"""Verified-buffer MLE: maximum likelihood on the training data and on correct formulae of the generator's own.
 
 What the exact checker approves is as good as data, so it joins them. The generator generalises from them, finds
 more, and so on: expert iteration with the checker as the expert.
@@ -60,7 +60,7 @@ class VerifiedMLE(MLE):
         more = "raise --algo.search-size, or train on more with --data.size"
         if not self.config.warmup_rounds:
             return more
-        return f"lower --algo.warmup-rounds, so that it searches before it has the data by heart, {more}"
+        return f"lower --algo.warmup-rounds, so that it searches before it has memorised the data, {more}"
 
     def update(self, real: Tokens, progress: float) -> dict[str, float]:
         """One step of maximum likelihood; perhaps a search before it."""

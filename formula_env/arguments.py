@@ -48,8 +48,8 @@ def parse(cls: type[T], command: str, arguments: Sequence[str], default: Any = N
     except SystemExit as stop:
         if not stop.code:
             raise
-        told = _formula_error(stop) or _without_box(captured.getvalue())
-        raise FormulaError(f"{told}; see formula-env {command} --help") from None
+        message = _formula_error(stop) or _without_box(captured.getvalue())
+        raise FormulaError(f"{message}; see formula-env {command} --help") from None
 
 
 def _formula_error(error: BaseException | None) -> str | None:
@@ -60,10 +60,10 @@ def _formula_error(error: BaseException | None) -> str | None:
 
 
 def _without_box(box: str) -> str:
-    """What tyro says in a box, without the box and the help that follows."""
+    """The text of tyro's error box, without the box and the help that follows."""
     lines = [line.strip("│╭╰╮╯ ") for line in box.splitlines()]
     text = " ".join(line for line in lines[1:] if line and not re.fullmatch(r"[─ -]+", line))
-    text = re.sub(r"^Error parsing (?:(--\S+)|\w+): ", lambda found: f"{found[1]}: " if found[1] else "", text)
+    text = re.sub(r"^Error parsing (?:(--\S+)|\w+): ", lambda match: f"{match[1]}: " if match[1] else "", text)
     return re.split(r"For full helptext|Argument helptext:|Perhaps you meant:", text)[0].strip(" .─-")
 
 

@@ -102,7 +102,7 @@ def _overview() -> str:
     about = {name: (getdoc(run) or "").partition("\n")[0] for name, run in COMMANDS.items()}
     lines = [f"  {name:<10}{line}".rstrip() for name, line in about.items()]
     return "\n".join(
-        ["usage: formula-env COMMAND [OPTIONS]", "", *lines, "", "formula-env COMMAND --help tells the options."]
+        ["usage: formula-env COMMAND [OPTIONS]", "", *lines, "", "formula-env COMMAND --help lists the options."]
     )
 
 
@@ -195,7 +195,7 @@ class EvaluateOptions:
 
 
 def _evaluate(arguments: list[str]) -> None:
-    """Judge a run's newest weights."""
+    """Evaluate a run's newest weights."""
     options = parse(EvaluateOptions, "evaluate", arguments)
     check_range(1, MAX_SAMPLES, samples=options.samples)
     check_seed(options.seed)
@@ -230,7 +230,7 @@ class SampleOptions:
     unique: bool = False
     """Restriction to different formulae."""
     format: Format = "text"
-    """Form of the output; jsonl and csv say of each formula whether it is correct and novel, sympy is for correct
+    """Form of the output; jsonl and csv have a field each for correct and novel, sympy is for correct
     formulae only."""
 
 
@@ -244,16 +244,16 @@ def _sample(arguments: list[str]) -> None:
     sys.stdout.flush()
 
 
-def _draw(options: SampleOptions, algorithm: Algorithm, judge: Judge) -> Batch:
+def _draw(options: SampleOptions, algorithm: Algorithm, evaluator: Judge) -> Batch:
     """`(num, …)` formulae that pass the filters; raises FormulaError if they don't turn up."""
     only_correct = options.correct or options.format == "sympy"  # sympy can't read what is not well-formed
     if not (only_correct or options.novel or options.unique):
         return algorithm.sample(options.num, int(np.random.default_rng(options.seed).integers(2**31)))
-    if not isinstance(judge, Evaluator):
+    if not isinstance(evaluator, Evaluator):
         raise FormulaError("vectors are neither correct nor wrong, nor twice the same; leave out such filters")
-    if options.unique and (only_correct or options.novel) and options.num > judge.task.count():
-        raise FormulaError(f"there are only {judge.task.count()} correct formulae, not {options.num}")
-    kept = np.empty((0, judge.task.max_length), dtype=np.int64)
+    if options.unique and (only_correct or options.novel) and options.num > evaluator.task.count():
+        raise FormulaError(f"there are only {evaluator.task.count()} correct formulae, not {options.num}")
+    kept = np.empty((0, evaluator.task.max_length), dtype=np.int64)
     rng = np.random.default_rng(options.seed)
     batch = max(1_000, options.num)
     drawn, limit = 0, max(batch, min(options.num * DRAWS_PER_FORMULA, MAX_DRAWS))
@@ -261,9 +261,9 @@ def _draw(options: SampleOptions, algorithm: Algorithm, judge: Judge) -> Batch:
         tokens = algorithm.sample(batch, int(rng.integers(2**31)))
         drawn += batch
         if options.novel:
-            tokens = tokens[judge.is_novel(tokens)]
+            tokens = tokens[evaluator.is_novel(tokens)]
         elif only_correct:
-            tokens = tokens[judge.task.is_correct(tokens)]
+            tokens = tokens[evaluator.task.is_correct(tokens)]
         kept = np.concatenate([kept, tokens])
         if options.unique:
             _, first = np.unique(kept, axis=0, return_index=True)
@@ -273,12 +273,12 @@ def _draw(options: SampleOptions, algorithm: Algorithm, judge: Judge) -> Batch:
     return kept[: options.num]
 
 
-def format_formulae(task: AnyTask, judge: Judge, batch: Batch, form: Format) -> str:
+def format_formulae(task: AnyTask, evaluator: Judge, batch: Batch, form: Format) -> str:
     """Formulae as text, one a line (csv: after a header)."""
     if form in ("text", "latex", "sympy"):
         write: Callable[[str], str] = {"text": str, "latex": task.to_latex, "sympy": task.to_sympy}[form]
         return "".join(f"{write(text)}\n" for text in task.decode(batch))
-    rows = judge.describe(batch)
+    rows = evaluator.describe(batch)
     if form == "jsonl":
         return "".join(f"{json.dumps(row)}\n" for row in rows)
     buffer = io.StringIO()
@@ -374,7 +374,7 @@ class ReportOptions:
 
 
 def _report(arguments: list[str]) -> None:
-    """Print what runs or studies found."""
+    """Print the results of runs or studies."""
     from formula_env.studies.records import check_complete
     from formula_env.studies.spec import STUDY_FILE, load_study
     from formula_env.studies.study_report import comparisons_table, print_study, studies_table

@@ -29,7 +29,7 @@ def process_group(device: str) -> Iterator[None]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
     try:
         yield
-        wait_for_all()  # nobody hangs up while another one is still at work
+        wait_for_all()  # no process leaves while another one is still at work
     finally:
         dist.destroy_process_group()
 

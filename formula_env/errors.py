@@ -1,4 +1,4 @@
-"""`FormulaError`, which says in one line what is wrong, and the checks of arguments that raise it."""
+"""`FormulaError` and the argument checks that raise it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class FormulaError(ValueError):
-    """Wrong input, said in one line: what is wrong, and what would be right.
+    """Wrong input; the message is one line that states what is wrong and what would be right.
 
     The command line prints it and exits with code 2; a library user catches it as a `ValueError`.
     """
@@ -23,7 +23,7 @@ class UnexpectedArgument(FormulaError, TypeError):
 
 
 def unexpected_argument(function: str, name: str, known: Iterable[str]) -> UnexpectedArgument:
-    """Python's own words, which other libraries look for, and what would be right."""
+    """The error with Python's own wording, which other libraries look for, and the known names."""
     return UnexpectedArgument(
         f"{function} got an unexpected keyword argument {name!r}; there are: {', '.join(known)}"
     )

@@ -1,8 +1,8 @@
-"""The only judges there are: formulae, and their probabilities where these are known, to metrics.
+"""Evaluators: formulae, and their log-probabilities where known, to metrics. All evaluation goes through here.
 
-Of formulae made of symbols, metrics of the *distribution* (accuracy, JSD, novelty, NLL) are computed from the
-generator's own probabilities of all correct formulae wherever those are known and can be listed; they carry no
-sampling noise then. Metrics of the *sample* (coverage, uniqueness, entropy) always come from the formulae given.
+For formulae made of symbols, metrics of the *distribution* (accuracy, JSD, novelty, NLL) are computed from the
+generator's own probabilities of all correct formulae wherever those are known and can be listed; then they have no
+sampling noise. Metrics of the *sample* (coverage, uniqueness, entropy) always come from the formulae given.
 Metrics of the *discriminator* compare its logits to the density ratio, which is known wherever the generator's
 probabilities are.
 """
@@ -25,24 +25,23 @@ from formula_env.vocabulary import Tokens, distinct_rows, row_keys
 Metrics = dict[str, float | int | bool]
 
 DISTRIBUTION_LIMIT = 20_000
-"""With more correct formulae there is no histogram over them."""
+"""Largest number of correct formulae for which there is a histogram."""
 
 CHUNK = 2**14
-"""Formulae whose probabilities are asked for at once."""
+"""Number of formulae whose probabilities are computed at once."""
 
 NLL_SAMPLE = 10_000
-"""Correct formulae, drawn uniformly, that stand for all of them in the NLL where these are too many to list."""
+"""Size of the uniform sample of correct formulae that estimates the NLL where they are too many to list."""
 
 CONSTANT = 1e-9
-"""Logits, in nats, that differ by no more than this don't vary: what is left is rounding."""
-
+"""Largest difference in nats between logits that counts as rounding."""
 
 NLL_SEED = 2**64
-"""Of that draw: above all seeds that a run can have, so that it is never a training set over again."""
+"""Random seed of that sample: above all seeds that a run can have, so that it never repeats a training set."""
 
 
 class Judge(Protocol):
-    """What the training loop asks."""
+    """What the training loop asks of an evaluator."""
 
     def __call__(
         self, batch: Any, log_prob: LogProb | None = None, density_ratio: DensityRatio | None = None
@@ -52,11 +51,11 @@ class Judge(Protocol):
         ...
 
     def random_sampler(self, n: int, seed: int) -> Metrics:
-        """The metrics of n formulae of what nobody had to learn."""
+        """Metrics of the untrained baseline: n formulae drawn uniformly over legal symbols."""
         ...
 
     def describe(self, batch: Any) -> list[dict[str, Any]]:
-        """Each formula of a sample: its text, and what there is to say about it."""
+        """For each formula of a sample its text, and whether it is correct and novel."""
         ...
 
     def histogram(self, batch: Any, log_prob: LogProb | None) -> list[dict[str, Any]]:
@@ -68,7 +67,7 @@ class Judge(Protocol):
 
 
 def make_evaluator(task: AnyTask, training: Batch | None = None) -> Judge:
-    """The judge for this kind of task, who knows its training set."""
+    """The evaluator for this kind of task, which compares formulae with its training set."""
     if isinstance(task, VectorTask):
         return VectorEvaluator(task)
     assert isinstance(task, Task)
@@ -76,7 +75,7 @@ def make_evaluator(task: AnyTask, training: Batch | None = None) -> Judge:
 
 
 class Evaluator:
-    """Judges formulae made of symbols; calling it gives metrics, which `formula_env.metrics` defines.
+    """Evaluator of formulae made of symbols; calling it gives metrics, which `formula_env.metrics` defines.
 
     With probabilities of all correct formulae accuracy, JSD and novelty are exact. The discriminator's metrics
     compare its logit to the generator that it is trained against, which may be another one than the sample's; what
@@ -107,7 +106,7 @@ class Evaluator:
     def __call__(
         self, batch: Tokens, log_prob: LogProb | None = None, density_ratio: DensityRatio | None = None
     ) -> Metrics:
-        """Judge a sample `(n, T)`; with `log_prob` the generator it was drawn from, with `density_ratio` the
+        """Evaluate a sample `(n, T)`; with `log_prob` the generator it was drawn from, with `density_ratio` the
         discriminator."""
         formulae, counts = distinct_formulae(batch)
         metrics = self._sample_metrics(formulae, counts)
@@ -181,7 +180,7 @@ class Evaluator:
         }
 
     def _memory(self, probs: NDArray[np.float64]) -> Metrics:
-        """What the generator knows by heart, and what it has found by itself."""
+        """Shares of the generator's mass on correct formulae of the training set, and on others."""
         metrics: Metrics = {"novelty": float(np.minimum(1.0, probs[self._novel].sum()))}
         if self._training is None:
             return metrics
@@ -192,7 +191,7 @@ class Evaluator:
 
 
 class VectorEvaluator:
-    """Judges vectors; calling it gives metrics of the sample, which `formula_env.metrics` defines.
+    """Evaluator of vectors; calling it gives metrics of the sample, which `formula_env.metrics` defines.
 
     What lies outside the grid is part of the JSD.
     """
@@ -221,11 +220,11 @@ class VectorEvaluator:
         }
 
     def random_sampler(self, n: int, seed: int) -> Metrics:
-        """Uniform over the range of each number."""
+        """Metrics of the untrained baseline: n vectors, uniform over the range of each number."""
         return self(self.task.sample_box(n, np.random.default_rng(seed)))
 
     def describe(self, batch: Vectors) -> list[dict[str, Any]]:
-        """The error of each."""
+        """For each vector its text and by how much its equation fails."""
         texts, errors = self.task.decode(batch), self.task.error(batch).tolist()
         return [{"formula": text, "error": round(error, 4)} for text, error in zip(texts, errors, strict=True)]
 
@@ -283,7 +282,7 @@ def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _finite(metrics: Metrics) -> Metrics:
-    """Those that a row can hold."""
+    """The finite ones among these metrics."""
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
@@ -322,7 +321,7 @@ def in_chunks(log_prob: LogProb, tokens: Tokens) -> NDArray[np.float64]:
 
 
 def _ratio_in_chunks(ratio: DensityRatio, tokens: Tokens) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """`ratio(tokens)` likewise."""
+    """`ratio(tokens)` with bounded memory."""
     logits, log_probs = zip(*(ratio(tokens[i : i + CHUNK]) for i in range(0, len(tokens), CHUNK)), strict=True)
     return np.concatenate(logits), np.concatenate(log_probs)
 

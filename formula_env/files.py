@@ -92,7 +92,7 @@ def read_text(path: Path) -> str:
 
 
 def reason(error: OSError) -> str:
-    """What the operating system says of an error, in one line."""
+    """The operating system's message of an error, in one line."""
     return error.strerror or " ".join(str(error).split()) or type(error).__name__
 
 
@@ -148,9 +148,9 @@ def load_state(path: Path, kind: str) -> dict[str, Any]:
     content, title = read_bytes(path), _title(kind)
     if not content.startswith(title):
         name = kind.rpartition(" ")[0]
-        if found := re.match(rb"formula-env (%b \d+)\n" % name.encode(), content):
+        if header := re.match(rb"formula-env (%b \d+)\n" % name.encode(), content):
             raise FormulaError(
-                f"{path} is a {found[1].decode()}, written by another version of formula-env; "
+                f"{path} is a {header[1].decode()}, written by another version of formula-env; "
                 f"{version('formula-env')} reads a {kind}"
             )
         raise FormulaError(f"{path} is not a formula-env {kind}")

@@ -50,10 +50,10 @@ def default_modes() -> Iterator[None]:
 def find_device(device: str | torch.device) -> torch.device:
     """The device of this name. Raises FormulaError for one that is unknown or not available here."""
     try:
-        found = torch.device(device)
+        named = torch.device(device)
     except (RuntimeError, TypeError):
         raise FormulaError(f"unknown device {device!r}; use cpu, cuda or cuda:N") from None
-    there = {"cpu": 1, "cuda": torch.cuda.device_count()}.get(found.type, 0)
-    if (found.index or 0) >= there:
-        raise FormulaError(f"device {str(found)!r} is not available here; use cpu")
-    return found
+    there = {"cpu": 1, "cuda": torch.cuda.device_count()}.get(named.type, 0)
+    if (named.index or 0) >= there:
+        raise FormulaError(f"device {str(named)!r} is not available here; use cpu")
+    return named

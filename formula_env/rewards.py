@@ -91,8 +91,8 @@ RewardTransform = Literal["probability", "log-ratio"]
 class DiscriminatorReward(RewardModel):
     """A discriminator's logit as a reward, by one of two transforms. The discriminator is trained elsewhere.
 
-    probability: D(x) = sigmoid(logit), the chance that x is real (thesis §7.2). The best policy says the x of the
-        highest D, over and over; only the discriminator's learning keeps the policy moving.
+    probability: D(x) = sigmoid(logit), the chance that x is real (thesis §7.2). The best policy generates only the
+        x of the highest D; only the discriminator's learning keeps the policy moving.
     log-ratio: the logit itself, within ±clip nats. The best logit is r(x) = log p(x) - log π(x). Held fixed,
         as a reward is, its policy gradient is E_π[∇log π · (log p - log π)] = -∇KL(π ‖ p), for the term that is
         missing, E_π[∇log π], is 0. So climbing this reward (its sign is +) descends KL(π ‖ p); at π = p it is

@@ -42,7 +42,7 @@ class GumbelSoftmaxGANConfig(UnrolledGANConfig):
 
 
 class GumbelSoftmaxGAN(UnrolledGAN):
-    """Symbols from the Gumbel-softmax distribution; straight-through and with R1 unless told otherwise."""
+    """Symbols from the Gumbel-softmax distribution; straight-through and with R1 by default."""
 
     Config = GumbelSoftmaxGANConfig
     config: GumbelSoftmaxGANConfig

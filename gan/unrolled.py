@@ -42,7 +42,7 @@ class UnrolledGANConfig(GANConfig):
 
 
 class UnrolledGAN(GAN):
-    """Sequences of one length; a subclass says what goes to the discriminator in a symbol's place."""
+    """Sequences of one length; a subclass defines what goes to the discriminator in a symbol's place."""
 
     Config: ClassVar[Any] = UnrolledGANConfig
     task_type = Task

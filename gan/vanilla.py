@@ -28,7 +28,7 @@ class VanillaGANConfig(GANConfig):
 
 
 class VanillaGAN(GAN):
-    """MLPs; with R1, falling learning rates and averaged weights unless told otherwise."""
+    """MLPs; with R1, falling learning rates and averaged weights by default."""
 
     Config = VanillaGANConfig
     task_type = VectorTask

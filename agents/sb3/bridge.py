@@ -267,7 +267,7 @@ class RoundOfFormulae:
 
 
 class Logged(KVWriter):
-    """What a model told its logger, for the rows of our own."""
+    """The values that a model has logged, for the rows of a run."""
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}
@@ -277,11 +277,11 @@ class Logged(KVWriter):
 
     def take(self) -> dict[str, float]:
         """All numbers since the last time, but for clocks, which differ from run to run."""
-        told = {name: float(value) for name, value in self._values.items() if not name.startswith("time/")}
+        logged = {name: float(value) for name, value in self._values.items() if not name.startswith("time/")}
         self._values = {}
-        if math.isnan(told.get("train/explained_variance", 0.0)):  # of returns that are all alike
-            del told["train/explained_variance"]
-        return told
+        if math.isnan(logged.get("train/explained_variance", 0.0)):  # of returns that are all alike
+            del logged["train/explained_variance"]
+        return logged
 
     def close(self) -> None:
         pass

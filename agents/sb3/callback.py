@@ -94,16 +94,16 @@ class AdversarialCallback(BaseCallback):
             for "ratio": the π in its logit is the model's of this moment, which must have written what is fake.
         warmup_steps: steps of a new discriminator on formulae of the present policy, before it pays; None: 300 if
             the model has been updated before or its policy is far from uniform, else none. A greedy policy whose
-            weights were set by hand can't be told from a new one; give a number for it.
+            weights were set by hand looks like a new one; give a number for it.
         eval_every: symbols (`num_timesteps`) from one evaluation to the next, at least; 0: none. Each logs all
             metrics of `formula_env.evaluators.Evaluator` as `eval/…`, exact ones from the policy's probabilities.
         eval_samples: formulae in an evaluation's sample.
         seed: of the discriminator and of what it is shown.
 
     Raises FormulaError when `learn` begins, if model and environment don't go together: another vocabulary, worker
-    processes (they would judge by copies that never learn), `VecNormalize` and other changed observations, an
-    off-policy model without a `RelabelledReplayBuffer`, Q as rewards with γ above 0; or if the callback has judged
-    another task before.
+    processes (whose copies of the discriminator never learn), `VecNormalize` and other changed observations, an
+    off-policy model without a `RelabelledReplayBuffer`, Q as rewards with γ above 0; or if the callback has been
+    used with another task before.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class AdversarialCallback(BaseCallback):
     def _on_training_start(self) -> None:
         if not self.locals.get("use_masking", True):
             raise FormulaError(
-                "MaskablePPO without masks would be judged by the density it has with them; use PPO instead"
+                "MaskablePPO without masks would be rewarded by the density it has with them; use PPO instead"
             )
         if self.num_updates == 0 and (steps := self._warmup_steps()):
             self.warm_up(steps)
@@ -262,7 +262,7 @@ class AdversarialCallback(BaseCallback):
     def evaluate(self) -> dict[str, Any]:
         """The metrics of a sample, and of the policy's own probabilities; raises FormulaError before `learn`."""
         if not self._is_set_up:
-            raise FormulaError("there is no model to be judged yet; call model.learn(…, callback=…) first")
+            raise FormulaError("there is no model to evaluate yet; call model.learn(…, callback=…) first")
         known = self.training if isinstance(self.training, np.ndarray) else None
         sampler = self._sampler(self.policy)
         sample = sampler.sample(self.eval_samples, self.num_timesteps)
@@ -366,7 +366,7 @@ class AdversarialCallback(BaseCallback):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there. Before the first `learn`, which says what is judged, the state waits for it.
+        """Go on from there. Before the first `learn`, which gives the task, the state waits for it.
 
         Raises FormulaError for the state of another discriminator.
         """
@@ -413,7 +413,7 @@ class Observed(RewardModel):
 
 
 def description(task: Task) -> dict[str, Any]:
-    """What a file says of the task that its discriminator judges."""
+    """What a file records of the task of its discriminator."""
     vocabulary = task.vocabulary
     return {
         "name": name_of(task),

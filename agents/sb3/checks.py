@@ -20,12 +20,12 @@ def task_of(env: VecEnv) -> Task:
     """What is written there; raises FormulaError for environments where no callback can train a discriminator."""
     if isinstance(env.unwrapped, SubprocVecEnv):
         raise FormulaError(
-            "environments in worker processes judge by copies of the discriminator that never learn; "
+            "rewards in worker processes come from copies of the discriminator that never learn; "
             "use FormulaVecEnv, or DummyVecEnv"
         )
     if unwrap_vec_normalize(env) is not None:
         raise FormulaError(
-            "VecNormalize shows the policy other observations than those its formulae are judged by, and scales "
+            "VecNormalize shows the policy other observations than those its formulae are rewarded by, and scales "
             "rewards by a past discriminator's; leave it out"
         )
     try:

@@ -29,7 +29,7 @@ from formula_env.vocabulary import Tokens
 class SB3Policy:
     """The policy of a Stable-Baselines3 model, with the interface of `formula_env.networks.policy.Policy`.
 
-    Each subclass knows a kind of model. For one of your own, define `logits`, set `has_density` to False if the
+    Each subclass is for a kind of model. For one of your own, define `logits`, set `has_density` to False if the
     model chooses greedily, and register it: `register_policy(MyPolicy, MyWrapper)`.
 
     Raises FormulaError if the model has another observation or action space than the task's environments.

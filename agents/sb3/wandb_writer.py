@@ -23,9 +23,9 @@ class WandbWriter(KVWriter):
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
         """Numbers and text; figures and videos are for other writers."""
         kept = filter_excluded_keys(key_values, key_excluded, "wandb")
-        told = {name: value for name, value in kept.items() if isinstance(value, np.ScalarType)}
+        logged = {name: value for name, value in kept.items() if isinstance(value, np.ScalarType)}
         # Not as W&B's own step, which can't go back: a second `learn` counts from 0 again.
-        self.run.log({**told, "num_timesteps": step})
+        self.run.log({**logged, "num_timesteps": step})
 
     def close(self) -> None:
         pass

@@ -7,7 +7,7 @@ from formula_env.experiment.rows import Row
 from formula_env.metrics import METRICS, SHARE, evaluation_of
 
 FEW_CORRECT = 100
-"""With fewer correct formulae in a sample than this their variety can't be told from it."""
+"""Least number of correct formulae in a sample from which their variety is estimated."""
 
 VARIED = 0.25
 """Share of a perfect generator's variety from which on a generator has some to lose."""
@@ -28,7 +28,7 @@ def collapse(rows: Sequence[Row]) -> str | None:
     It has if its variety has fallen from what it was, or if it is very accurate with next to no variety. A
     generator that has never been varied and isn't accurate may still learn to be.
 
-    Variety is a share of what a perfect generator has: `effective_number` where the row knows it, and what its
+    Variety is a share of what a perfect generator has: `effective_number` where the row has it, and what its
     sample reaches. The latter is compared to a perfect generator with as many correct formulae in its sample, so
     that less accuracy does not pass for less variety.
     """
@@ -53,7 +53,7 @@ def _collapse_of(rows: Sequence[Row], variety: Callable[[Row], float | None], mo
 def _counted(metrics: Row) -> str:
     """`12 of 70 correct formulae in the sample, effectively 3.1`"""
     if "num_cells" in metrics:
-        return f"{round(metrics['coverage'] * metrics['num_cells'])} of {metrics['num_cells']} cells in the sample"
+        return f"{round(metrics['coverage'] * metrics['num_cells'])} of {metrics['num_cells']} bins in the sample"
     effective = METRICS["effective_number"]
     count = metrics.get(effective.name)
     effectively = f", {effective.label} {effective.text(count)}" if count is not None else ""
@@ -69,7 +69,7 @@ def effective_share(row: Row) -> float | None:
 
 
 def covered_share(row: Row) -> float | None:
-    """The distinct correct formulae of the sample, or its cells, as a share of a perfect generator's."""
+    """The distinct correct formulae of the sample, or its bins, as a share of a perfect generator's."""
     metrics = evaluation_of(row)
     if "num_cells" in metrics:
         return metrics["coverage"]

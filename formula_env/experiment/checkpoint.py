@@ -36,11 +36,11 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
 
     Raises FormulaError if there is none.
     """
-    found = checkpoints(folder)
-    if not found:
+    saved = checkpoints(folder)
+    if not saved:
         raise FormulaError(f"{folder} holds no checkpoint yet; go on with: formula-env resume {folder}")
     problems = []
-    for path in reversed(found):
+    for path in reversed(saved):
         try:
             state = read_checkpoint(path)
         except FormulaError as error:
@@ -49,7 +49,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
         for problem in problems:
             notice(f"{problem}; taking the one before it, {path.name}")
         return state
-    others = f", and no other one in {folder} is whole" if len(found) > 1 else ""
+    others = f", and no other one in {folder} is whole" if len(saved) > 1 else ""
     raise FormulaError(f"{problems[0]}{others}; delete it to begin the run again: formula-env resume {folder}")
 
 
@@ -63,5 +63,5 @@ def first_non_finite(state: Any, name: str = "") -> str | None:
     if isinstance(state, torch.Tensor):
         return None if not state.is_floating_point() or bool(state.isfinite().all()) else name
     items = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list) else ()
-    found = (first_non_finite(value, f"{name}.{key}".lstrip(".")) for key, value in items)
-    return next((each for each in found if each is not None), None)
+    named = (first_non_finite(value, f"{name}.{key}".lstrip(".")) for key, value in items)
+    return next((each for each in named if each is not None), None)

@@ -271,10 +271,10 @@ def _environment() -> dict[str, str]:
 def _git_commit() -> str:
     root = Path(__file__).parents[2]
     try:
-        told = subprocess.run(
+        answer = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     except OSError:
         return "unknown"
-    return told.stdout.strip() or "unknown"
+    return answer.stdout.strip() or "unknown"

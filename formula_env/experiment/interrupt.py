@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the round is finished, the run saved, and the user told how to go on."""
+"""Ctrl-C, SIGTERM and SIGHUP: the round is finished, the run saved, and a line says how to resume it."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Runs inside somebody else's process: the caller's settings don't reach them, and they leave none changed."""
+"""Isolation of runs inside another program: its settings do not affect them, and they change none."""
 
 import os
 import random

@@ -101,7 +101,7 @@ def on_first(action: Callable[[], None]) -> None:
 
 @isolated()
 def load_algorithm(folder: Path, device: str | None = None) -> tuple[RunConfig[Any, Any], Algorithm, Judge]:
-    """A run's settings, its algorithm with the newest weights, and the judge that knows its training set."""
+    """A run's settings, its algorithm with the newest weights, and the evaluator with its training set."""
     config = load_config(folder, device)
     training = Training(config, folder)
     training.load(training.folder.load_checkpoint())
@@ -240,7 +240,7 @@ class Training:
         return "start" if self.round == self.algorithm.pretrain_rounds else "training"
 
     def _evaluate(self) -> Row:
-        """The row of this round: the judge's metrics, and the mean of the algorithm's own since the last row."""
+        """The row of this round: the evaluator's metrics, and means of the algorithm's since the last row."""
         self._check_weights()  # before anything is said about them
         # By the round alone: runs that are compared are sampled with the same random numbers.
         tokens = self.algorithm.sample(self.config.eval_samples, seed=self.round)
@@ -269,12 +269,12 @@ class Training:
         Whether it is depends on the rows alone, so a run that is resumed neither repeats nor loses it.
         """
         collapsed_before = any(earlier.get(row_key("collapse")) for earlier in self.record.rows)
-        found = collapse([*self.record.rows, row])
-        row[row_key("collapse")] = int(found is not None)
+        collapsed = collapse([*self.record.rows, row])
+        row[row_key("collapse")] = int(collapsed is not None)
         self.record.write_row(row)
-        if found is None or collapsed_before:
+        if collapsed is None or collapsed_before:
             return None
-        return f"variety collapsed in {found}. What to change: {self.algorithm.collapse_advice}"
+        return f"variety collapsed in {collapsed}. What to change: {self.algorithm.collapse_advice}"
 
     @property
     def seconds(self) -> float:

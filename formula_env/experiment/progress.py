@@ -34,7 +34,7 @@ def make_progress(schedule: "Schedule", last: Row | None) -> RunProgress:
 
 
 class NoProgress:
-    """For a process that nobody watches."""
+    """Progress of a process whose output is not shown."""
 
     def advance(self, round_: int, metrics: dict[str, float]) -> None:
         pass

@@ -55,7 +55,7 @@ def read_record(path: Path) -> str:
 
 
 def altered_files(folder: Path) -> dict[str, str]:
-    """The files of a record that were altered since the run ended, each with a line that says so.
+    """The files of a record that were altered since the run ended, each with the line to print.
 
     Raises FormulaError if the checksums themselves are damaged.
     """

@@ -28,7 +28,7 @@ from formula_env.metrics import METRICS, row_key
 LOSSES = ("discriminator/loss", "train/nll")
 """Losses, in nats, that a run may have."""
 MEMORY = ("novelty", "memorised", "novel_coverage")
-"""Metrics that say what a generator has found by itself, and what it has learnt by heart."""
+"""Metrics of new formulae, and of memorised ones."""
 BARS_LIMIT = 100
 """Correct formulae beyond which a distribution is drawn sorted, as a line."""
 FEW_ROWS = 30

@@ -1,4 +1,4 @@
-"""The folder of a run: the one place that knows what a run leaves behind, and where.
+"""The folder of a run: the names and formats of all files that a run leaves behind.
 
 config.yaml            settings, versions and commit (`experiment.config`)
 metrics.jsonl          a row per evaluation (`experiment.rows`)
@@ -192,7 +192,7 @@ class Record:
 
     @property
     def sums(self) -> Sums:
-        """What a checkpoint knows of the files that were written before it."""
+        """Checksums of the files so far, which a checkpoint keeps."""
         return {**self._sums, METRICS_FILE: self._rows_hash.hexdigest()}
 
     def restore(self, sums: Sums | None) -> None:

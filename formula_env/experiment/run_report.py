@@ -35,8 +35,8 @@ def run_name(summary: Row) -> str:
 
 def task_name(name: str, options: dict[str, Any]) -> str:
     """`binary-sum (length 8)`"""
-    told = ", ".join(f"{option} {value}" for option, value in options.items())
-    return f"{name} ({told})" if told else name
+    listed = ", ".join(f"{option} {value}" for option, value in options.items())
+    return f"{name} ({listed})" if listed else name
 
 
 def print_summary(summary: Row) -> None:
@@ -77,7 +77,7 @@ EXPLAINED = ("coverage", "effective_number")
 """Metrics whose definition is printed under the table."""
 
 TOTALS = {"num_correct": "num_formulae", "effective_number": "num_formulae", "coverage": "num_cells"}
-"""Of how many a metric tells some or a share, where that is known."""
+"""Metrics with the key of the total that they are part of, where that is known."""
 
 
 def _entry(name: str, column: Row) -> str:

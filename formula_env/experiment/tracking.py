@@ -89,7 +89,7 @@ class WandbTracker:
         self._sync = f"wandb sync {online}{shlex.quote(str(Path(answer['folder']).parent))}"
         if answer["mode"] == "logged out":
             warn(
-                "W&B: nobody is logged in, so this run is tracked offline; "
+                "W&B: there is no login, so this run is tracked offline; "
                 f"to upload it later: wandb login && {self._sync}"
             )
         elif answer["mode"] == "disabled":
@@ -127,7 +127,7 @@ class WandbTracker:
             self._end()
 
     def _command(self, name: str, value: Any) -> None:
-        """Have W&B do something; if it can't, say so and go on without it."""
+        """Call W&B; if that fails, print a notice and continue without it."""
         if self._process is None:
             return
         try:
@@ -179,7 +179,7 @@ class _Process:
             data = data[os.write(self._commands.fileno(), data) :]
 
     def answer(self, seconds: float) -> dict[str, Any]:
-        """What the process has answered, or an "error" that says why there is no answer."""
+        """The answer of the process, or an "error" with the reason why there is none."""
         if not select.select([self._answers], [], [], seconds)[0]:
             return {"error": "it does not answer"}
         line = self._answers.readline()

@@ -25,7 +25,7 @@ def main() -> int:
         for line in _serve(commands):
             answers.write(f"{json.dumps(line)}\n")
             answers.flush()
-    except Exception as error:  # whatever W&B raises: the training says it in one line and goes on
+    except Exception as error:  # whatever W&B raises: the training prints it in one line and continues
         answers.write(f"{json.dumps({'error': _one_line(error)})}\n")
         answers.flush()
         return 1
@@ -117,8 +117,8 @@ def _one_line(error: Exception) -> str:
     """What went wrong; pydantic, which checks W&B's settings, takes several lines for that."""
     problems = getattr(error, "errors", None)
     if callable(problems):
-        found: Any = problems()
-        return "; ".join(f"{_origin(each)}: {each['msg']}, got {each['input']!r}" for each in found)
+        each_problem: Any = problems()
+        return "; ".join(f"{_origin(each)}: {each['msg']}, got {each['input']!r}" for each in each_problem)
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 

@@ -89,7 +89,7 @@ class CNNDiscriminator(nn.Module):
 
 
 class RecurrentDiscriminator(nn.Module):
-    """An LSTM reads the formula; its last state is judged."""
+    """An LSTM reads the formula; its last state gives the logit."""
 
     def __init__(self, vocabulary: Vocabulary, max_length: int, hidden_dim: int = 128) -> None:
         super().__init__()
@@ -103,11 +103,11 @@ class RecurrentDiscriminator(nn.Module):
 
 
 class AutoregressiveDiscriminator(nn.Module):
-    """f(x) = Σ_t log p(y_t | y_<t) + c: a language model is the judge, made to be that of a `RatioDiscriminator`.
+    """f(x) = Σ_t log p(y_t | y_<t) + c: the energy of a `RatioDiscriminator` is a language model.
 
     It may begin as a copy of the generator and learns, from what the generator does wrong, to become the better
-    one of the two. What it has learnt of one formula it applies to others with the same rule: told 1,000 of
-    12,870 formulae it still knows unseen ones from near misses.
+    one of the two. What it has learnt from one formula it applies to others with the same rule: trained on
+    1,000 of 12,870 formulae it still separates unseen ones from near misses.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""Studies: many runs, and what their records say. Nothing here trains: each run is a process of its own."""
+"""Studies: many runs, and what their records show. Nothing here trains: each run is a process of its own."""

@@ -69,8 +69,8 @@ class _Job:
         if code < 0:
             return f"killed by {signal.Signals(-code).name}"
         lines = (self.run.folder / LOG_FILE).read_text(errors="replace").split("\n")
-        told = [line for line in lines if line.strip()]
-        return told[-1].removeprefix("formula-env: ") if code and told else ""
+        messages = [line for line in lines if line.strip()]
+        return messages[-1].removeprefix("formula-env: ") if code and messages else ""
 
     def ask_to_stop(self, signum: int) -> None:
         """Once: a second signal would not let it save."""

@@ -176,10 +176,10 @@ def incomplete(study: Study) -> list[tuple[Run, str]]:
 
 def check_undamaged(study: Study) -> None:
     """Raise FormulaError naming a run whose record is damaged, so that running it again would replace rows."""
-    found = [(run, damage) for run in runs_of(study) if (damage := run.damage()) is not None]
-    if found:
-        run, damage = found[0]
-        others = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    damaged = [(run, damage) for run in runs_of(study) if (damage := run.damage()) is not None]
+    if damaged:
+        run, damage = damaged[0]
+        others = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
         raise FormulaError(
             f"{run.name}: {damage}{others}; to run it again and replace what is there: "
             f"formula-env study {study.folder} --replace"

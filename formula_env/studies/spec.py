@@ -42,7 +42,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class FigureSpec:
-    """A figure to be drawn from rows; `studies.study_figures` knows the kinds."""
+    """A figure to be drawn from rows, of a kind in `studies.study_figures`."""
 
     name: str
     kind: str
@@ -59,7 +59,7 @@ class FigureSpec:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the thesis says, and what our rows say of it."""
+    """A claim of the thesis, and the range of our numbers that supports the verdict on it."""
 
     thesis: str
     verdict: str

@@ -51,12 +51,12 @@ def interval(numbers: ArrayLike, statistic: Statistic = mean) -> tuple[Any, Any]
     values = np.asarray(numbers, dtype=float)
     if len(values) < 2:
         raise FormulaError("an interval takes at least two seeds")
-    # Percentiles, for the seeds may all say the same, such as a coverage of 1: BCa is undefined there.
-    found = bootstrap(
+    # Percentiles, for the seeds may all have the same value, such as a coverage of 1: BCa is undefined there.
+    result = bootstrap(
         (values,), statistic, axis=0, confidence_level=CONFIDENCE, n_resamples=RESAMPLES, batch=BATCH,
         method="percentile", rng=np.random.default_rng(0),
     )  # fmt: skip
-    return found.confidence_interval.low, found.confidence_interval.high
+    return result.confidence_interval.low, result.confidence_interval.high
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a study's rows say to a comparison."""
+    """The result of a comparison in a study's rows."""
 
     comparison: Comparison
     picked_by: str
@@ -141,10 +141,10 @@ def ablate(study: Study, ablation: Ablation) -> dict[str, list[Outcome]]:
     """
     seeds = study.variants[ablation.variant].seeds
     whole = last_rows(study, study.variants[ablation.variant], seeds)
-    found = {}
+    outcomes = {}
     for name in ablation.changed:
         rows = last_rows(study, study.variants[name], seeds)
-        found[name] = [
+        outcomes[name] = [
             Outcome(
                 metric,
                 metric_of(study, rows, row_key(metric)),
@@ -154,7 +154,7 @@ def ablate(study: Study, ablation: Ablation) -> dict[str, list[Outcome]]:
             )
             for metric in ablation.metrics
         ]
-    return found
+    return outcomes
 
 
 def last_rows(study: Study, variant: Variant, seeds: Sequence[int]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""What a study found, from its rows, as README or on the terminal: claims, comparisons and ablations."""
+"""Findings of a study from its rows, as README or on the terminal: claims, comparisons and ablations."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -94,7 +94,7 @@ def our_numbers(study: Study, claim: Claim) -> str:
 
 
 def verdict(study: Study, claim: Claim) -> str:
-    return claim.verdict if stands(study, claim) else f"not what these rows say any more (was: {claim.verdict})"
+    return claim.verdict if stands(study, claim) else f"no longer what these rows show (was: {claim.verdict})"
 
 
 def study_readme(study: Study) -> str:
@@ -154,7 +154,7 @@ def variant_table(study: Study) -> list[str]:
 
 
 def _floor(summary: Row, metric: str) -> str:
-    """A sampled JSD is never told without what a perfect generator would score."""
+    """The JSD of an evaluation; a sampled one always with what a perfect generator would score."""
     is_sampled = metric == "jsd" and not summary.get("jsd_exact", True)
     return _sampled(summary["jsd_floor"]) if is_sampled else ""
 
@@ -223,9 +223,9 @@ def _goal(outcome: Outcome) -> str:
         return ""
     metric = METRICS[outcome.metric]
     sign = "≥" if metric.better == "higher" else "≤"
-    told = "reached" if outcome.reaches(fmean(outcome.ours)) else "missed"
+    verdict = "reached" if outcome.reaches(fmean(outcome.ours)) else "missed"
     goal = f"{sign} {metric.text(outcome.goal)}"
-    return f"{goal}: {told}; {outcome.seeds_at_goal} of {len(outcome.ours)} seeds"
+    return f"{goal}: {verdict}; {outcome.seeds_at_goal} of {len(outcome.ours)} seeds"
 
 
 def _question(study: Study, answer: Answer) -> str:
@@ -278,10 +278,10 @@ def _ablation_header(ablation: Ablation) -> list[str]:
 
 def _ablated(study: Study, ablation: Ablation) -> list[list[str]]:
     """A line for the whole, and one for each change: its label, and an entry for each metric."""
-    found = ablate(study, ablation)
-    whole = [METRICS[outcome.metric].text(fmean(outcome.baseline)) for outcome in next(iter(found.values()))]
+    ablated = ablate(study, ablation)
+    whole = [METRICS[outcome.metric].text(fmean(outcome.baseline)) for outcome in next(iter(ablated.values()))]
     lines = [[study.variants[ablation.variant].label, *whole]]
-    for name, outcomes in found.items():
+    for name, outcomes in ablated.items():
         entries = [
             f"{METRICS[o.metric].text(fmean(o.ours))}; {_change(o)}"
             + ("" if o.verdict == "no difference shown" else f": {o.verdict}")
@@ -354,5 +354,5 @@ def _print_sequences(study: Study, variants: Sequence[Variant], console: Console
     )
     columns = [study.run_folder(variant, variant.seeds[0]).samples()[:15] for variant in variants]
     for line in zip_longest(*columns, fillvalue=("", "")):
-        table.add_row(*(Text(text, style="bold red" if told == "wrong" else "") for text, told in line))
+        table.add_row(*(Text(text, style="bold red" if verdict == "wrong" else "") for text, verdict in line))
     console.print(table)

@@ -173,4 +173,4 @@ class VectorTask(AnyTask):
 
     @abstractmethod
     def sample_box(self, n: int, rng: np.random.Generator) -> Vectors:
-        """n vectors, uniform over the range of each number, whether true or not: what nobody had to learn."""
+        """n vectors, uniform over the range of each number, whether true or not: the untrained baseline."""

@@ -47,7 +47,7 @@ def callback(**options: Any) -> AdversarialCallback:
 
 
 def test_normalised_observations_or_rewards_are_refused() -> None:
-    """The formulae would be judged by a density that the policy doesn't have."""
+    """The formulae would be rewarded by a density that the policy doesn't have."""
     for norm_obs in (True, False):
         env = VecMonitor(VecNormalize(small_env(), norm_obs=norm_obs, norm_reward=not norm_obs))
         with pytest.raises(FormulaError, match=r"VecNormalize shows .* leave it out"):

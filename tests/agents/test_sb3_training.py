@@ -143,7 +143,7 @@ def test_real_formulae_are_the_users_own() -> None:
     for wrong in (training[:, :3], training[:0], np.full((2, 4), 9), training / 2, [["0", "1"]]):
         with pytest.raises(FormulaError, match="training formulae"):
             small_ppo(ppo_env()).learn(256, AdversarialCallback(wrong))  # type: ignore[arg-type]
-    with pytest.raises(FormulaError, match="no model to be judged yet"):
+    with pytest.raises(FormulaError, match="no model to evaluate yet"):
         AdversarialCallback().evaluate()
 
 
@@ -242,7 +242,7 @@ def test_what_does_not_go_together_is_refused_in_one_line() -> None:
         (
             A2C("MlpPolicy", SubprocVecEnv([lambda: FormulaEnv(TASK)], start_method="fork"), device="cpu"),
             callback(),
-            "environments in worker processes judge by copies",
+            "rewards in worker processes come from copies",
         ),
     ]
     for model, adversary, told in cases:

@@ -68,7 +68,7 @@ def test_variety_as_a_share_of_a_perfect_generators() -> None:
         ([sampled(0, 3_000, 0.3, 10**9), sampled(50, 3_000, 0.6, 10**9)], True),
         ([vectors(0, 0.01), vectors(50, 0.9), vectors(100, 0.75)], False),
         ([vectors(0, 0.01), vectors(50, 0.9), vectors(100, 0.65)], True),
-        ([vectors(0, 0.01), vectors(50, 0.033), vectors(100, 0.01)], False),  # one cell, four, one: never varied
+        ([vectors(0, 0.01), vectors(50, 0.033), vectors(100, 0.01)], False),  # one bin, four, one: never varied
         ([vectors(0, 0.24), vectors(50, 0.01)], False),
         ([vectors(0, 0.25), vectors(50, 0.04)], True),
         ([exact(0, 17), exact(50, 2)], False),
@@ -90,7 +90,7 @@ def test_it_says_what_has_happened_with_numbers() -> None:
     assert message == "round 0: 1 of 70 correct formulae in the sample, 1.43% of a perfect generator's variety"
     message = collapse([vectors(0, 1.0), vectors(50, 0.25)])
     assert message is not None
-    assert message.startswith("round 50: 25 of 100 cells in the sample, 25.00%")
+    assert message.startswith("round 50: 25 of 100 bins in the sample, 25.00%")
 
 
 def recorded(pattern: str) -> list[Any]:

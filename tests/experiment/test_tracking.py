@@ -44,7 +44,7 @@ from tests.experiment.wandb_log import items, records
 def test_an_offline_run_holds_what_was_logged(
     algorithm: str, options: list[str], setting: dict[str, int], told: set[str], exports: set[str], tmp_path: Path
 ) -> None:
-    """Where nobody is logged in, and nothing but the run folder can be written."""
+    """Without a login, where nothing but the run folder can be written."""
     folder, home = tmp_path / "a run", tmp_path / "home"
     home.mkdir()
     nowhere = {f"WANDB_{name}_DIR": "/dev/null/x" for name in ("CACHE", "DATA", "ARTIFACT", "CONFIG")}
@@ -64,7 +64,7 @@ def test_an_offline_run_holds_what_was_logged(
     assert code == 0, err
     assert "W&B" not in out
     (notice,) = [line for line in err.splitlines() if "W&B" in line or "wandb" in line]
-    assert notice.startswith("W&B: nobody is logged in, so this run is tracked offline")
+    assert notice.startswith("W&B: there is no login, so this run is tracked offline")
     assert not list(home.iterdir()), "W&B writes into the run folder only"
 
     (log,) = folder.glob("wandb/offline-run-*/run-*.wandb")

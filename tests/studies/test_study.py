@@ -202,7 +202,7 @@ def test_numbers_come_from_the_rows(done: Path) -> None:
     readme = (done / "README.md").read_text()
     assert readme == study_readme(study)
     assert told in readme
-    assert "not what these rows say any more (was: refuted)" in readme
+    assert "no longer what these rows show (was: refuted)" in readme
 
 
 def test_figures_are_made_from_rows_only(done: Path, tmp_path: Path) -> None:
