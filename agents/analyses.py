@@ -1,4 +1,4 @@
-"""What can be computed about SeqGAN's gradient estimators where every formula can be listed.
+"""Exact errors of SeqGAN's gradient estimators, where every formula can be listed.
 
 `estimator_rows` returns rows for a study; `experiment.registry.ANALYSES` names it.
 """
@@ -32,14 +32,14 @@ ESTIMATORS: dict[str, dict[str, Any]] = {
 """Ways to the gradient of E[R(Y)]; the baseline is the batch mean at each position."""
 
 REFERENCE = "whole formula, baseline"
-"""What the defaults use."""
+"""Estimator of the default settings."""
 
 BATCH = 64
 MLE_STEPS, DISCRIMINATOR_STEPS = 100, 200
 
 
 def estimator_rows(seed: int, num_batches: int = 400, length: int = 8) -> list[Row]:
-    """Each estimator's error in one batch of 64 formulae, beside the gradient ∇ that listing all of them gives.
+    """Errors of each estimator in one batch of 64 formulae, beside the gradient ∇ that listing all of them gives.
 
     The generator is half trained by likelihood, the discriminator a little against it. All relative to ∇:
 
@@ -66,7 +66,7 @@ def estimator_rows(seed: int, num_batches: int = 400, length: int = 8) -> list[R
 
 
 def errors(estimates: Tensor, exact: Tensor) -> dict[str, float]:
-    """What is wrong with estimates `(n, P)` of a gradient `(P,)`: see `estimator_rows`."""
+    """Errors of estimates `(n, P)` of a gradient `(P,)`; see `estimator_rows`."""
     mean, size = estimates.mean(dim=0), exact.norm()
     variance = estimates.var(dim=0).sum() / size.square()
     return {
@@ -87,7 +87,7 @@ def enumerated_gradient(seqgan: SeqGAN) -> Tensor:
 
 
 def estimated_gradient(seqgan: SeqGAN) -> Tensor:
-    """What training makes of a fresh batch: `(P,)`."""
+    """The gradient `(P,)` that training computes from a fresh batch."""
     return _gradient(seqgan.generator_loss(seqgan.config.ent_coef)[0], seqgan)
 
 

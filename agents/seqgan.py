@@ -121,7 +121,7 @@ UNSEEN = {
         "ema_decay": 0.99, "max_grad_norm": 1.0,
     },
 }  # fmt: skip
-"""For training sets that hold few of the correct formulae: what matters is the rule, not the examples."""
+"""Preset for training sets that hold few of the correct formulae."""
 
 
 class SeqGAN(Algorithm):
@@ -215,7 +215,7 @@ class SeqGAN(Algorithm):
         return floats(self.train_generator(progress) | self._train_discriminator(real, progress))
 
     def train_generator(self, progress: float) -> Metrics:
-        """One g-step."""
+        """One g-step (thesis Algorithm 3)."""
         factor = linear(progress, self.config.lr_end_factor)
         set_lr(self.generator_optimizer, self.config.generator_learning_rate * factor)
         loss, reward = self.generator_loss(self.config.ent_coef * factor)

@@ -115,7 +115,7 @@ class DistinctFormulae:
         self._members: set[bytes] = set()
 
     def new_among(self, tokens: Tokens) -> Tokens:
-        """Those of `tokens` that aren't here yet, each once."""
+        """The distinct rows of `tokens` that are not in the set yet."""
         once = tokens[np.sort(distinct_rows(tokens)[0])]
         return once[[row.tobytes() not in self._members for row in once]]
 

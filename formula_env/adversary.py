@@ -69,7 +69,7 @@ class AdversaryConfig:
 
     @property
     def advice(self) -> str:
-        """What to change first when formulae become few: "" or the beginning of a request."""
+        """The beginning of an advice for collapsed runs: what to change first; "" if nothing."""
         if self.kind == "plain":
             return "set --algo.discriminator.kind ratio with --algo.discriminator.reward-transform log-ratio, "
         if self.reward_transform == "probability":
@@ -138,7 +138,7 @@ class Adversary:
         return ratio
 
     def state_dict(self) -> dict[str, Any]:
-        """All that training continues from: a copy, of tensors and plain values."""
+        """A copy of the state that training continues from, as tensors and plain values."""
         return {name: deepcopy(getattr(self, name).state_dict()) for name in _STATEFUL}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What an algorithm must offer to be trained, evaluated, tracked, saved and resumed by the one training loop."""
+"""`Algorithm`, the base class of what the training loop trains, evaluates, tracks, saves and resumes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -49,16 +49,16 @@ class Algorithm(ABC):
     @property
     @abstractmethod
     def collapse_advice(self) -> str:
-        """What to change when its formulae become few: a request, with options as on the command line that have an
-        effect with the others of this run."""
+        """Advice for a run whose formulae have become few: what to change, with options of the command line that
+        have an effect in this run."""
 
     def pretrain(self, real: Batch, progress: float) -> dict[str, float]:
-        """One round before the algorithm proper; arguments and result as in `update`."""
+        """One round of pre-training; arguments and result as in `update`."""
         raise NotImplementedError("pretrain_rounds is 0")
 
     @abstractmethod
     def update(self, real: Batch, progress: float) -> dict[str, float]:
-        """One round of the algorithm proper.
+        """One round of training.
 
         Args:
             real: real formulae `(real_batch_size, T)`.
@@ -90,7 +90,7 @@ class Algorithm(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """All that training continues from, as tensors and plain values."""
+        """The state that training continues from, as tensors and plain values."""
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -53,7 +53,7 @@ def parse(cls: type[T], command: str, arguments: Sequence[str], default: Any = N
 
 
 def _formula_error(error: BaseException | None) -> str | None:
-    """What a check of the settings said that made tyro stop."""
+    """The message of the check of settings that made tyro stop."""
     while error is not None and not isinstance(error, FormulaError):
         error = error.__context__
     return str(error) if error is not None else None
@@ -130,7 +130,7 @@ def _entries(table: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def value_of(option: str, arguments: Sequence[str], known: Mapping[str, Any]) -> str | None:
-    """What an option of text is set to, before all options are known; the last one counts.
+    """Value of an option of text, before all options are known; the last one counts.
 
     `known` are the options that any task and algorithm has, as in `options_of`. Behind one of text stands its
     value, even if that looks like an option without dashes: `--out task=x` is a folder.

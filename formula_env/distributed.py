@@ -64,7 +64,7 @@ def world_size() -> int:
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes files and speaks to people."""
+    """Whether this is the process that writes files and prints."""
     return rank() == 0
 
 
@@ -109,7 +109,7 @@ def all_mean(values: Tensor) -> Tensor:
 
 
 def all_gather(rows: Tensor) -> Tensor:
-    """Every process' rows, one below the other: the joint batch. `local_rows` takes it apart again."""
+    """The joint batch: every process' rows, one below the other. `local_rows` takes it apart again."""
     if not dist.is_initialized():
         return rows
     parts = [torch.empty_like(rows) for _ in range(world_size())]
@@ -118,7 +118,7 @@ def all_gather(rows: Tensor) -> Tensor:
 
 
 def from_first(value: Any) -> Any:
-    """What the first process has there, everywhere."""
+    """The first process' value, in every process."""
     if not dist.is_initialized():
         return value
     box = [value]

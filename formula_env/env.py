@@ -56,7 +56,7 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
 
     @property
     def reward_model(self) -> RewardModel:
-        """What judges now."""
+        """The reward model in use."""
         return self._batch.reward_model
 
     @property
@@ -66,7 +66,7 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
     def rewards_of(
         self, prefixes: Tokens, finished: NDArray[np.bool_], generator: torch.Generator
     ) -> NDArray[np.float64]:
-        """What the last steps to these prefixes would earn now, as in `FormulaVectorEnv`."""
+        """Present rewards of the last steps to these prefixes; see `FormulaVectorEnv.rewards_of`."""
         return self._batch.rewards_of(prefixes, finished, generator)
 
     def reset(

@@ -128,7 +128,7 @@ class Evaluator:
         return self(tokens.numpy(), lambda batch: log_prob(policy, vocabulary, torch.from_numpy(batch)).numpy())
 
     def describe(self, batch: Tokens) -> list[dict[str, Any]]:
-        """Whether each is correct, and novel."""
+        """For each formula of a sample its text, and whether it is correct and novel."""
         texts, correct, novel = self.task.decode(batch), self.task.is_correct(batch), self.is_novel(batch)
         columns = zip(texts, correct.tolist(), novel.tolist(), strict=True)
         return [{"formula": text, "correct": good, "novel": new} for text, good, new in columns]
@@ -146,7 +146,7 @@ class Evaluator:
         ]
 
     def _sample_metrics(self, formulae: Tokens, counts: NDArray[np.int64]) -> Metrics:
-        """From the distinct formulae of the sample, and how often each occurs."""
+        """Metrics of the sample, from its distinct formulae and their counts."""
         n, total = int(counts.sum()), self.task.count()
         correct, novel = self.task.is_correct(formulae), self.is_novel(formulae)
         num_correct = int(correct.sum())
@@ -167,7 +167,7 @@ class Evaluator:
         return metrics
 
     def _exact_metrics(self, log_probs: NDArray[np.float64]) -> Metrics:
-        """From the log-probabilities `(count,)` of the correct set."""
+        """Metrics of the distribution, from the log-probabilities `(count,)` of the correct set."""
         probs = np.exp(log_probs)
         nll = float(-log_probs.mean())
         return {

@@ -18,7 +18,7 @@ class Format:
     spec: str
     change_spec: str
     factor: float = 1.0
-    """What a difference is multiplied with."""
+    """Factor that differences are multiplied with."""
     change_unit: str = ""
 
     def text(self, value: float) -> str:
@@ -45,7 +45,7 @@ COLUMN = Format(".4g", "+.4g")
 
 @dataclass(frozen=True)
 class Metric:
-    """What one number means, and how it is written."""
+    """Definition of a metric, and the format of its numbers."""
 
     name: str
     """Key in `summary.json`; `row_key` gives the one in `metrics.jsonl`."""
@@ -222,7 +222,7 @@ _ALL = [
 ]  # fmt: skip
 
 METRICS = {metric.name: metric for metric in _ALL}
-"""By name, in the order of documentation."""
+"""All metrics by name, in the order of documentation."""
 
 COMPARABLE = tuple(name for name, metric in METRICS.items() if metric.better is not None)
 """Metrics that have a better and a worse."""

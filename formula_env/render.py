@@ -64,7 +64,7 @@ def draw_formula(
 
 @cache
 def _font(size: float) -> ImageFont.FreeTypeFont:
-    """Of this height, in cells: matplotlib's, which has the signs of mathematics that Pillow's has not."""
+    """The font of this height in cells: matplotlib's, which has the signs of mathematics that Pillow's has not."""
     from matplotlib import get_data_path  # only here: it is slow to import
 
     return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", size * CELL)

@@ -38,7 +38,7 @@ class RewardModel(Protocol):
         """Called with every batch of formulae `(n, T)` that the environment has finished."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the model has learned, as tensors and plain values."""
+        """The state of what the model has learned, as tensors and plain values."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -45,7 +45,7 @@ class Vocabulary:
 
     @property
     def bos(self) -> int:
-        """What a generator reads before the first symbol."""
+        """Id that a generator reads before the first symbol."""
         return self.size + 1
 
     @cached_property
@@ -107,7 +107,7 @@ def row_keys(tokens: Tokens) -> NDArray[np.bytes_]:
 
 
 def distinct_rows(tokens: Tokens) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each distinct row of tokens `(n, T)` stands first, `(m,)`, and which of them each row is, `(n,)`."""
+    """First index `(m,)` of each distinct row of tokens `(n, T)`, and which of them each row is, `(n,)`."""
     bits = int(tokens.max(initial=1)).bit_length() * tokens.shape[1]
     if bits < 64:  # numbers are found and sorted much faster than bytes
         keys = np.zeros(len(tokens), dtype=np.int64)
@@ -122,7 +122,7 @@ def distinct_rows(tokens: Tokens) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def _rank(keys: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
-    """Which of the distinct keys `(n,)`, in rising order, each is; all are below 2^bits."""
+    """Ranks `(n,)` of keys among the distinct ones, in rising order; all keys are below 2^bits."""
     if 2**bits > len(keys):
         return np.unique(keys, return_inverse=True)[1]
     seen = np.zeros(2**bits, dtype=bool)

@@ -1,4 +1,4 @@
-"""What can be computed about the Gumbel sampler without training anything (thesis chapters 3, 6 and 8).
+"""Analyses of the Gumbel sampler, without training anything (thesis chapters 3, 6 and 8).
 
 Each analysis at the end, `…_rows`, returns rows for a study; `experiment.registry.ANALYSES` names them.
 """
@@ -221,7 +221,7 @@ def perfect_generator_rows(seed: int) -> list[Row]:
 
 
 def bound_rows(seed: int) -> list[Row]:
-    """What bounding logits to ±c allows at best: by looking ahead, and while matching the distribution."""
+    """Best possible with logits bounded to ±c: by looking ahead, and while matching the distribution."""
     del seed  # nothing is drawn
     task = make_task("binary-sum", length=8)
     rows: list[Row] = []

@@ -95,7 +95,7 @@ class GAN(Algorithm):
         """n formulae of a generator in that form, with their gradient; and metrics of them."""
 
     def update(self, real: Batch, progress: float) -> dict[str, float]:
-        """One update of D, then one of G."""
+        """One update of the discriminator, then one of the generator."""
         self.progress = progress
         factor = linear(progress, self.config.lr_end_factor)
         set_lr(self.generator_optimizer, self.config.generator_learning_rate * factor)

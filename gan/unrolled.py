@@ -1,4 +1,4 @@
-"""What the differentiable GANs over symbols share: a generator that is unrolled over the positions."""
+"""Base of the differentiable GANs over symbols: a generator that is unrolled over the positions."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -138,7 +138,7 @@ class UnrolledGenerator(nn.Module):
         return self.lstm.start(n)
 
     def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
-        """As a policy on ids, which it is where it reads no noise."""
+        """The generator as a policy on ids, which it is where it reads no noise."""
         logits, state = self.lstm.step(symbols, state)
         return self._bound(logits), state
 

@@ -1,4 +1,4 @@
-"""One bridge for all of Stable-Baselines3: trained, evaluated, tracked, saved and resumed like SeqGAN.
+"""Bridge to Stable-Baselines3: its algorithms, trained, evaluated, tracked, saved and resumed like SeqGAN.
 
 A round is one iteration of the algorithm's own `learn` (for DQN and QRDQN as many as make an episode), with the
 same result as a plain call of `learn` with an `AdversarialCallback`.
@@ -45,7 +45,7 @@ from formula_env.vocabulary import Tokens
 
 @dataclass(frozen=True)
 class SB3Config:
-    """What is the same for all. The other fields of a subclass are the algorithm's own, by the names they have in
+    """Settings that all share. The other fields of a subclass are the algorithm's own, by the names they have in
     Stable-Baselines3."""
 
     rounds: int = 1000
@@ -191,7 +191,7 @@ class SB3Algorithm(Algorithm):
         raise NotImplementedError
 
     def _begin(self) -> BaseCallback:
-        """What `learn` does before its loop."""
+        """The part of `learn` before its loop."""
         callbacks = CallbackList([self.adversary] if self.adversary else [])
         _, callback = self.model._setup_learn(self.rounds * self.timesteps_per_round, callbacks)
         callback.on_training_start({}, {})
@@ -276,7 +276,7 @@ class Logged(KVWriter):
         self._values |= key_values
 
     def take(self) -> dict[str, float]:
-        """All numbers since the last time, but for clocks, which differ from run to run."""
+        """Numbers logged since the last call, without clocks, which differ from run to run."""
         logged = {name: float(value) for name, value in self._values.items() if not name.startswith("time/")}
         self._values = {}
         if math.isnan(logged.get("train/explained_variance", 0.0)):  # of returns that are all alike

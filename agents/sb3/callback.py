@@ -54,7 +54,7 @@ PREFERENCE_SAMPLE = 256
 """Formulae that a policy's preference is measured on."""
 
 PREFERENCE = 0.05
-"""From this preference on (`preference`) a policy is not new. Untrained networks have less than 0.02."""
+"""Least `preference` of a policy that counts as trained. Untrained networks have less than 0.02."""
 
 SB3_DISCRIMINATOR = AdversaryConfig(learning_rate=2e-3)
 """Settings of the discriminator that fit the learning rates of Stable-Baselines3's policies here."""
@@ -278,7 +278,7 @@ class AdversarialCallback(BaseCallback):
         return log_prob(policy, self.task.vocabulary, tokens).float()
 
     def _reward_now(self, observations: Any, actions: Any) -> Any:
-        """What these actions `(n,)` on these observations `(n, …)` would earn now."""
+        """Present rewards of these actions `(n,)` on these observations `(n, …)`."""
         prefixes = self.policy.codec.read(observations)
         lengths = (prefixes != self.task.vocabulary.pad).sum(axis=1)
         finished = transition(self.task.vocabulary, prefixes, lengths, np.arange(len(prefixes)), actions)

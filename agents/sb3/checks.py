@@ -1,4 +1,4 @@
-"""What a model, its environment and its replay buffer must be for adversarial training; raised in one line."""
+"""Checks of model, environment and replay buffer before adversarial training; each error is one line."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from formula_env.vocabulary import Tokens
 
 
 def task_of(env: VecEnv) -> Task:
-    """What is written there; raises FormulaError for environments where no callback can train a discriminator."""
+    """The task of the environments; raises FormulaError where no callback can train a discriminator."""
     if isinstance(env.unwrapped, SubprocVecEnv):
         raise FormulaError(
             "rewards in worker processes come from copies of the discriminator that never learn; "
@@ -97,7 +97,7 @@ def check_whole(**values: Any) -> None:
 
 
 def check_training(formulae: Any, task: Task) -> Tokens:
-    """As tokens `(n, T)` int64; raises FormulaError for real formulae that are none of the task."""
+    """Real formulae as tokens `(n, T)` int64; raises FormulaError for those that are none of the task."""
     formulae = np.asarray(formulae)
     if not np.issubdtype(formulae.dtype, np.integer):
         raise FormulaError(

@@ -67,7 +67,7 @@ class SB3Policy:
         return prefixes.scatter(1, lengths.clamp(max=self.task.max_length - 1), symbols[:, None])
 
     def logits(self, observations: Tensor, prefixes: Tensor) -> Tensor:
-        """Of the next symbol `(n, V)`."""
+        """Logits of the next symbol `(n, V)`."""
         raise NotImplementedError
 
 
@@ -118,7 +118,7 @@ class GreedyPolicy(SB3Policy):
         return probs.scatter_add(1, best[:, None], torch.full_like(probs[:, :1], 1 - epsilon)).log()
 
     def values(self, observations: Tensor) -> Tensor:
-        """Of each symbol `(n, V)`."""
+        """Values of each symbol `(n, V)`."""
         return self.policy.q_net(observations)
 
 

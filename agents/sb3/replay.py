@@ -36,7 +36,7 @@ class RelabelledReplayBuffer(ReplayBuffer):
         super().__init__(buffer_size, observation_space, *args, **options)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What `model.save_replay_buffer` writes: not the callback, which sets `relabel` again."""
+        """State for `model.save_replay_buffer`, without the callback, which sets `relabel` again."""
         return {name: value for name, value in vars(self).items() if name != "relabel"}
 
     def _get_samples(self, batch_inds: NDArray[Any], env: Any = None) -> ReplayBufferSamples:

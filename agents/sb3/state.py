@@ -1,4 +1,4 @@
-"""All that a Stable-Baselines3 model needs to go on bit for bit, as tensors and plain values: nothing to unpickle.
+"""State of a Stable-Baselines3 model for a bit-for-bit resume, as tensors and plain values: nothing to unpickle.
 
 (`model.save` writes another format, for other programs; loading that executes what is in it.)
 """

@@ -7,7 +7,7 @@ from stable_baselines3.common.logger import KVWriter, filter_excluded_keys
 
 
 class WandbWriter(KVWriter):
-    """All that a model logs, its callbacks' metrics included, to a W&B run, over `num_timesteps`.
+    """Writer of all that a model logs, its callbacks' metrics included, to a W&B run, over `num_timesteps`.
 
     `model.set_logger(Logger(None, [WandbWriter(wandb.init(project=…))]))`
 

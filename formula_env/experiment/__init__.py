@@ -1,1 +1,1 @@
-"""One run: what turns an algorithm into an experiment. Nothing below imports it, and it imports no studies."""
+"""Runs: the training loop, and what a run leaves behind. Nothing below imports it, and it imports no studies."""

@@ -66,7 +66,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class RunConfig(Generic[TaskT, AlgoT]):
-    """One training run."""
+    """Settings of a training run."""
 
     algorithm: str
     """Algorithm to train; `formula-env list algorithms` names them."""
@@ -159,14 +159,14 @@ def load_config(folder: Path, device: str | None = None) -> RunConfig[Any, Any]:
 
 
 def _written_by(text: str) -> str:
-    """Which version of formula-env wrote settings that this one refuses, if that is another one."""
+    """The version of formula-env that wrote settings which this one refuses, if it is another one."""
     there = yaml.safe_load(text).get("environment")
     then, now = there.get("formula-env") if isinstance(there, dict) else None, version("formula-env")
     return "" if then in (None, now) else f" (written by formula-env {then}; this is {now})"
 
 
 def _advice(folder: Path) -> str:
-    """What to do with a folder in which a run was killed before anything of it was there."""
+    """The advice for a folder in which a run was killed before anything of it was there."""
     if not folder.is_dir() or not is_unused(folder):
         return ""
     return f"; nothing of a run is in it, so begin one: formula-env train ALGORITHM --out {folder}"

@@ -1,4 +1,4 @@
-"""What all figures share: colours, line styles, titles, legends beside the axes, and files."""
+"""Drawing tools of all figures: colours, line styles, titles, legends beside the axes, and files."""
 
 import io
 from collections.abc import Iterable, Sequence

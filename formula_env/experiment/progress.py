@@ -57,7 +57,7 @@ class Schedule:
         self._began = time.monotonic()
 
     def phase(self, round_: int) -> str:
-        """What the run is at after this round."""
+        """The phase of the run after this round."""
         if round_ >= self.total:
             return "done"
         return "pretraining" if round_ < self.pretraining else "training"

@@ -69,7 +69,7 @@ def altered_files(folder: Path) -> dict[str, str]:
 
 
 def _problem(path: Path, data: bytes, sums: Sums | None) -> str | None:
-    """What is wrong with a file that holds these bytes. Of a run that goes on, not all files are listed yet."""
+    """The problem of a file with these bytes, or None. In an unfinished run not all files are listed yet."""
     if sums is None:
         return None
     if path.name in sums:

@@ -35,7 +35,7 @@ ANALYSES = {
     "sampling": "formula_env.gan.analyses:sampling_rows",
     "switch-probability": "formula_env.gan.analyses:switch_probability_rows",
 }
-"""What a study can compute without training anything, as name -> function from a seed to rows."""
+"""Analyses, which a study computes without training anything, as name -> function from a seed to rows."""
 
 
 def all_algorithms() -> dict[str, str]:

@@ -55,7 +55,7 @@ SUMMARY_KEYS = {"algorithm", "task", "seed", "rounds", "seconds", "jsd", "start"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What a run has left behind. Reading needs no weights and no algorithm; `Record` is the side that writes."""
+    """Reading side of a run's folder, without weights or algorithm; `Record` is the side that writes."""
 
     path: Path
 
@@ -185,7 +185,7 @@ class Record:
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self.rows: list[Row] = []
-        """All so far."""
+        """All rows so far."""
         self._rows_hash = hashlib.sha256()  # of what `metrics.jsonl` must hold by now
         self._config_sum = ""
         self._sums: Sums = {}  # of the other files that are written by now

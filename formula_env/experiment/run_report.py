@@ -1,4 +1,4 @@
-"""What is printed of one run: its summary, and the metrics of an evaluation."""
+"""Tables for the terminal: a run's summary, and the metrics of an evaluation."""
 
 import tomllib
 from functools import cache

@@ -186,7 +186,7 @@ class _Process:
         return json.loads(line) if line else {"error": "its process has ended unexpectedly"}
 
     def exit_code(self) -> int | None:
-        """Of the process, which has its last command; None if it is still at work after a moment."""
+        """Exit code of the process, which has its last command; None if it is still at work after a moment."""
         self._commands.close()
         try:
             return self._process.wait(timeout=0.1)

@@ -114,7 +114,7 @@ def _finish(
 
 
 def _one_line(error: Exception) -> str:
-    """What went wrong; pydantic, which checks W&B's settings, takes several lines for that."""
+    """The message of an error in one line; pydantic, which checks W&B's settings, takes several."""
     problems = getattr(error, "errors", None)
     if callable(problems):
         each_problem: Any = problems()

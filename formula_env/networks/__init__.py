@@ -18,10 +18,10 @@ from formula_env.networks.generators import LSTMGenerator, Tempered
 from formula_env.tasks.base import Task
 
 DiscriminatorName = Literal["mlp", "cnn", "recurrent"]
-"""Those that can be a discriminator by themselves."""
+"""Architectures whose output is the logit."""
 
 EnergyName = Literal["mlp", "cnn", "recurrent", "autoregressive"]
-"""Those that can be the f of a ratio discriminator."""
+"""Architectures that can be the f of a ratio discriminator."""
 
 DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "mlp": MLPDiscriminator,

@@ -13,7 +13,7 @@ from formula_env.networks.generators import LSTMGenerator
 from formula_env.vocabulary import Vocabulary
 
 DiscriminatorKind = Literal["plain", "ratio"]
-"""Whether the network is the logit itself, as in the thesis, or the logit is the network minus log π."""
+"""Meaning of the network's output: "plain", the logit, as in the thesis; "ratio", the logit plus log π."""
 
 
 def one_hot(tokens: Tensor, vocab_size: int) -> Tensor:

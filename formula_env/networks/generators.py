@@ -26,12 +26,12 @@ class LSTMGenerator(nn.Module):
         return self.cell(self.table().index_select(0, symbols), state)
 
     def table(self) -> Tensor:
-        """What each id adds to the gates, `(V+2, 4H)`; a relaxed one-hot adds the mean that it stands for."""
+        """Contribution of each id to the gates, `(V+2, 4H)`; a relaxed one-hot contributes the weighted mean."""
         w_input, _, b_input, b_hidden = self.lstm.all_weights[0]
         return torch.addmm(b_input + b_hidden, self.embedding.weight, w_input.T)
 
     def cell(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """One LSTM cell, given what its input adds to the gates, `(n, 4H)`."""
+        """One LSTM cell, given its input's contribution to the gates, `(n, 4H)`."""
         hidden, cell = state
         gates = torch.addmm(inputs, hidden, self.lstm.all_weights[0][1].T)
         in_gate, forget_gate, _, out_gate = torch.sigmoid(gates).chunk(4, dim=1)

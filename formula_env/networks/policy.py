@@ -1,4 +1,4 @@
-"""What can choose the next symbol, one step at a time.
+"""Policies: what chooses the next symbol, one step at a time.
 
 A policy is anything with `start` and `step`: a generator of ours, a wrapped Stable-Baselines3 policy, or the
 uniform policy below. Its state is a tuple of tensors whose first dimension is the batch, so that states can be
@@ -43,7 +43,7 @@ def check_policy(policy: Policy, task: Task, device: torch.device) -> None:
 
 
 class UniformPolicy:
-    """Every legal symbol is equally likely: the random sampler, and the rollout policy until one is injected."""
+    """Uniform distribution over legal symbols: the random sampler, and the rollout policy by default."""
 
     def __init__(self, task: Task) -> None:
         self.task = task

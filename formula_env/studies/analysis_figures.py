@@ -81,7 +81,7 @@ def perfect_generator(study: Study, variants: list[Variant], *, thesis: list[flo
 
 
 def bounds(study: Study, variants: list[Variant], *, analysis: str) -> Figure:
-    """What logits bound to ±c allow at best, by an `analysis`; and what variants with these bounds reach."""
+    """Best possible with logits bound to ±c, by an `analysis`; and what variants with these bounds reach."""
     rows = rows_of(study, study.variants[analysis])
     c = [row["bound"] for row in rows]
     figure = Figure(figsize=(8.5, 7.2), layout="constrained")

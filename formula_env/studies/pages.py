@@ -1,4 +1,4 @@
-"""What is made from a study's rows, its figures and its README, beside what is there of them already."""
+"""Figures and README of a study, made from its rows, and compared with the files that exist."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ class Pages:
 
     study: Study
     contents: dict[Path, bytes]
-    """By path within the study's folder."""
+    """Contents by path within the study's folder."""
     present: dict[Path, bytes]
     """The files that are there, figures that the study no longer has among them."""
 

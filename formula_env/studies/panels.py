@@ -18,7 +18,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Panel:
-    """One metric of a figure."""
+    """Panel of a figure: one metric."""
 
     metric: str
     """Key of the rows, such as eval/jsd."""

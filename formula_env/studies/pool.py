@@ -88,7 +88,7 @@ class _Pool:
         self.failed: list[tuple[Run, str]] = []
 
     def work(self) -> list[tuple[Run, str]]:
-        """All of them, or until asked to stop; those that failed, with what they said last."""
+        """Do all runs, unless asked to stop; returns those that failed, with their last messages."""
         try:
             while self.active or (self.waiting and self.stop.signum is None):
                 self._fill()

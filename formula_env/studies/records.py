@@ -34,7 +34,7 @@ NOT_BEGUN, NOT_FINISHED = "not begun", "not finished"
 
 @dataclass(frozen=True)
 class Run:
-    """One variant with one seed."""
+    """A run of a study: one variant with one seed."""
 
     variant: Variant
     seed: int
@@ -81,7 +81,7 @@ class Run:
         return f"{missing[0]} is missing" if missing else None
 
     def damage(self) -> str | None:
-        """What is wrong with rows that are there, and would be lost if it were run again; None if nothing is.
+        """The problem of existing rows that would be lost if it were run again; None if there is none.
 
         Raises FormulaError as `problem`.
         """
@@ -103,7 +103,7 @@ class Run:
         return [row["round"] for row in rows] == sorted({*range(rows[0]["round"], last, every), last})
 
     def _files(self, summary: Row) -> list[str]:
-        """What figures and tables may need."""
+        """The files that figures and tables may need."""
         rounds = [r for r in self.variant.config(self.seed).keep_samples if r <= summary["rounds"]]
         samples = [self.run_folder.samples_path(r).name for r in (None, *rounds)]
         can_have_bars = 0 < summary.get("num_formulae", 0) <= DISTRIBUTION_LIMIT

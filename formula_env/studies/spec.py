@@ -30,11 +30,11 @@ class Variant:
 
     name: str
     label: str
-    """What figures and tables call it."""
+    """Name in figures and tables."""
     seeds: tuple[int, ...]
     analysis: str | None
     settings: dict[str, Any]
-    """Of a run, as in `config.yaml`."""
+    """Settings of a run, as in `config.yaml`."""
 
     def config(self, seed: int) -> RunConfig[Any, Any]:
         return config_from(self.settings | {"seed": seed})
@@ -48,9 +48,9 @@ class FigureSpec:
     kind: str
     title: str = ""
     variants: list[str] = field(default_factory=list)
-    """Empty: all."""
+    """Names of the variants to draw; by default all."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Of the kind."""
+    """Options of this kind of figure."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -63,13 +63,13 @@ class Claim:
 
     thesis: str
     verdict: str
-    """One of `VERDICTS`."""
+    """Verdict, one of `VERDICTS`."""
     reason: str
     variant: str
     metrics: list[str]
     """Our numbers; of an analysis, the name of a column."""
     row: dict[str, Any] = field(default_factory=dict)
-    """Of an analysis: which row, by the values of its other columns."""
+    """Values of other columns that select the row of an analysis."""
     range: list[float] = field(default_factory=list)
     """The verdict stands as long as the first metric is within this, for every seed."""
 
@@ -95,9 +95,9 @@ class Comparison:
     baselines: list[str]
     """Variants, of whose rows one counts for each seed: the best."""
     metrics: list[str]
-    """Of `metrics.COMPARABLE`."""
+    """Metrics to compare, of `metrics.COMPARABLE`."""
     goals: dict[str, float] = field(default_factory=dict)
-    """What the variant's mean must reach, by metric."""
+    """Goals: values that the variant's mean must reach, by metric."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -114,7 +114,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Ablation:
-    """What the parts of a method are worth: variants with one thing changed beside the whole, seed by seed.
+    """An ablation, the worth of a method's parts: variants with one thing changed beside the whole, seed by seed.
 
     The last rows count, on both sides.
     """
@@ -125,7 +125,7 @@ class Ablation:
     changed: list[str]
     """Variants that differ from it in one thing, which their label names."""
     metrics: list[str]
-    """Of `metrics.COMPARABLE`."""
+    """Metrics to compare, of `metrics.COMPARABLE`."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -144,7 +144,7 @@ class Study:
     title: str
     about: str
     thesis: str
-    """Where in the thesis this is."""
+    """Place in the thesis."""
     variants: dict[str, Variant]
     figures: list[FigureSpec]
     claims: list[Claim]
@@ -164,7 +164,7 @@ class Study:
         return RunFolder(self.folder / variant.name / f"seed-{seed}")
 
     def folders(self, variant: Variant) -> list[RunFolder]:
-        """Of the variant's runs, by seed."""
+        """Folders of the variant's runs, by seed."""
         return [self.run_folder(variant, seed) for seed in variant.seeds]
 
 
@@ -180,7 +180,7 @@ KEYS = (
     "comparisons",
     "ablations",
 )
-"""Of a `study.toml`."""
+"""Keys of a `study.toml`."""
 
 
 def load_study(folder: Path) -> Study:

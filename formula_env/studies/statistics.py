@@ -1,4 +1,4 @@
-"""What can be said over seeds: means, bootstrap intervals, and comparisons and ablations, paired by seed.
+"""Statistics over seeds: means, bootstrap intervals, and comparisons and ablations, paired by seed.
 
 A comparison is made as hard as it can be. The baseline is, for each seed, whichever recorded row of its runs the
 exact checker likes best: early stopping by an oracle. Ours is the last row: nothing is picked.
@@ -25,13 +25,13 @@ from formula_env.studies.spec import (
 )
 
 Statistic = Callable[..., Any]
-"""Of numbers `(n, …)` along an `axis`."""
+"""A statistic of numbers `(n, …)` along an `axis`."""
 
 CONFIDENCE, RESAMPLES, BATCH = 0.95, 10_000, 1_000
 
 
 def mean(numbers: ArrayLike, axis: int = 0) -> Any:
-    """Of numbers `(n, …)`, by default over the n."""
+    """The interquartile mean of numbers `(n, …)`, by default over the n."""
     return np.asarray(numbers, dtype=float).mean(axis=axis)
 
 
@@ -61,16 +61,16 @@ def interval(numbers: ArrayLike, statistic: Statistic = mean) -> tuple[Any, Any]
 
 @dataclass(frozen=True)
 class Outcome:
-    """One metric of a comparison."""
+    """Result of a comparison in one metric."""
 
     metric: str
     ours: list[float]
     baseline: list[float]
-    """Of the same seeds."""
+    """Values of the baseline, of the same seeds."""
     goal: float | None
-    """What the mean of ours must reach."""
+    """Value that the mean of ours must reach."""
     floor: float | None
-    """Of a sampled JSD: what a perfect generator would score on average. Of all others None."""
+    """Average score of a perfect generator, for a sampled JSD; else None."""
 
     @property
     def differences(self) -> NDArray[np.float64]:
@@ -135,7 +135,7 @@ def compare(study: Study, comparison: Comparison) -> Answer:
 
 
 def ablate(study: Study, ablation: Ablation) -> dict[str, list[Outcome]]:
-    """By changed variant, an outcome for each metric: `ours` is the changed variant's, `baseline` the whole's.
+    """Outcomes by changed variant, one for each metric: `ours` is the changed variant's, `baseline` the whole's.
 
     Raises FormulaError for a metric that the rows haven't.
     """
@@ -163,7 +163,7 @@ def last_rows(study: Study, variant: Variant, seeds: Sequence[int]) -> list[Row]
 
 
 def best_rows(study: Study, variants: Sequence[Variant], seeds: Sequence[int]) -> tuple[str, list[Row]]:
-    """By which metric rows are picked (exact JSD, or else NLL), and for each seed the best row of all variants.
+    """The metric by which rows are picked (exact JSD, or else NLL), and each seed's best row of all variants.
 
     Raises FormulaError for variants that are no pairs, or whose rows have neither.
     """

@@ -101,7 +101,7 @@ def _options(study: Study, spec: FigureSpec) -> dict[str, Any]:
 
 
 def draw(study: Study, spec: FigureSpec) -> Figure:
-    """One figure. Raises FormulaError if it can't be drawn as `study.toml` asks."""
+    """The figure of a specification. Raises FormulaError if it can't be drawn as `study.toml` asks."""
     try:
         figure = KINDS[spec.kind](study, study.variants_of(spec), **figure_options(study, spec))
     except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
@@ -255,7 +255,7 @@ def _draw_start(axis: Axes, study: Study, variant: Variant, metric: str) -> Arti
 
 
 def series(study: Study, variant: Variant, x: str, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where a metric was recorded, `(n,)`, and its values by seed, `(seeds, n)`."""
+    """Places `(n,)` where a metric was recorded, and its values by seed, `(seeds, n)`."""
     runs = [folder.rows() for folder in study.folders(variant)]
     known = [[row for row in rows if metric in row] for rows in runs]
     if not known[0]:

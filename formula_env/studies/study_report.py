@@ -24,7 +24,7 @@ from formula_env.studies.spec import (
 from formula_env.studies.statistics import Answer, Outcome, ablate, compare, interval, iqm
 
 COLUMNS = ("accuracy", "jsd", "coverage", "uniqueness", "mse", "marginal_distance", "integer_distance")
-"""Of the table of variants, where a variant has them."""
+"""Metrics of the table of variants, where a variant has them."""
 
 README_FILE = "README.md"
 
@@ -164,7 +164,7 @@ def _sampled(floor: float) -> str:
 
 
 def studies_table(studies: Sequence[Study]) -> str:
-    """All claims of several studies as one Markdown table: the one in the project's README."""
+    """All claims of several studies as one Markdown table: the one in docs/results.md."""
     lines = ["| study | the thesis says | here | verdict |", "|---|---|---|---|"]
     for study in studies:
         link = f"[{study.name}](runs/studies/{study.name}/README.md)"
@@ -190,7 +190,7 @@ COLUMNS_COMPARED = ("metric", "ours, the last", "baseline, its best", "differenc
 
 
 def _entries(outcome: Outcome, marked: bool = False, robust: bool = True) -> dict[str, str]:
-    """By `COLUMNS_COMPARED`: verdicts in bold where `marked`, interquartile means where `robust`."""
+    """Entries by `COLUMNS_COMPARED`: verdicts in bold where `marked`, interquartile means where `robust`."""
     name, seeds = outcome.metric, len(outcome.ours)
     entries = (
         METRICS[name].heading + (_sampled(outcome.floor) if outcome.floor is not None else ""),
@@ -229,7 +229,7 @@ def _goal(outcome: Outcome) -> str:
 
 
 def _question(study: Study, answer: Answer) -> str:
-    """With whom is compared, and how the baseline was picked."""
+    """The question of a comparison: what is compared with which baseline, and how that was picked."""
     asked = answer.comparison
     baselines = " or ".join(study.variants[name].label for name in asked.baselines)
     picked_by = f"{'exact ' if answer.picked_by == 'jsd' else ''}{METRICS[answer.picked_by].label}"
@@ -249,7 +249,7 @@ def _compared(study: Study) -> list[list[str]]:
 
 
 def comparisons_table(studies: Sequence[Study]) -> str:
-    """All comparisons of several studies as one short Markdown table, for the project's README; empty without any.
+    """All comparisons of several studies as one short Markdown table, for docs/results.md; empty without any.
 
     Who is compared with whom, and interquartile means, are on the studies' pages.
     """

@@ -15,12 +15,12 @@ TASKS = {
     "binary-sum": "formula_env.tasks.binary_sum:BinarySum",
     "signed-equation": "formula_env.tasks.signed_equation:SignedEquation",
 }
-"""Of symbols; each is also a Gymnasium environment."""
+"""Tasks of symbols; each is also a Gymnasium environment."""
 
 VECTOR_TASKS = {
     "integer-sum": "formula_env.tasks.integer_sum:IntegerSum",
 }
-"""Of numbers: only a generator that is trained through the discriminator's gradient can write these."""
+"""Tasks of numbers; only a generator that is trained through the discriminator's gradient can write them."""
 
 
 def with_entry_points(table: dict[str, str], group: str) -> dict[str, str]:

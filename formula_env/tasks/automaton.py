@@ -70,7 +70,7 @@ class AutomatonTask(Task):
 
     @cached_property
     def _prefix_table(self) -> NDArray[np.int64]:
-        """As `_table`, but PAD keeps every state: it only fills up a prefix."""
+        """`_table` with a column for PAD, which keeps every state: it only fills up a prefix."""
         table = self._table.copy()
         table[:, :, -1] = np.arange(table.shape[1])
         return table

@@ -1,4 +1,4 @@
-"""What a formula family must offer: the contract every environment, algorithm and evaluator relies on."""
+"""Base classes of tasks, the formula families: what environments, algorithms and evaluators rely on."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ ENUMERATION_LIMIT = 2**20
 
 
 class AnyTask(ABC):
-    """What every task has, of symbols or of numbers: a frozen dataclass whose fields are its options.
+    """Base class of all tasks, of symbols or of numbers: a frozen dataclass whose fields are its options.
 
     On the command line an option is `--task.length 8`.
     """
@@ -41,7 +41,7 @@ class AnyTask(ABC):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What recreates this task: the keyword arguments of its class."""
+        """Keyword arguments of its class that recreate this task."""
         return asdict(self) if is_dataclass(self) else {}
 
 
@@ -70,7 +70,7 @@ class Task(AnyTask):
 
     @abstractmethod
     def legal_symbols(self, prefixes: Tokens) -> NDArray[np.bool_]:
-        """Which symbols keep each prefix well-formed: `(n, V)`, never all False in a row.
+        """Masks `(n, V)` of the symbols that keep each prefix well-formed; never all False in a row.
 
         `prefixes` is `(n, t)`, t ≤ T; shorter ones among them are filled with PAD. Where nothing is legal
         (the prefix is finished, or broken already) every symbol is: it makes no difference any more.
@@ -151,7 +151,7 @@ class VectorTask(AnyTask):
 
     @abstractmethod
     def error(self, vectors: Vectors) -> NDArray[np.float64]:
-        """By how much the equation fails, `(n,)`; 0 for a true formula."""
+        """Amounts `(n,)` by which the equation fails; 0 for a true formula."""
 
     @abstractmethod
     def quantiles(self, shares: NDArray[np.float64]) -> Vectors:
