@@ -6,9 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from formula_env.networks.policy import Policy
-from formula_env.prefix_tree import Level
-from formula_env.rollouts import write
-from formula_env.streams import derive_keys
+from formula_env.rollouts import Level, derive_keys, write
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens, Vocabulary
 

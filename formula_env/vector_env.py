@@ -28,9 +28,8 @@ from formula_env.networks import EnergyName
 from formula_env.networks.policy import Policy, UniformPolicy, check_policy
 from formula_env.render import draw_formula, print_formula
 from formula_env.rewards import RewardMode, RewardModel, RewardModelName, checked_scores, step_rewards
-from formula_env.rollouts import exact_q, monte_carlo_q, play, write
+from formula_env.rollouts import derive_keys, exact_q, monte_carlo_q, play, write
 from formula_env.sampling import draw_keys
-from formula_env.streams import derive_keys
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens, Vocabulary
 

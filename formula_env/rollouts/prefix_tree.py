@@ -1,8 +1,8 @@
 """Prefixes that share their beginnings: the policy is stepped once for each distinct one.
 
-All prefixes grow together, one symbol a level. At each level the distinct ones are *nodes*; whoever grows a
-formula (a sample, a Monte-Carlo completion) only remembers which node it stands on. A node is known by its
-parent and its symbol, so neither length nor vocabulary can overflow its number.
+All prefixes grow together, one symbol a level. At each level the distinct ones are *nodes*; a formula that grows
+(a sample, a Monte-Carlo completion) only remembers which node it stands on. A node is known by its parent and its
+symbol, so neither length nor vocabulary can overflow its number.
 """
 
 from collections.abc import Iterator

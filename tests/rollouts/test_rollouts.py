@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from formula_env import rollouts
 from formula_env.errors import FormulaError
 from formula_env.networks.policy import UniformPolicy
 from formula_env.rewards import ExactReward
-from formula_env.rollouts import completions, exact_q, inverse_cdf, monte_carlo_q
+from formula_env.rollouts import completions, exact_q, fronts, inverse_cdf, monte_carlo, monte_carlo_q
 from formula_env.sampling import sample
 from formula_env.tasks import make_task
 from formula_env.tasks.base import Task
@@ -140,9 +139,9 @@ def test_completions_from_fixed_prefixes_follow_the_policy(task: Task) -> None:
     # A rollout that leaves its formula at t completes all prefixes since it left it before.
     completed = torch.full((length + 1, n), place[tuple(formula[0].tolist())])
     ends_at = torch.full((length, n), -1)
-    for end in completions(generator, task.vocabulary, formula, torch.tensor([0]), keys(1, seed=8), range(n)):
+    for end in completions(generator, task.vocabulary, formula, torch.tensor([0]), keys(1, seed=8), n):
         ends_as = torch.tensor([place[tuple(row)] for row in end.formulae.tolist()])
-        ends_at[end.left_at, end.rollout] = ends_as[end.rollout_node]
+        ends_at[end.left_at, end.left.number] = ends_as[end.left.node]
     for t in reversed(range(length)):
         completed[t] = torch.where(ends_at[t] >= 0, ends_at[t], completed[t + 1])
     for t in range(length):
@@ -163,9 +162,9 @@ def test_the_rollouts_of_a_formula_are_independent(task: Task) -> None:
     n = 4_000
     empty = torch.full((2, task.max_length), task.vocabulary.pad)
     scores = torch.zeros(2, n, dtype=torch.float64)
-    for end in completions(generator, task.vocabulary, empty, torch.tensor([0, 0]), keys(2), range(n)):
+    for end in completions(generator, task.vocabulary, empty, torch.tensor([0, 0]), keys(2), n):
         verdict = reward.score(end.formulae).double()
-        scores.view(-1)[end.rollout] = verdict[end.rollout_node]
+        scores.view(-1)[end.left.number] = verdict[end.left.node]
     for one, other in ((scores[0, :-1], scores[0, 1:]), (scores[0], scores[1])):
         assert abs(np.corrcoef(one, other)[0, 1]) < 5 / sqrt(n)
 
@@ -186,9 +185,9 @@ def test_an_estimate_depends_on_its_own_key_alone(task: Task, monkeypatch: pytes
     torch.testing.assert_close(estimate(everything.flip(0)).flip(0), together, atol=1e-6, rtol=0)
     torch.testing.assert_close(estimate(everything[5:9]), together[5:9], atol=1e-6, rtol=0)
     for limit in (1, 7):
-        monkeypatch.setattr(rollouts, "NODE_LIMIT", limit)
+        monkeypatch.setattr(fronts, "NODE_LIMIT", limit)
         torch.testing.assert_close(estimate(everything), together, atol=1e-6, rtol=0)
-    monkeypatch.setattr(rollouts, "DRAW_LIMIT", 8 * 7 * task.max_length)
+    monkeypatch.setattr(monte_carlo, "DRAW_LIMIT", 8 * 7 * task.max_length)
     torch.testing.assert_close(estimate(everything), together, atol=1e-6, rtol=0)
 
 
@@ -216,7 +215,7 @@ def test_the_node_limit_bounds_what_the_policy_and_the_judge_see(monkeypatch: py
     assert max(map(len, stepped)) > 5
     assert len(torch.unique(verdicts, dim=0)) == len(verdicts)
 
-    monkeypatch.setattr(rollouts, "NODE_LIMIT", 5)
+    monkeypatch.setattr(fronts, "NODE_LIMIT", 5)
     stepped.clear()
     judged.clear()
     monte_carlo_q(*arguments)
@@ -234,10 +233,10 @@ def test_completions_keep_their_prefix_and_end_properly() -> None:
         prefix[0, :2] = torch.tensor([1, 0])
         possible = {tuple(row) for row in all_sequences(task).tolist()}
         finished: list[int] = []
-        for end in completions(generator, task.vocabulary, prefix, torch.tensor([2]), keys(1), range(500)):
+        for end in completions(generator, task.vocabulary, prefix, torch.tensor([2]), keys(1), 500):
             assert {tuple(row) for row in end.formulae.tolist()} <= possible
             assert (end.formulae[:, :2] == prefix[0, :2]).all()
-            finished += end.rollout.tolist()
+            finished += end.left.number.tolist()
         assert sorted(finished) == list(range(500))
 
 

@@ -10,6 +10,20 @@ def derive_keys(keys: Tensor, number: Tensor | int) -> Tensor:
     return mix(keys + (numbers + 1) * _GOLDEN)
 
 
+def rollout_keys(keys: Tensor, num_rollouts: int) -> Tensor:
+    """The keys `(m, N)` of the rollouts of formulae with these keys `(m,)`, counted from 0."""
+    return derive_keys(keys[:, None], torch.arange(num_rollouts, device=keys.device))
+
+
+def writer_keys(keys: Tensor) -> Tensor:
+    """The keys `(m,)` by which a policy writes formulae of these keys `(m,)` itself."""
+    return derive_keys(keys, WRITER_STREAM)
+
+
+WRITER_STREAM = -1
+"""The stream beside those of the rollouts. Recorded results depend on it."""
+
+
 def mix(x: Tensor) -> Tensor:
     """SplitMix64's finaliser on int64 (Steele et al. 2014): a bijection that scatters neighbouring inputs."""
     x = (x ^ _shift_right(x, 30)) * -0x40A7B892E31B1A47

@@ -3,7 +3,7 @@ from math import sqrt
 import numpy as np
 import torch
 
-from formula_env.streams import derive_keys, stream_uniforms
+from formula_env.rollouts.streams import derive_keys, stream_uniforms
 
 
 def test_stream_uniforms_are_uniform_and_independent() -> None:
@@ -42,7 +42,7 @@ def test_a_stream_depends_on_its_key_alone() -> None:
 
 def test_the_largest_and_the_smallest_number_are_inside() -> None:
     """The last step, from int64 to (0, 1), at both ends of int64."""
-    from formula_env import streams
+    from formula_env.rollouts import streams
 
     ends = torch.tensor([-(2**63), 2**63 - 1]).double() * streams._SCALE + 0.5
     assert 0 < ends[0] < ends[1] < 1
