@@ -152,12 +152,12 @@ class SeqGAN(Algorithm):
             task,
             num_envs=distributed.local_batch_size(config.batch_size),
             observation="tokens",
+            reward_model=self.adversary.reward_model,
             reward_mode="terminal",
             **config.credit,
             autoreset_mode=AutoresetMode.DISABLED,
             device=device,
         )
-        self.env.set_reward_model(self.adversary.reward_model)
         # The thesis' β ← θ after every round: with one generator update a round they are one network.
         self.env.set_rollout_policy(self.generator)
         # Seeds that follow each other, as env.reset(seed=seed) gives them, would overlap with those of other runs.

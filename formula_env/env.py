@@ -1,5 +1,6 @@
 """One formula as a Gymnasium environment: a batch of one, seen from inside."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -10,9 +11,10 @@ from numpy.typing import NDArray
 
 from formula_env.errors import FormulaError, unexpected_argument
 from formula_env.networks.policy import Policy
+from formula_env.observations import Observation
 from formula_env.rewards import RewardMode, RewardModel
 from formula_env.tasks.base import Task
-from formula_env.vector_env import FormulaVectorEnv, Observation
+from formula_env.vector_env import FormulaVectorEnv
 from formula_env.vocabulary import Tokens
 
 
@@ -20,7 +22,7 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
     """Write a formula symbol by symbol.
 
     Arguments, spaces, rewards, infos and reset options are those of `FormulaVectorEnv`, for one formula.
-    Environments that train a discriminator share it, unless `discriminator_shared=False` is given.
+    Environments that train a discriminator share it, unless `reward_options={"shared": False}` is given.
     """
 
     metadata: dict[str, Any] = FormulaVectorEnv.metadata
@@ -28,8 +30,9 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
     def __init__(self, task: str | Task = "binary-sum", *, render_mode: str | None = None, **options: Any) -> None:
         for name in {"num_envs", "autoreset_mode"} & options.keys():
             raise unexpected_argument("FormulaEnv", name, ["task", "render_mode", "… of FormulaVectorEnv"])
-        if options.get("reward_model") == "discriminator" and options.get("discriminator_shared") is None:
-            options["discriminator_shared"] = True
+        reward_options = options.get("reward_options") or {}
+        if options.get("reward_model") == "discriminator" and isinstance(reward_options, Mapping):
+            options["reward_options"] = {"shared": True, **reward_options}
         self._batch = FormulaVectorEnv(
             task, num_envs=1, autoreset_mode=AutoresetMode.DISABLED, render_mode=render_mode, **options
         )
@@ -47,7 +50,7 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
         self._running = False
 
     def set_reward_model(self, reward_model: RewardModel) -> None:
-        """Judge by this model from now on."""
+        """Score by this model from now on."""
         self._batch.set_reward_model(reward_model)
 
     def set_rollout_policy(self, policy: Policy) -> None:

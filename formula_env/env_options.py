@@ -1,14 +1,22 @@
 """The options of an environment: checked, and with defaults that depend on each other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from inspect import signature
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
 
-from formula_env.errors import FormulaError, check_choice, unexpected_argument, whole_number
+from formula_env.errors import (
+    FormulaError,
+    UnexpectedArgument,
+    check_choice,
+    check_methods,
+    unexpected_argument,
+    whole_number,
+)
 from formula_env.modes import default_modes
 from formula_env.rewards import (
     ConstantReward,
@@ -17,13 +25,21 @@ from formula_env.rewards import (
     RewardModel,
     RewardModelName,
 )
+from formula_env.rollouts import Estimator, Exact, MonteCarlo, NoRollouts
 from formula_env.self_training import SelfTrainingDiscriminator, shared_discriminator
 from formula_env.tasks import make_task, task_class
 from formula_env.tasks.base import Task
 from formula_env.vocabulary import Tokens
 
-ObservationName = Literal["one-hot", "tokens"]
 QEstimator = Literal["monte-carlo", "exact"]
+
+RewardOptions = Mapping[str, Any]
+"""Options of reward_model="discriminator", by these names:"""
+REWARD_OPTIONS = ("architecture", "update_every", "seed", "real", "shared")
+
+RESET_OPTIONS = ("reset_mask", "prefix")
+
+# --- of the constructor ---------------------------------------------------------------------------------------
 
 
 def find_task(task: str | Task, options: dict[str, Any], environment_options: Iterable[str]) -> Task:
@@ -31,16 +47,27 @@ def find_task(task: str | Task, options: dict[str, Any], environment_options: It
     if not isinstance(task, str | Task):
         raise FormulaError(f"task must be a task's name or a Task, got {task!r}")
     known = list(signature(task_class(task)).parameters) if isinstance(task, str) else []
-    for name in options:
+    for name, value in options.items():
         if name not in known:
+            _check_moved(name, value)
             raise unexpected_argument(f"the environment of {task}", name, [*known, *environment_options])
     return make_task(task, **options) if isinstance(task, str) else task
 
 
-def credit(
+def _check_moved(name: str, value: Any) -> None:
+    """Raise UnexpectedArgument for what was an argument before `reward_options`."""
+    option = name.removeprefix("discriminator").removeprefix("_") or "architecture"
+    if name.startswith("discriminator") and option in REWARD_OPTIONS:
+        raise UnexpectedArgument(
+            f"got an unexpected keyword argument {name!r}; {name}={value!r} is now "
+            f"reward_options={ {option: value}!r}"
+        )
+
+
+def find_estimator(
     reward_mode: RewardMode | None, q_estimator: QEstimator | None, num_rollouts: int | None
-) -> tuple[RewardMode, QEstimator, int]:
-    """How Q is estimated and becomes rewards, with defaults for what is not given."""
+) -> tuple[RewardMode, Estimator]:
+    """How Q becomes rewards and how it is estimated, with defaults for what is not given."""
     wants_q = bool(num_rollouts) or q_estimator is not None
     mode: RewardMode = reward_mode or ("difference" if wants_q else "terminal")
     check_choice(get_args(RewardMode), reward_mode=mode)
@@ -49,9 +76,14 @@ def credit(
         num_rollouts = whole_number(0 if mode == "terminal" else 1, num_rollouts=num_rollouts)
     if q_estimator == "exact" and num_rollouts is not None:
         raise FormulaError('num_rollouts has no effect with q_estimator "exact"; leave it out')
+    if q_estimator == "exact":
+        return mode, Exact()
     if num_rollouts is None:
-        num_rollouts = 0 if q_estimator == "exact" or not (wants_q or mode != "terminal") else 16
-    return mode, q_estimator or "monte-carlo", num_rollouts
+        num_rollouts = DEFAULT_ROLLOUTS if wants_q or mode != "terminal" else 0
+    return mode, MonteCarlo(num_rollouts) if num_rollouts else NoRollouts()
+
+
+DEFAULT_ROLLOUTS = 16
 
 
 def find_autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
@@ -64,23 +96,105 @@ def find_autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
 
 
 def make_reward_model(
-    name: RewardModelName, task: Task, device: torch.device, shared: bool | None, **options: Any
+    reward_model: RewardModelName | RewardModel, options: RewardOptions | None, task: Task, device: torch.device
 ) -> RewardModel:
-    """The reward model of this name. `options` are those of `SelfTrainingDiscriminator`, None where not given."""
-    check_choice(get_args(RewardModelName), reward_model=name)
-    given = {option: value for option, value in options.items() if value is not None}
-    if name != "discriminator":
-        if given or shared is not None:
-            raise FormulaError(
-                f"the discriminator's options have no effect with reward_model {name!r}; leave them out, or use "
-                'reward_model "discriminator"'
-            )
-        return ExactReward(task) if name == "exact" else ConstantReward()
-    if "real" in given:
-        given["real"] = _encode_finished(task, given["real"])
+    """The reward model itself, or the one of this name; `options` have the keys `REWARD_OPTIONS`."""
+    if not isinstance(reward_model, str):
+        check_methods(reward_model, RewardModel, "reward model")
+        _check_no_effect(options, "one of your own")
+        return reward_model
+    check_choice(get_args(RewardModelName), reward_model=reward_model)
+    if reward_model == "discriminator":
+        return _make_discriminator(task, device, **_checked_options(options))
+    _check_no_effect(options, repr(reward_model))
+    return ExactReward(task) if reward_model == "exact" else ConstantReward()
+
+
+def _check_no_effect(options: RewardOptions | None, reward_model: str) -> None:
+    if _checked_options(options):
+        raise FormulaError(
+            f"reward_options have no effect with reward_model {reward_model}; leave them out, or use "
+            'reward_model "discriminator"'
+        )
+
+
+def _checked_options(options: RewardOptions | None) -> dict[str, Any]:
+    if not isinstance(options, Mapping | None):
+        raise FormulaError(f"reward_options must be a dictionary, got {options!r}")
+    for name in options or {}:
+        check_choice(REWARD_OPTIONS, **{"reward option": name})
+    return dict(options or {})
+
+
+def _make_discriminator(
+    task: Task,
+    device: torch.device,
+    *,
+    architecture: Any = "mlp",
+    shared: bool = False,
+    real: Sequence[str] | None = None,
+    **options: Any,
+) -> RewardModel:
+    """`options` are those of `SelfTrainingDiscriminator`."""
+    if not isinstance(shared, bool | np.bool_):
+        raise FormulaError(f"reward option shared must be True or False, got {shared!r}")
+    tokens = None if real is None else _encode_finished(task, real)
+    make = shared_discriminator if shared else SelfTrainingDiscriminator
     with default_modes():
-        make = shared_discriminator if shared else SelfTrainingDiscriminator
-        return make(task, device=device, **given)
+        return make(task, discriminator=architecture, device=device, real=tokens, **options)
+
+
+def _encode_finished(task: Task, formulae: Sequence[str]) -> Tokens:
+    is_list = isinstance(formulae, Sequence) and not isinstance(formulae, str)
+    if not is_list or not all(isinstance(formula, str) for formula in formulae):
+        raise FormulaError(f"reward option real must be a list of formulae as text, got {formulae!r}")
+    tokens = task.encode(formulae)
+    if not len(tokens):
+        raise FormulaError("reward option real holds no formula")
+    if task.vocabulary.eos is None and (tokens == task.vocabulary.pad).any():
+        shortest = min(formulae, key=len)
+        raise FormulaError(f"reward option real: {shortest!r} must have {task.max_length} symbols")
+    return tokens
+
+
+# --- of reset and step ----------------------------------------------------------------------------------------
+
+
+def find_reset_mask(options: Mapping[str, Any], num_envs: int) -> NDArray[np.bool_]:
+    """Which environments begin anew, `(num_envs,)`."""
+    if "reset_mask" not in options:
+        return np.ones(num_envs, dtype=bool)
+    mask = options["reset_mask"]
+    if not isinstance(mask, np.ndarray) or mask.shape != (num_envs,) or mask.dtype != np.bool_:
+        raise FormulaError(f'options["reset_mask"] must be a bool array of shape ({num_envs},)')
+    if not mask.any():
+        raise FormulaError('options["reset_mask"] must mark at least one environment')
+    return mask.copy()
+
+
+def find_prefixes(options: Mapping[str, Any], task: Task, num_envs: int) -> Tokens | None:
+    """What formulae begin with, `(num_envs, T)`; None: with nothing."""
+    texts = options.get("prefix")
+    if texts is None:
+        return None
+    if isinstance(texts, str):
+        return np.tile(encode_prefix(task, texts), (num_envs, 1))
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+        raise FormulaError(f"prefix must be text, or one text for each environment, got {texts!r}")
+    if len(texts) != num_envs:
+        raise FormulaError(f"{len(texts)} prefixes for {num_envs} environments; give one, or one for each")
+    return np.stack([encode_prefix(task, text) for text in texts])
+
+
+def checked_actions(actions: NDArray[np.int64], num_envs: int, vocab_size: int) -> NDArray[np.int64]:
+    """One symbol for each environment, `(num_envs,)`; raises FormulaError for anything else."""
+    actions = np.asarray(actions)
+    if actions.shape != (num_envs,) or not np.issubdtype(actions.dtype, np.integer):
+        raise FormulaError(f"actions must be {num_envs} integers, got shape {actions.shape} of {actions.dtype}")
+    if actions.min() < 0 or actions.max() >= vocab_size:
+        wrong = actions[(actions < 0) | (actions >= vocab_size)][0]
+        raise FormulaError(f"actions must be from 0 to {vocab_size - 1}, got {wrong}")
+    return actions
 
 
 def encode_prefix(task: Task, text: str) -> Tokens:
@@ -96,16 +210,4 @@ def encode_prefix(task: Task, text: str) -> Tokens:
             name = task.vocabulary.symbols[symbol]
             raise FormulaError(f"no formula begins with prefix {text!r}: {name!r} can't be symbol {t + 1}")
         tokens[t] = symbol
-    return tokens
-
-
-def _encode_finished(task: Task, formulae: Sequence[str]) -> Tokens:
-    if isinstance(formulae, str) or not all(isinstance(formula, str) for formula in formulae):
-        raise FormulaError(f"discriminator_real must be a list of formulae as text, got {formulae!r}")
-    tokens = task.encode(formulae)
-    if not len(tokens):
-        raise FormulaError("discriminator_real holds no formula")
-    if task.vocabulary.eos is None and (tokens == task.vocabulary.pad).any():
-        shortest = min(formulae, key=len)
-        raise FormulaError(f"discriminator_real: {shortest!r} must have {task.max_length} symbols")
     return tokens

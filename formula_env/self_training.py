@@ -94,8 +94,8 @@ class SelfTrainingDiscriminator(RewardModel):
         density_learning_rate: float = 1e-2,
     ) -> None:
         self.config = _find_config(discriminator)
-        update_every = whole_number(1, discriminator_update_every=update_every)
-        seed = whole_number(0, discriminator_seed=seed)
+        update_every = whole_number(1, update_every=update_every)
+        seed = whole_number(0, seed=seed)
         check_seed(seed)
         check_at_least(1, memory=memory, batch_size=batch_size)
         check_at_least(1, density_steps=density_steps, energy_steps=energy_steps, warmup_steps=warmup_steps)
@@ -215,7 +215,7 @@ SELF_TRAINING = AdversaryConfig(lr_end_factor=1.0, proposal_temperature=2.0)
 
 def _find_config(discriminator: EnergyName | AdversaryConfig) -> AdversaryConfig:
     if not isinstance(discriminator, AdversaryConfig):
-        check_choice(get_args(EnergyName), discriminator=discriminator)
+        check_choice(get_args(EnergyName), architecture=discriminator)
         return replace(SELF_TRAINING, architecture=discriminator)
     if discriminator.kind != "ratio" or discriminator.reward_transform != "log-ratio":
         raise FormulaError("a discriminator that trains itself needs kind ratio and reward_transform log-ratio")

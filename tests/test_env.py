@@ -1,3 +1,4 @@
+import re
 import warnings
 from copy import deepcopy
 from itertools import pairwise
@@ -14,12 +15,12 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 import formula_env
 from formula_env import FormulaEnv, FormulaVectorEnv
 from formula_env.adversarial import adam, discriminator_step
-from formula_env.errors import FormulaError
-from formula_env.rewards import DiscriminatorReward
+from formula_env.episodes import transition
+from formula_env.errors import FormulaError, UnexpectedArgument
+from formula_env.rewards import ConstantReward, DiscriminatorReward
 from formula_env.self_training import SelfTrainingDiscriminator
 from formula_env.tasks import make_task
 from formula_env.tasks.base import Task
-from formula_env.vector_env import transition
 from formula_env.vocabulary import Vocabulary
 from tests.even_ones import EvenOnes
 from tests.helpers import (
@@ -131,7 +132,7 @@ def test_difference_rewards_add_up_although_the_discriminator_moves(task: Task, 
     env.set_reward_model(reward)
     env.set_rollout_policy(generator)
     env.reset(seed=0)
-    q_0 = env._q.copy()
+    q_0 = env.episodes.q.copy()
     rng = np.random.default_rng(1)
     total, finished, final = np.zeros(6), np.zeros(6, dtype=bool), np.zeros(6)
     while not finished.all():
@@ -187,13 +188,13 @@ def test_to_play_is_to_step(task: Task, q_estimator: Any, reward_mode: Any, acts
         rewards = np.zeros(tokens.shape)
         for t, actions in enumerate(tokens.T):
             rewards[:, t] = steps.step(np.minimum(actions, task.vocabulary.size - 1))[1]
-            if steps._finished.all():
+            if steps.episodes.finished.all():
                 break
         np.testing.assert_allclose(q, steps.q_values(tokens), atol=1e-6)
-        np.testing.assert_allclose(plays._rewards, rewards, atol=1e-6)
-        for name in ("_tokens", "_lengths", "_finished", "_episodes"):
-            np.testing.assert_array_equal(getattr(plays, name), getattr(steps, name))
-        np.testing.assert_allclose(plays._q, steps._q, atol=1e-6)
+        np.testing.assert_allclose(plays.episodes.rewards, rewards, atol=1e-6)
+        for name in ("tokens", "lengths", "finished", "counts"):
+            np.testing.assert_array_equal(getattr(plays.episodes, name), getattr(steps.episodes, name))
+        np.testing.assert_allclose(plays.episodes.q, steps.episodes.q, atol=1e-6)
 
 
 @pytest.mark.parametrize("task", small_tasks(), ids=name_of)
@@ -259,7 +260,7 @@ def test_the_three_reward_modes_tell_the_same_story() -> None:
         env.set_reward_model(reward)
         env.set_rollout_policy(generator)
         env.reset(seed=2)
-        q_0 = env._q.copy()
+        q_0 = env.episodes.q.copy()
         rewards[mode] = finish(env, np.random.default_rng(0))[1]
         if mode == "difference":
             rewards["q_0"] = q_0[:, None]
@@ -366,7 +367,9 @@ def test_an_early_end_is_terminated_too() -> None:
 
 
 def test_the_self_training_discriminator_learns_from_finished_formulae() -> None:
-    env = FormulaVectorEnv("binary-sum", num_envs=8, reward_model="discriminator", discriminator_update_every=16)
+    env = FormulaVectorEnv(
+        "binary-sum", num_envs=8, reward_model="discriminator", reward_options={"update_every": 16}
+    )
     model = env.reward_model
     assert isinstance(model, SelfTrainingDiscriminator)
     env.reset(seed=0)
@@ -401,7 +404,7 @@ def test_a_saved_environment_goes_on_alike(kind: Any, reward_model: str, through
     def make() -> Any:
         return kind(length=4, reward_model=reward_model, num_rollouts=2, **learning, **sizes)
 
-    learning = {"discriminator_update_every": 4} if reward_model == "discriminator" else {}
+    learning = {"reward_options": {"update_every": 4}} if reward_model == "discriminator" else {}
     sizes = {"num_envs": 3} if kind is FormulaVectorEnv else {}
     actions = np.random.default_rng(0).integers(2, size=(80, 3))
     original = make()
@@ -433,7 +436,7 @@ def test_a_finished_formula_is_as_correct_in_a_loaded_environment() -> None:
     ("options", "message"),
     [
         ({"length": 6}, "the state is of 1 formulae of length 4, not of 1 of length 6"),
-        ({"discriminator": "cnn"}, 'the state holds no "cnn" discriminator'),
+        ({"reward_options": {"architecture": "cnn"}}, 'the state holds no "cnn" discriminator'),
         ({"reward_model": "exact"}, "the state is of a reward model that learns"),
     ],
 )
@@ -451,7 +454,11 @@ def test_a_state_of_another_environment_is_refused(options: dict[str, Any], mess
 
 def test_the_discriminator_can_be_shown_the_users_own_formulae() -> None:
     env = FormulaVectorEnv(
-        length=4, num_envs=8, reward_model="discriminator", discriminator_real=["0110", "1001"], num_rollouts=1
+        length=4,
+        num_envs=8,
+        reward_model="discriminator",
+        reward_options={"real": ["0110", "1001"]},
+        num_rollouts=1,
     )
     env.reset(seed=0)
     walk(env, np.random.default_rng(0).integers(2, size=(50, 8)))
@@ -459,7 +466,7 @@ def test_the_discriminator_can_be_shown_the_users_own_formulae() -> None:
     scores = dict(zip(env.task.decode(correct), env.reward_model.score(torch.from_numpy(correct)), strict=True))
     shown = [scores.pop("0110"), scores.pop("1001")]
     assert min(shown) > max(scores.values()) + 1
-    spec = gym.make(BINARY_SUM, reward_model="discriminator", discriminator_real=["01100110"]).spec
+    spec = gym.make(BINARY_SUM, reward_model="discriminator", reward_options={"real": ["01100110"]}).spec
     assert spec is not None
     gym.make(EnvSpec.from_json(spec.to_json()))
 
@@ -517,7 +524,6 @@ def test_rendering(capsys: pytest.CaptureFixture[str]) -> None:
         ({"reward_model": "oracle"}, "unknown reward_model"),
         ({"observation": "text"}, "unknown observation"),
         ({"q_estimator": "guess"}, "unknown q_estimator"),
-        ({"discriminator": "svm", **LEARNING}, "unknown discriminator"),
         ({"render_mode": "video"}, "unknown render_mode"),
         ({"num_rollouts": 0, "reward_mode": "difference"}, "num_rollouts must be at least 1"),
         ({"num_rollouts": 2.5}, "num_rollouts must be a whole number of at least 1, got 2.5"),
@@ -531,22 +537,76 @@ def test_rendering(capsys: pytest.CaptureFixture[str]) -> None:
         ({"device": 3.5}, "unknown device 3.5"),
         ({"num_rollouts": 0, "reward_mode": "q"}, "num_rollouts must be at least 1"),
         ({"num_rollouts": -1, "reward_mode": "terminal"}, "num_rollouts must be at least 0"),
-        ({"discriminator_update_every": 0, **LEARNING}, "discriminator_update_every must be at least 1"),
-        ({"discriminator_update_every": 2.5, **LEARNING}, "discriminator_update_every must be a whole number"),
-        ({"discriminator_seed": -1, **LEARNING}, "discriminator_seed must be at least 0"),
-        ({"discriminator_seed": 2**40, **LEARNING}, "discriminator_seed must be a whole number up to 4,294"),
-        ({"discriminator_real": [], **LEARNING}, "discriminator_real holds no formula"),
-        ({"discriminator_real": ["0110"], **LEARNING}, "discriminator_real: '0110' must have 8 symbols"),
-        ({"discriminator_real": ["01102110"], **LEARNING}, "unknown symbol '2'"),
-        ({"discriminator_real": "01100110", **LEARNING}, "must be a list of formulae as text"),
-        ({"discriminator": "cnn"}, "discriminator's options have no effect with reward_model 'exact'"),
-        ({"discriminator_seed": 0, "reward_model": "constant"}, "no effect with reward_model 'constant'"),
-        ({"discriminator_shared": False}, "no effect with reward_model 'exact'"),
     ],
 )
 def test_impossible_environments_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(FormulaError, match=message):
         FormulaEnv(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"architecture": "svm"}, "unknown architecture 'svm'; there are: mlp, cnn, recurrent, autoregressive"),
+        ({"update_every": 0}, "update_every must be at least 1"),
+        ({"update_every": 2.5}, "update_every must be a whole number"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"seed": 2**40}, "seed must be a whole number up to 4,294"),
+        ({"real": []}, "reward option real holds no formula"),
+        ({"real": ["0110"]}, "reward option real: '0110' must have 8 symbols"),
+        ({"real": ["01102110"]}, "unknown symbol '2'"),
+        ({"real": "01100110"}, "must be a list of formulae as text"),
+        ({"real": 7}, "must be a list of formulae as text, got 7"),
+        ({"shared": "yes"}, "shared must be True or False, got 'yes'"),
+        ({"updat_every": 4}, "unknown reward option 'updat_every'; there are: architecture, update_every, seed"),
+        ({7: 4}, "unknown reward option 7; there are: architecture"),
+        (["seed"], r"reward_options must be a dictionary, got \['seed'\]"),
+        ("cnn", "reward_options must be a dictionary, got 'cnn'"),
+    ],
+)
+@pytest.mark.parametrize("kind", [FormulaEnv, FormulaVectorEnv])
+def test_impossible_reward_options_are_refused(kind: Any, options: Any, message: str) -> None:
+    with pytest.raises(FormulaError, match=message):
+        kind(reward_model="discriminator", reward_options=options)
+
+
+@pytest.mark.parametrize(
+    ("reward_model", "name"),
+    [("exact", "'exact'"), ("constant", "'constant'"), (ConstantReward(), "one of your own")],
+    ids=["exact", "constant", "own"],
+)
+@pytest.mark.parametrize("kind", [FormulaEnv, FormulaVectorEnv])
+def test_reward_options_without_effect_are_refused(kind: Any, reward_model: Any, name: str) -> None:
+    for options in ({"seed": 0}, {"shared": False}):
+        with pytest.raises(FormulaError, match=f"reward_options have no effect with reward_model {name}; leave"):
+            kind(reward_model=reward_model, reward_options=options)
+    kind(reward_model=reward_model, reward_options={})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "now"),
+    [
+        ("discriminator", "cnn", "{'architecture': 'cnn'}"),
+        ("discriminator_update_every", 64, "{'update_every': 64}"),
+        ("discriminator_shared", False, "{'shared': False}"),
+    ],
+)
+def test_what_reward_options_have_replaced_is_named(name: str, value: Any, now: str) -> None:
+    message = f"got an unexpected keyword argument '{name}'; {name}={value!r} is now reward_options={now}"
+    with pytest.raises(UnexpectedArgument, match=re.escape(message)):
+        gym.make(IDS[0], reward_model="discriminator", **{name: value})
+
+
+@pytest.mark.parametrize("make", [gym.make, gym.make_vec])
+def test_a_reward_model_can_be_an_object(make: Any) -> None:
+    model = ConstantReward()
+    env = make(IDS[0], length=4, reward_model=model).unwrapped
+    assert env.reward_model is model
+    env.reset(seed=0)
+    action: Any = 0 if isinstance(env, FormulaEnv) else np.array([0])
+    assert [float(np.squeeze(env.step(action)[1])) for _ in range(4)] == [0, 0, 0, 0.5]
+    with pytest.raises(FormulaError, match=r"a reward model has the methods score, .*; Identity lacks score"):
+        make(IDS[0], reward_model=torch.nn.Identity())
 
 
 @pytest.mark.parametrize("actions", [[0, 2], [-1, 0], [0], [0.5, 0.5]])

@@ -19,6 +19,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from formula_env import FormulaEnv, FormulaError, FormulaVectorEnv, make_task
 from formula_env.errors import UnexpectedArgument
+from formula_env.rollouts import Estimator, Exact, MonteCarlo, NoRollouts
 from formula_env.self_training import SelfTrainingDiscriminator
 from formula_env.tasks.base import Task
 from tests.helpers import (
@@ -144,25 +145,28 @@ def test_autoreset_modes_go_by_name_value_and_member(mode: AutoresetMode) -> Non
 def test_numbers_of_numpy_are_numbers() -> None:
     options: dict[str, Any] = {"length": np.int64(4), "num_envs": np.int32(2), "num_rollouts": np.uint8(3)}
     env = FormulaVectorEnv(**options)
-    assert (env.num_envs, env.num_rollouts, env.task.max_length) == (2, 3, 4)
-    assert all(type(value) is int for value in (env.num_envs, env.num_rollouts, *env.task.options.values()))
+    assert (env.num_envs, env.credit.estimator, env.task.max_length) == (2, MonteCarlo(3), 4)
+    assert isinstance(env.credit.estimator, MonteCarlo)
+    numbers = (env.num_envs, env.credit.estimator.num_rollouts, *env.task.options.values())
+    assert all(type(value) is int for value in numbers)
     assert env.task == make_task("binary-sum", length=4)
     gym.make(BINARY_SUM, length=np.int64(4)).reset(seed=0)
 
 
 def test_rewards_are_terminal_unless_q_is_asked_for() -> None:
     """As in a batch for Stable-Baselines3: the default costs no rollouts."""
-    assert (FormulaVectorEnv().reward_mode, FormulaVectorEnv().num_rollouts) == ("terminal", 0)
-    asked: list[tuple[dict[str, Any], tuple[str, int]]] = [
-        ({"num_rollouts": 4}, ("difference", 4)),
-        ({"q_estimator": "monte-carlo"}, ("difference", 16)),
-        ({"q_estimator": "exact"}, ("difference", 0)),
-        ({"reward_mode": "q"}, ("q", 16)),
-        ({"reward_mode": "terminal", "num_rollouts": 4}, ("terminal", 4)),
+    default = FormulaVectorEnv()
+    assert (default.reward_mode, default.credit.estimator) == ("terminal", NoRollouts())
+    asked: list[tuple[dict[str, Any], tuple[str, Estimator]]] = [
+        ({"num_rollouts": 4}, ("difference", MonteCarlo(4))),
+        ({"q_estimator": "monte-carlo"}, ("difference", MonteCarlo(16))),
+        ({"q_estimator": "exact"}, ("difference", Exact())),
+        ({"reward_mode": "q"}, ("q", MonteCarlo(16))),
+        ({"reward_mode": "terminal", "num_rollouts": 4}, ("terminal", MonteCarlo(4))),
     ]
     for options, expected in asked:
         env = FormulaVectorEnv(**options)
-        assert (env.reward_mode, env.num_rollouts) == expected
+        assert (env.reward_mode, env.credit.estimator) == expected
 
 
 # --- resetting from a prefix ----------------------------------------------------------------------------------
@@ -350,7 +354,7 @@ def trained(around: Callable[[], AbstractContextManager[Any]], making: bool) -> 
     """What an environment returns while its discriminator learns, in this mode of the caller's."""
     with around() if making else nullcontext():
         env = FormulaVectorEnv(
-            length=4, num_envs=4, reward_model="discriminator", discriminator_update_every=8, num_rollouts=2
+            length=4, num_envs=4, reward_model="discriminator", reward_options={"update_every": 8}, num_rollouts=2
         )
     rng = np.random.default_rng(0)
     with around():
@@ -448,11 +452,11 @@ def test_an_environment_trains_in_a_thread() -> None:
 
 
 def learning_env(**options: Any) -> FormulaEnv:
-    return FormulaEnv(length=4, reward_model="discriminator", **options)
+    return FormulaEnv(length=4, reward_model="discriminator", reward_options=options)
 
 
 def test_single_environments_share_the_discriminator_that_they_train() -> None:
-    envs = SyncVectorEnv([lambda: learning_env(discriminator_update_every=4)] * 3)
+    envs = SyncVectorEnv([lambda: learning_env(update_every=4)] * 3)
     envs.reset(seed=0)
     for _ in range(5 * 8):
         envs.step(np.array([0, 1, 0]))
@@ -465,21 +469,20 @@ def test_single_environments_share_the_discriminator_that_they_train() -> None:
 def test_who_does_not_share() -> None:
     first = learning_env()
     for options in (
-        {"discriminator_shared": False}, {"discriminator_seed": 1}, {"discriminator": "cnn"},
-        {"discriminator_update_every": 8}, {"discriminator_real": ["0101"]},
+        {"shared": False}, {"seed": 1}, {"architecture": "cnn"}, {"update_every": 8}, {"real": ["0101"]},
     ):  # fmt: skip
         assert learning_env(**options).reward_model is not first.reward_model
     assert FormulaEnv(length=6, reward_model="discriminator").reward_model is not first.reward_model
     batch = FormulaVectorEnv(length=4, reward_model="discriminator")
     assert batch.reward_model is not first.reward_model
-    assert learning_env(discriminator_shared=True, discriminator_seed=0).reward_model is first.reward_model
+    assert learning_env(shared=True, seed=0).reward_model is first.reward_model
 
 
 def test_a_discriminator_that_has_learnt_is_not_handed_on() -> None:
     """So a second experiment in one process gives the numbers of the first."""
 
     def experiment() -> dict[str, Any]:
-        env = learning_env(discriminator_update_every=4)
+        env = learning_env(update_every=4)
         env.reset(seed=0)
         for _ in range(20):
             for action in (0, 1, 1, 1):
@@ -517,7 +520,7 @@ for _ in range(8):
 torch.rand(1000, 1000) @ torch.rand(1000, 1000)  # the pool of threads is there for certain
 
 def make():
-    return gym.make(env_id, length=8, reward_model="discriminator", discriminator_update_every=2)
+    return gym.make(env_id, length=8, reward_model="discriminator", reward_options={"update_every": 2})
 
 if sys.argv[1] == "gymnasium":
     envs = gym.vector.AsyncVectorEnv([make] * 2, context="fork")

@@ -13,6 +13,7 @@ FILES = sorted(
     path for folder in ("formula_env", "agents", "gan", "examples") for path in (ROOT / folder).rglob("[!.]*.py")
 )
 GROUND = {"formula_env.tasks", "formula_env.vocabulary", "formula_env.errors"}
+BELOW_ROLLOUTS = {*GROUND, "formula_env.networks", "formula_env.rollouts"}
 WORDS = {"formula_env.metrics", "formula_env.suggestions"}
 """Modules of text and numbers alone, which import nothing of ours."""
 COMMAND_LINE = ("formula_env.cli", "formula_env.arguments", "formula_env.__main__")
@@ -65,6 +66,10 @@ def forbidden(path: Path, module: str) -> bool:
     if within(importer, *GROUND):
         ours = within(module, "formula_env")
         return (ours and not within(module, *GROUND)) or within(module, "torch", "gymnasium")
+    if within(importer, "formula_env.rollouts"):
+        return within(module, "formula_env") and not within(module, *BELOW_ROLLOUTS)
+    if importer == "formula_env.episodes":
+        return within(module, "formula_env.rewards", "formula_env.credit", "formula_env.vector_env")
     if within(importer, "formula_env.experiment"):
         return within(module, "formula_env.studies", *COMMAND_LINE)
     if within(importer, "formula_env.studies"):
@@ -112,6 +117,8 @@ def test_studies_never_reach_the_training_loop() -> None:
         ("formula_env/tasks/x.py", "torch.nn"),
         ("formula_env/metrics.py", "formula_env.errors"),
         ("formula_env/rewards.py", "formula_env.agents.seqgan"),
+        ("formula_env/rollouts/x.py", "formula_env.rewards"),
+        ("formula_env/episodes.py", "formula_env.credit"),
         ("formula_env/rewards.py", "formula_env.studies.spec"),
         ("formula_env/rewards.py", "formula_env.arguments"),
         ("formula_env/experiment/loop.py", "formula_env.agents.seqgan"),

@@ -19,7 +19,7 @@ WORKERS, STEPS = 2, 40
 OPTIONS: dict[str, Any] = {
     "length": 4,
     "reward_model": "discriminator",
-    "discriminator_update_every": 2,
+    "reward_options": {"update_every": 2},
     "num_rollouts": 1,
 }
 

@@ -180,7 +180,9 @@ def test_vector_wrappers_transform_the_batch(mode: AutoresetMode) -> None:
             np.testing.assert_array_equal(info["action_mask"], infos["action_mask"][i])
             assert ("final_info" in info) == (mode == AutoresetMode.SAME_STEP and terminated[i])
             last = info.get("final_info", info)
-            assert last["is_correct"] == (plain.task.is_correct(plain._tokens)[i] if last is info else rewards[i])
+            assert last["is_correct"] == (
+                plain.task.is_correct(plain.episodes.tokens)[i] if last is info else rewards[i]
+            )
         if mode == AutoresetMode.DISABLED and terminated.any():
             plain.reset(options={"reset_mask": terminated})
             wrapped.reset(options={"reset_mask": terminated})

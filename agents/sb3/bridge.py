@@ -25,7 +25,7 @@ from formula_env.agents.sb3.policies import policy_of
 from formula_env.agents.sb3.state import load_model_state, model_state
 from formula_env.agents.sb3.vec_env import FormulaVecEnv
 from formula_env.algorithm import Algorithm, DensityRatio, LogProb
-from formula_env.env_options import ObservationName, QEstimator
+from formula_env.env_options import QEstimator
 from formula_env.errors import (
     MAX_BATCH,
     MAX_REPEATS,
@@ -36,6 +36,7 @@ from formula_env.errors import (
     check_share,
     check_types,
 )
+from formula_env.observations import ObservationName
 from formula_env.randomness import IsolatedRNG
 from formula_env.rewards import RewardMode, RewardModelName
 from formula_env.sampling import Sampler

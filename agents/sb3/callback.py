@@ -26,6 +26,7 @@ from formula_env.agents.sb3.checks import (
     task_of,
 )
 from formula_env.agents.sb3.policies import NoisyPolicy
+from formula_env.episodes import transition
 from formula_env.errors import FormulaError, check_at_least, check_seed
 from formula_env.evaluators import Evaluator
 from formula_env.files import load_state, save_state
@@ -36,7 +37,6 @@ from formula_env.networks.policy import Policy
 from formula_env.rewards import RewardModel
 from formula_env.sampling import Sampler, log_prob
 from formula_env.tasks.base import Task
-from formula_env.vector_env import transition
 from formula_env.vocabulary import Tokens
 
 logger = logging.getLogger("formula_env")

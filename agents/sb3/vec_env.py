@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from formula_env.errors import FormulaError
+from formula_env.observations import Observation
 from formula_env.tasks.base import Task
-from formula_env.vector_env import FormulaVectorEnv, Observation
+from formula_env.vector_env import FormulaVectorEnv
 
 Info = dict[str, Any]
 

@@ -21,7 +21,7 @@ OBSERVATIONS = ("one-hot", "tokens")
 STEPS = 256
 """Symbols of each combination."""
 
-EARLY: dict[str, dict[str, Any]] = {"discriminator": {"discriminator_update_every": 4}}
+EARLY: dict[str, dict[str, Any]] = {"discriminator": {"reward_options": {"update_every": 4}}}
 """So few symbols must be enough for the discriminator to learn."""
 
 

@@ -113,7 +113,7 @@ def test_rollouts_follow_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     env = ppo_env(reward_mode="difference", q_estimator="exact")
     model, adversary = small_ppo(env), callback()
     model.learn(512, adversary)
-    assert env.formulae.rollout_policy is adversary.policy
+    assert env.formulae.credit.rollout_policy is adversary.policy
     assert adversary.policy.model is model
     # Differences of exact Q along an episode sum to D(Y) - Q_0.
     q = exact_q(

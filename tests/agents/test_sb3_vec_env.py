@@ -90,8 +90,8 @@ def test_attributes_and_methods_are_those_of_single_environments() -> None:
     assert env.formulae.reward_model is reward
     with pytest.raises(FormulaError, match="set_reward_model is common to all 4 environments"):
         env.env_method("set_reward_model", reward, indices=[1])
-    env.set_attr("num_rollouts", 3)
-    assert env.formulae.num_rollouts == 3
+    env.set_attr("render_mode", "ansi")
+    assert env.formulae.render_mode == "ansi"
     assert env.env_is_wrapped(VecMonitor) == [False] * 4
     images = env.get_images()
     assert len(images) == 4
