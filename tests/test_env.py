@@ -594,19 +594,19 @@ def test_reward_options_without_effect_are_refused(kind: Any, reward_model: Any,
 def test_what_reward_options_have_replaced_is_named(name: str, value: Any, now: str) -> None:
     message = f"got an unexpected keyword argument '{name}'; {name}={value!r} is now reward_options={now}"
     with pytest.raises(UnexpectedArgument, match=re.escape(message)):
-        gym.make(IDS[0], reward_model="discriminator", **{name: value})
+        gym.make(BINARY_SUM, reward_model="discriminator", **{name: value})
 
 
 @pytest.mark.parametrize("make", [gym.make, gym.make_vec])
 def test_a_reward_model_can_be_an_object(make: Any) -> None:
     model = ConstantReward()
-    env = make(IDS[0], length=4, reward_model=model).unwrapped
+    env = make(BINARY_SUM, length=4, reward_model=model).unwrapped
     assert env.reward_model is model
     env.reset(seed=0)
     action: Any = 0 if isinstance(env, FormulaEnv) else np.array([0])
     assert [float(np.squeeze(env.step(action)[1])) for _ in range(4)] == [0, 0, 0, 0.5]
     with pytest.raises(FormulaError, match=r"a reward model has the methods score, .*; Identity lacks score"):
-        make(IDS[0], reward_model=torch.nn.Identity())
+        make(BINARY_SUM, reward_model=torch.nn.Identity())
 
 
 @pytest.mark.parametrize("actions", [[0, 2], [-1, 0], [0], [0.5, 0.5]])
