@@ -13,7 +13,7 @@ from formula_env.adversarial import mle_step
 from formula_env.adversary import AdversaryConfig
 from formula_env.agents.seqgan import SeqGAN, SeqGANConfig
 from formula_env.sampling import sample
-from formula_env.tasks import Task, make_task
+from formula_env.tasks import SequenceTask, make_task
 
 Row = dict[str, Any]
 
@@ -100,7 +100,7 @@ def _config(settings: dict[str, Any]) -> SeqGANConfig:
     return SeqGANConfig(batch_size=BATCH, **settings)
 
 
-def _half_trained(task: Task, settings: dict[str, Any], seed: int) -> SeqGAN:
+def _half_trained(task: SequenceTask, settings: dict[str, Any], seed: int) -> SeqGAN:
     """A generator between random and good, and a discriminator that has begun to separate it from the data."""
     config, rng = _config(settings), np.random.default_rng(seed)
     seqgan = SeqGAN(task, config, seed, torch.device("cpu"))

@@ -8,11 +8,11 @@ import torch
 from formula_env import distributed
 from formula_env.adversarial import adam, floats, mle_step, set_lr
 from formula_env.algorithm import Algorithm, LogProb
-from formula_env.errors import MAX_BATCH, MAX_WIDTH, check_above_zero, check_at_least, check_range, check_types
+from formula_env.errors import MAX_BATCH, MAX_WIDTH, check_at_least, check_positive, check_range, check_types
 from formula_env.networks import LSTMGenerator
 from formula_env.sampling import Sampler
 from formula_env.schedules import cosine
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
 
@@ -36,16 +36,16 @@ class MLEConfig:
         check_at_least(1, rounds=self.rounds)
         check_range(1, MAX_BATCH, batch_size=self.batch_size)
         check_range(1, MAX_WIDTH, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
-        check_above_zero(learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
+        check_positive(learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
 
 
 class MLE(Algorithm):
     """Minimise -E_real[log π(x)]."""
 
     Config = MLEConfig
-    task_type = Task
+    task_type = SequenceTask
 
-    def __init__(self, task: Task, config: MLEConfig, seed: int, device: torch.device) -> None:
+    def __init__(self, task: SequenceTask, config: MLEConfig, seed: int, device: torch.device) -> None:
         torch.manual_seed(seed)
         self.task, self.config, self.device = task, config, device
         self.generator = LSTMGenerator(task.vocabulary, config.embedding_dim, config.hidden_dim).to(device)

@@ -23,10 +23,10 @@ from formula_env.errors import (
     MAX_BATCH,
     MAX_REPEATS,
     MAX_WIDTH,
-    check_above_zero,
     check_at_least,
+    check_fraction,
+    check_positive,
     check_range,
-    check_share,
     check_types,
 )
 from formula_env.networks import AutoregressiveDiscriminator, LSTMGenerator, Tempered, make_discriminator
@@ -34,7 +34,7 @@ from formula_env.networks.generators import token_log_probs
 from formula_env.rollouts import check_tree_size
 from formula_env.sampling import Sampler, draw_keys
 from formula_env.schedules import linear
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vector_env import FormulaVectorEnv
 from formula_env.vocabulary import Tokens
 
@@ -90,9 +90,9 @@ class SeqGANConfig:
         check_range(1, MAX_BATCH, batch_size=self.batch_size)
         check_range(1, MAX_REPEATS, d_steps=self.d_steps)
         check_range(1, MAX_WIDTH, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
-        check_share(ema_decay=self.ema_decay)
-        check_share(lr_end_factor=self.lr_end_factor, mle_lr_end_factor=self.mle_lr_end_factor)
-        check_above_zero(
+        check_fraction(ema_decay=self.ema_decay)
+        check_fraction(lr_end_factor=self.lr_end_factor, mle_lr_end_factor=self.mle_lr_end_factor)
+        check_positive(
             mle_learning_rate=self.mle_learning_rate,
             generator_learning_rate=self.generator_learning_rate,
             max_grad_norm=self.max_grad_norm,
@@ -129,9 +129,9 @@ class SeqGAN(Algorithm):
 
     Config = SeqGANConfig
     presets: ClassVar[dict[str, dict[str, Any]]] = {"thesis": THESIS, "unseen": UNSEEN}
-    task_type = Task
+    task_type = SequenceTask
 
-    def __init__(self, task: Task, config: SeqGANConfig, seed: int, device: torch.device) -> None:
+    def __init__(self, task: SequenceTask, config: SeqGANConfig, seed: int, device: torch.device) -> None:
         if config.q_estimator == "exact":
             check_tree_size(task.vocabulary.size**task.max_length)
         torch.manual_seed(seed)

@@ -13,7 +13,7 @@ import torch
 from formula_env import distributed
 from formula_env.agents.mle import MLE, MLEConfig
 from formula_env.errors import MAX_BATCH, check_at_least, check_range
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens, distinct_rows
 
 
@@ -48,7 +48,7 @@ class VerifiedMLE(MLE):
     Config = VerifiedMLEConfig
     config: VerifiedMLEConfig
 
-    def __init__(self, task: Task, config: VerifiedMLEConfig, seed: int, device: torch.device) -> None:
+    def __init__(self, task: SequenceTask, config: VerifiedMLEConfig, seed: int, device: torch.device) -> None:
         super().__init__(task, config, seed, device)
         self.rng = torch.Generator().manual_seed(seed)
         self.num_updates = self.env_steps = 0

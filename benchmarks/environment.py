@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from benchmarks.timing import milliseconds
 from formula_env import FormulaEnv, FormulaVectorEnv
 from formula_env.agents.sb3 import FormulaVecEnv
-from formula_env.tasks import TASKS, Task
+from formula_env.tasks import TASKS, SequenceTask
 
 EPISODES = 4
 """In each run, of which the fastest counts."""
@@ -79,7 +79,7 @@ def adapter(task: str) -> FormulaVecEnv:
     return FormulaVecEnv(task, ADAPTED_ENVS)
 
 
-def rate(step: Callable[[Any], Any], task: Task, steps: int, num_envs: int) -> float:
+def rate(step: Callable[[Any], Any], task: SequenceTask, steps: int, num_envs: int) -> float:
     """Steps a second, all environments together."""
     vocab_size = task.vocabulary.size
     actions = np.random.default_rng(0).integers(vocab_size, size=(steps, num_envs))

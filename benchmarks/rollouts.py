@@ -14,7 +14,7 @@ from rich.table import Table
 from benchmarks.timing import gflops, milliseconds
 from formula_env.adversarial import gradient_step, mle_step
 from formula_env.agents.seqgan import SeqGAN, SeqGANConfig, policy_gradient_loss
-from formula_env.evaluators import Evaluator
+from formula_env.evaluators import SequenceEvaluator
 from formula_env.experiment.config import algo_config, check_device
 from formula_env.rewards import DiscriminatorReward
 from formula_env.rollouts import monte_carlo_q
@@ -82,7 +82,7 @@ def measure(seqgan: SeqGAN) -> dict[str, str]:
     real = task.sample(seqgan.real_batch_size, np.random.default_rng(0))
     generator, score = seqgan.generator, seqgan.env.reward_model.score
     arguments = (generator, score, task.vocabulary, formulae, config.num_rollouts)
-    evaluate = Evaluator(task)
+    evaluate = SequenceEvaluator(task)
 
     def unavoidable() -> None:
         loss = policy_gradient_loss(generator.token_log_probs(formulae), torch.ones_like(formulae).float())

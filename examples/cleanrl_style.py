@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from formula_env import make_task
-from formula_env.evaluators import Evaluator
+from formula_env.evaluators import SequenceEvaluator
 from formula_env.vocabulary import Tokens
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -130,7 +130,7 @@ def report(agent: Agent) -> None:
     """The agent's exact accuracy and divergence from the uniform distribution over correct formulae."""
     task = make_task("binary-sum", length=8)
     every = np.array(list(product([0, 1], repeat=8)))
-    found = Evaluator(task)(every, lambda tokens: log_prob(agent, tokens))
+    found = SequenceEvaluator(task)(every, lambda tokens: log_prob(agent, tokens))
     print(f"accuracy {found['accuracy']:.4f}, JSD {found['jsd']:.4f} nats, both exact; ", end="")
     print(f"as varied as {found['effective_number']:.1f} of {found['num_formulae']} correct formulae")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as _gym
 
 from formula_env.errors import FormulaError
-from formula_env.tasks import Task, make_task, symbol_tasks
+from formula_env.tasks import SequenceTask, make_task, symbol_tasks
 from formula_env.vocabulary import Vocabulary
 from formula_env.wrappers import MaskInObservation, VectorMaskInObservation
 
@@ -47,7 +47,7 @@ __all__ = [
     "FormulaError",
     "FormulaVectorEnv",
     "MaskInObservation",
-    "Task",
+    "SequenceTask",
     "VectorMaskInObservation",
     "Vocabulary",
     "make_task",

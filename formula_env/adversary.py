@@ -15,7 +15,7 @@ from formula_env import distributed
 from formula_env.adversarial import Metrics, adam, discriminator_step, set_lr
 from formula_env.algorithm import DensityRatio
 from formula_env.averaged import Averaged
-from formula_env.errors import FormulaError, check_above_zero, check_at_least, check_share, check_types
+from formula_env.errors import FormulaError, check_at_least, check_fraction, check_positive, check_types
 from formula_env.networks import DiscriminatorKind, EnergyName, RatioDiscriminator, raw_logits
 from formula_env.rewards import DiscriminatorReward, RewardTransform
 from formula_env.sampling import Sampler
@@ -54,8 +54,8 @@ class AdversaryConfig:
     def __post_init__(self) -> None:
         check_types(self)
         check_at_least(0, weight_decay=self.weight_decay, max_grad_norm=self.max_grad_norm)
-        check_share(lr_end_factor=self.lr_end_factor, ema_decay=self.ema_decay)
-        check_above_zero(
+        check_fraction(lr_end_factor=self.lr_end_factor, ema_decay=self.ema_decay)
+        check_positive(
             learning_rate=self.learning_rate,
             reward_clip=self.reward_clip,
             proposal_temperature=self.proposal_temperature,

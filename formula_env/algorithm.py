@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from formula_env.tasks.base import AnyTask
+from formula_env.tasks.base import BaseTask
 
 Batch = NDArray[Any]
 """Formulae as tokens `(n, T)` int64, or vectors `(n, d)` float64: what the algorithm's kind of task is made of."""
@@ -33,7 +33,7 @@ class Algorithm(ABC):
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     """Hyper-parameters other than the defaults, by name."""
-    task_type: type[AnyTask]
+    task_type: type[BaseTask]
     """The kind of task that the algorithm is for."""
     pretrain_rounds: int = 0
     """How often the loop calls `pretrain` before the first `update`."""

@@ -21,7 +21,7 @@ from formula_env.algorithm import Algorithm, Batch
 from formula_env.arguments import Positional, option, options_of, parse, value_of, with_flat_tables
 from formula_env.distributed import from_first, is_first, process_group
 from formula_env.errors import FormulaError, check_range, check_seed
-from formula_env.evaluators import Evaluator, Judge
+from formula_env.evaluators import Evaluator, SequenceEvaluator
 from formula_env.experiment.config import MAX_SAMPLES, AlgoT, RunConfig, TaskT, algo_config, load_config
 from formula_env.experiment.interrupt import Interrupted
 from formula_env.experiment.isolation import isolated
@@ -31,7 +31,7 @@ from formula_env.experiment.registry import algorithm_class, all_algorithms, pre
 from formula_env.experiment.run_folder import RunFolder, default_run_folder
 from formula_env.experiment.run_report import print_evaluation, print_summary
 from formula_env.experiment.terminal import SafeConsole, one_line, printable
-from formula_env.tasks import AnyTask, all_tasks, task_class
+from formula_env.tasks import BaseTask, all_tasks, task_class
 
 if TYPE_CHECKING:
     from formula_env.studies.spec import Study
@@ -244,12 +244,12 @@ def _sample(arguments: list[str]) -> None:
     sys.stdout.flush()
 
 
-def _draw(options: SampleOptions, algorithm: Algorithm, evaluator: Judge) -> Batch:
+def _draw(options: SampleOptions, algorithm: Algorithm, evaluator: Evaluator) -> Batch:
     """`(num, …)` formulae that pass the filters; raises FormulaError if they don't turn up."""
     only_correct = options.correct or options.format == "sympy"  # sympy can't read what is not well-formed
     if not (only_correct or options.novel or options.unique):
         return algorithm.sample(options.num, int(np.random.default_rng(options.seed).integers(2**31)))
-    if not isinstance(evaluator, Evaluator):
+    if not isinstance(evaluator, SequenceEvaluator):
         raise FormulaError("vectors are neither correct nor wrong, nor twice the same; leave out such filters")
     if options.unique and (only_correct or options.novel) and options.num > evaluator.task.count():
         raise FormulaError(f"there are only {evaluator.task.count()} correct formulae, not {options.num}")
@@ -273,7 +273,7 @@ def _draw(options: SampleOptions, algorithm: Algorithm, evaluator: Judge) -> Bat
     return kept[: options.num]
 
 
-def format_formulae(task: AnyTask, evaluator: Judge, batch: Batch, form: Format) -> str:
+def format_formulae(task: BaseTask, evaluator: Evaluator, batch: Batch, form: Format) -> str:
     """Formulae as text, one a line (csv: after a header)."""
     if form in ("text", "latex", "sympy"):
         write: Callable[[str], str] = {"text": str, "latex": task.to_latex, "sympy": task.to_sympy}[form]

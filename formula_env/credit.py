@@ -14,7 +14,7 @@ from formula_env.networks.policy import Policy, UniformPolicy, check_policy
 from formula_env.rewards import RewardMode, RewardModel, checked_scores, step_rewards
 from formula_env.rollouts import Estimator
 from formula_env.sampling import draw_keys
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
 Floats = NDArray[np.float64]
@@ -32,7 +32,12 @@ class Credit:
     """
 
     def __init__(
-        self, task: Task, reward_model: RewardModel, mode: RewardMode, estimator: Estimator, device: torch.device
+        self,
+        task: SequenceTask,
+        reward_model: RewardModel,
+        mode: RewardMode,
+        estimator: Estimator,
+        device: torch.device,
     ) -> None:
         self.mode: RewardMode = mode
         self.task, self.reward_model, self.estimator, self.device = task, reward_model, estimator, device

@@ -13,7 +13,7 @@ from formula_env.errors import FormulaError, unexpected_argument
 from formula_env.networks.policy import Policy
 from formula_env.observations import Observation
 from formula_env.rewards import RewardMode, RewardModel
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vector_env import FormulaVectorEnv
 from formula_env.vocabulary import Tokens
 
@@ -27,7 +27,9 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
 
     metadata: dict[str, Any] = FormulaVectorEnv.metadata
 
-    def __init__(self, task: str | Task = "binary-sum", *, render_mode: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, task: str | SequenceTask = "binary-sum", *, render_mode: str | None = None, **options: Any
+    ) -> None:
         for name in {"num_envs", "autoreset_mode"} & options.keys():
             raise unexpected_argument("FormulaEnv", name, ["task", "render_mode", "… of FormulaVectorEnv"])
         reward_options = options.get("reward_options") or {}

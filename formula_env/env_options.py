@@ -28,7 +28,7 @@ from formula_env.rewards import (
 from formula_env.rollouts import Estimator, Exact, MonteCarlo, NoRollouts
 from formula_env.self_training import SelfTrainingDiscriminator, shared_discriminator
 from formula_env.tasks import make_task, task_class
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
 QEstimator = Literal["monte-carlo", "exact"]
@@ -42,10 +42,12 @@ RESET_OPTIONS = ("reset_mask", "prefix")
 # --- of the constructor ---------------------------------------------------------------------------------------
 
 
-def find_task(task: str | Task, options: dict[str, Any], environment_options: Iterable[str]) -> Task:
+def find_task(
+    task: str | SequenceTask, options: dict[str, Any], environment_options: Iterable[str]
+) -> SequenceTask:
     """The task itself, or the one of this name. Raises UnexpectedArgument for options that nothing here has."""
-    if not isinstance(task, str | Task):
-        raise FormulaError(f"task must be a task's name or a Task, got {task!r}")
+    if not isinstance(task, str | SequenceTask):
+        raise FormulaError(f"task must be a task's name or a SequenceTask, got {task!r}")
     known = list(signature(task_class(task)).parameters) if isinstance(task, str) else []
     for name, value in options.items():
         if name not in known:
@@ -96,7 +98,10 @@ def find_autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
 
 
 def make_reward_model(
-    reward_model: RewardModelName | RewardModel, options: RewardOptions | None, task: Task, device: torch.device
+    reward_model: RewardModelName | RewardModel,
+    options: RewardOptions | None,
+    task: SequenceTask,
+    device: torch.device,
 ) -> RewardModel:
     """The reward model itself, or the one of this name; `options` have the keys `REWARD_OPTIONS`."""
     if not isinstance(reward_model, str):
@@ -127,7 +132,7 @@ def _checked_options(options: RewardOptions | None) -> dict[str, Any]:
 
 
 def _make_discriminator(
-    task: Task,
+    task: SequenceTask,
     device: torch.device,
     *,
     architecture: Any = "mlp",
@@ -144,7 +149,7 @@ def _make_discriminator(
         return make(task, discriminator=architecture, device=device, real=tokens, **options)
 
 
-def _encode_finished(task: Task, formulae: Sequence[str]) -> Tokens:
+def _encode_finished(task: SequenceTask, formulae: Sequence[str]) -> Tokens:
     is_list = isinstance(formulae, Sequence) and not isinstance(formulae, str)
     if not is_list or not all(isinstance(formula, str) for formula in formulae):
         raise FormulaError(f"reward option real must be a list of formulae as text, got {formulae!r}")
@@ -172,7 +177,7 @@ def find_reset_mask(options: Mapping[str, Any], num_envs: int) -> NDArray[np.boo
     return mask.copy()
 
 
-def find_prefixes(options: Mapping[str, Any], task: Task, num_envs: int) -> Tokens | None:
+def find_prefixes(options: Mapping[str, Any], task: SequenceTask, num_envs: int) -> Tokens | None:
     """What formulae begin with, `(num_envs, T)`; None: with nothing."""
     texts = options.get("prefix")
     if texts is None:
@@ -197,7 +202,7 @@ def checked_actions(actions: NDArray[np.int64], num_envs: int, vocab_size: int) 
     return actions
 
 
-def encode_prefix(task: Task, text: str) -> Tokens:
+def encode_prefix(task: SequenceTask, text: str) -> Tokens:
     """The beginning of a formula as tokens `(T,)`; raises FormulaError if no formula begins with it."""
     ids = task.vocabulary.read(text)
     if len(ids) >= task.max_length:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from formula_env.errors import FormulaError
 from formula_env.rollouts import derive_keys
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens, Vocabulary
 
 Shown = tuple[Tokens, np.int64, NDArray[np.float64], bool]
@@ -53,7 +53,7 @@ class Episodes:
         is_seeded: whether `seed` has been called.
     """
 
-    def __init__(self, task: Task, n: int) -> None:
+    def __init__(self, task: SequenceTask, n: int) -> None:
         self.task = task
         self.tokens: Tokens = np.full((n, task.max_length), task.vocabulary.pad)
         self.lengths = np.zeros(n, dtype=np.int64)

@@ -68,7 +68,7 @@ def check_range(minimum: int, maximum: int, **values: float) -> None:
             raise FormulaError(f"{name} must be at most {maximum:,}, got {value}")
 
 
-def check_above_zero(**values: float) -> None:
+def check_positive(**values: float) -> None:
     """Raise FormulaError for the first value that is not above 0, by its name.
 
     Numbers that would be 0 in single precision, or whose inverse would be infinite, are not.
@@ -78,7 +78,7 @@ def check_above_zero(**values: float) -> None:
             raise FormulaError(f"{name} must be above 0, got {value}")
 
 
-def check_share(**values: float) -> None:
+def check_fraction(**values: float) -> None:
     """Raise FormulaError for the first value outside [0, 1], by its name."""
     for name, value in values.items():
         if not 0 <= value <= 1:

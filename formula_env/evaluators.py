@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from formula_env.algorithm import Batch, DensityRatio, LogProb
 from formula_env.networks.policy import UniformPolicy
 from formula_env.sampling import log_prob, sample
-from formula_env.tasks.base import AnyTask, Task, Vectors, VectorTask
+from formula_env.tasks.base import BaseTask, ContinuousTask, SequenceTask, Vectors
 from formula_env.vocabulary import Tokens, distinct_rows, row_keys
 
 Metrics = dict[str, float | int | bool]
@@ -40,7 +40,7 @@ NLL_SEED = 2**64
 """Random seed of that sample: above all seeds that a run can have, so that it never repeats a training set."""
 
 
-class Judge(Protocol):
+class Evaluator(Protocol):
     """What the training loop asks of an evaluator."""
 
     def __call__(
@@ -66,15 +66,15 @@ class Judge(Protocol):
         ...
 
 
-def make_evaluator(task: AnyTask, training: Batch | None = None) -> Judge:
+def make_evaluator(task: BaseTask, training: Batch | None = None) -> Evaluator:
     """The evaluator for this kind of task, which compares formulae with its training set."""
-    if isinstance(task, VectorTask):
-        return VectorEvaluator(task)
-    assert isinstance(task, Task)
-    return Evaluator(task, training)
+    if isinstance(task, ContinuousTask):
+        return ContinuousEvaluator(task)
+    assert isinstance(task, SequenceTask)
+    return SequenceEvaluator(task, training)
 
 
-class Evaluator:
+class SequenceEvaluator:
     """Evaluator of formulae made of symbols; calling it gives metrics, which `formula_env.metrics` defines.
 
     With probabilities of all correct formulae accuracy, JSD and novelty are exact. The discriminator's metrics
@@ -84,7 +84,7 @@ class Evaluator:
     What is infinite (`nll`, `kl`, `ratio_error`, if a correct formula has probability 0) or undefined is left out.
     """
 
-    def __init__(self, task: Task, training: Tokens | None = None) -> None:
+    def __init__(self, task: SequenceTask, training: Tokens | None = None) -> None:
         self.task = task
         self._training = np.unique(row_keys(training)) if training is not None else None
 
@@ -190,13 +190,13 @@ class Evaluator:
         return metrics
 
 
-class VectorEvaluator:
+class ContinuousEvaluator:
     """Evaluator of vectors; calling it gives metrics of the sample, which `formula_env.metrics` defines.
 
     What lies outside the grid is part of the JSD.
     """
 
-    def __init__(self, task: VectorTask) -> None:
+    def __init__(self, task: ContinuousTask) -> None:
         self.task = task
 
     def __call__(

@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
 Observation = NDArray[np.float32] | NDArray[np.int64]
@@ -30,7 +30,7 @@ class View(Protocol):
 class TokensView(View):
     """Ids `(T,)`, PAD included."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: SequenceTask) -> None:
         self.space = gym.spaces.MultiDiscrete(np.full(task.max_length, task.vocabulary.size + 1))
 
     def show(self, tokens: Tokens) -> Observation:
@@ -43,7 +43,7 @@ class TokensView(View):
 class OneHotView(View):
     """A flat float32 one-hot `(T·V,)`; zeros where nothing is written."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: SequenceTask) -> None:
         self.length, vocab_size, self.pad = task.max_length, task.vocabulary.size, task.vocabulary.pad
         self.space = gym.spaces.Box(0.0, 1.0, (self.length * vocab_size,), np.float32)
         self.rows = np.eye(vocab_size + 1, vocab_size, dtype=np.float32)  # PAD's row is zero

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
 CELL, MARGIN = 64, 16  # pixels
@@ -17,7 +17,7 @@ GREEN, RED, GREY, INK = (46, 125, 50), (198, 40, 40), (189, 189, 189), (33, 33, 
 
 
 def print_formula(
-    task: Task, tokens: Tokens, length: int | np.int64, rewards: NDArray[np.float64], finished: bool
+    task: SequenceTask, tokens: Tokens, length: int | np.int64, rewards: NDArray[np.float64], finished: bool
 ) -> str:
     """`0110____  return 0.125`, and the verdict once it is finished."""
     text = task.decode(tokens[None])[0]
@@ -27,7 +27,7 @@ def print_formula(
 
 
 def draw_formula(
-    task: Task, tokens: Tokens, length: int | np.int64, rewards: NDArray[np.float64], finished: bool
+    task: SequenceTask, tokens: Tokens, length: int | np.int64, rewards: NDArray[np.float64], finished: bool
 ) -> NDArray[np.uint8]:
     """`(height, width, 3)` uint8: a cell for each position, and under each symbol its reward.
 
@@ -80,5 +80,5 @@ def _signed(reward: float) -> str:
     return f"{reward:+z.2f}".replace("-", "−")
 
 
-def _verdict(task: Task, tokens: Tokens) -> str:
+def _verdict(task: SequenceTask, tokens: Tokens) -> str:
     return "correct" if task.is_correct(tokens[None])[0] else "incorrect"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from formula_env.errors import FormulaError, check_choice
 from formula_env.networks import raw_logits
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
 RewardModelName = Literal["exact", "discriminator", "constant"]
@@ -47,7 +47,7 @@ class RewardModel(Protocol):
             raise FormulaError('the state is of a reward model that learns: ask for reward_model="discriminator"')
 
 
-def checked_scores(reward_model: RewardModel, tokens: Tensor, task: Task) -> Tensor:
+def checked_scores(reward_model: RewardModel, tokens: Tensor, task: SequenceTask) -> Tensor:
     """The reward model's verdict `(n,)` on formulae `(n, T)`.
 
     Raises FormulaError, naming the model, if it is no such vector of finite numbers.
@@ -71,7 +71,7 @@ def checked_scores(reward_model: RewardModel, tokens: Tensor, task: Task) -> Ten
 class ExactReward(RewardModel):
     """The checker itself: 1 for a correct formula, else 0. Its optimum is any one correct formula, repeated."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: SequenceTask) -> None:
         self.task = task
 
     def score(self, tokens: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from formula_env.networks.policy import Policy
 from formula_env.rollouts import Level, derive_keys, write
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens, Vocabulary
 
 
@@ -40,7 +40,7 @@ def log_prob(policy: Policy, vocabulary: Vocabulary, tokens: Tensor) -> Tensor:
 class Sampler:
     """Draws formulae of a task from a policy and gives their likelihood, as NumPy arrays."""
 
-    def __init__(self, policy: Policy, task: Task, device: str | torch.device) -> None:
+    def __init__(self, policy: Policy, task: SequenceTask, device: str | torch.device) -> None:
         self.policy, self.task, self.device = policy, task, torch.device(device)
 
     def write(self, keys: Tensor) -> Tensor:

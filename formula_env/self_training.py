@@ -19,9 +19,9 @@ from formula_env.adversarial import adam, mle_step
 from formula_env.adversary import Adversary, AdversaryConfig
 from formula_env.errors import (
     FormulaError,
-    check_above_zero,
     check_at_least,
     check_choice,
+    check_positive,
     check_seed,
     whole_number,
 )
@@ -35,7 +35,7 @@ from formula_env.networks import (
 )
 from formula_env.rewards import RewardModel
 from formula_env.sampling import Sampler, draw_keys
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
 logger = logging.getLogger("formula_env")
@@ -79,7 +79,7 @@ class SelfTrainingDiscriminator(RewardModel):
 
     def __init__(
         self,
-        task: Task,
+        task: SequenceTask,
         discriminator: EnergyName | AdversaryConfig = "mlp",
         update_every: int = 64,
         seed: int = 0,
@@ -99,7 +99,7 @@ class SelfTrainingDiscriminator(RewardModel):
         check_seed(seed)
         check_at_least(1, memory=memory, batch_size=batch_size)
         check_at_least(1, density_steps=density_steps, energy_steps=energy_steps, warmup_steps=warmup_steps)
-        check_above_zero(density_learning_rate=density_learning_rate)
+        check_positive(density_learning_rate=density_learning_rate)
         self.task, self.real, self.device = task, real, torch.device(device)
         self.update_every, self.memory, self.batch_size = update_every, memory, batch_size
         self.density_steps, self.energy_steps, self.warmup_steps = density_steps, energy_steps, warmup_steps
@@ -236,7 +236,7 @@ def _tell_it_is_a_copy(pid: int) -> None:
 _shared: WeakValueDictionary[Hashable, SelfTrainingDiscriminator] = WeakValueDictionary()
 
 
-def shared_discriminator(task: Task, **options: Any) -> SelfTrainingDiscriminator:
+def shared_discriminator(task: SequenceTask, **options: Any) -> SelfTrainingDiscriminator:
     """One discriminator for all environments of this process that ask for it alike before it learns from any.
 
     One that has learnt belongs to the agent that it has learnt from: whoever comes later gets a new one.

@@ -31,7 +31,7 @@ from formula_env.networks.policy import Policy
 from formula_env.observations import VIEWS, Observation, ObservationName
 from formula_env.render import draw_formula, print_formula
 from formula_env.rewards import RewardMode, RewardModel, RewardModelName
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
 
@@ -39,7 +39,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
     """`num_envs` formulae written side by side: an action is the next symbol, an episode one formula.
 
     Args:
-        task: a name from `formula_env.tasks`, or a `Task` of your own.
+        task: a name from `formula_env.tasks`, or a `SequenceTask` of your own.
         num_envs: formulae at a time.
         observation: "one-hot", the prefix as a flat float32 `(T·V,)` one-hot; or "tokens", `(T,)` ids with PAD.
         reward_model: "exact" (checker), "discriminator" (trains itself), "constant" (control), or a `RewardModel`.
@@ -74,7 +74,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
 
     def __init__(
         self,
-        task: str | Task = "binary-sum",
+        task: str | SequenceTask = "binary-sum",
         num_envs: int = 1,
         *,
         observation: ObservationName = "one-hot",

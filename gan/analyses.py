@@ -15,7 +15,7 @@ from torch import Tensor
 
 from formula_env.evaluators import exact_jsd
 from formula_env.gan.gumbel_softmax import gumbel_softmax
-from formula_env.tasks import Task, make_task
+from formula_env.tasks import SequenceTask, make_task
 from formula_env.vocabulary import distinct_rows
 
 Row = dict[str, Any]
@@ -106,7 +106,7 @@ def _first_half_weights(half: int) -> NDArray[np.float64]:
     return np.array([math.comb(half, ones) for ones in range(half + 1)]) / 2**half
 
 
-def bounded_match(task: Task, bound: float) -> NDArray[np.float64]:
+def bounded_match(task: SequenceTask, bound: float) -> NDArray[np.float64]:
     """Log-probabilities `(count,)` of the correct formulae under the bounded policy nearest to the truth.
 
     With logits in [-c, c] and two symbols, a conditional probability lies in [P_s, 1 - P_s]; the policy of least
@@ -130,19 +130,19 @@ def _next_shares(formulae: NDArray[np.int64], t: int) -> NDArray[np.float64]:
     return counts[1] / counts[0]
 
 
-def conditional_entropies(task: Task) -> list[float]:
+def conditional_entropies(task: SequenceTask) -> list[float]:
     """H(y_t | y_<t) in bits at every position, formulae being uniform over the correct ones (thesis Lemma 2)."""
     formulae = task.enumerate()
     return [float(-np.log2(_next_shares(formulae, t)).mean()) for t in range(task.max_length)]
 
 
-def forced_shares(task: Task) -> list[float]:
+def forced_shares(task: SequenceTask) -> list[float]:
     """At every position, how often only one symbol is possible."""
     formulae = task.enumerate()
     return [float((_next_shares(formulae, t) == 1).mean()) for t in range(task.max_length)]
 
 
-def next_symbol(task: Task, prefix: str) -> NDArray[np.float64]:
+def next_symbol(task: SequenceTask, prefix: str) -> NDArray[np.float64]:
     """The true distribution `(V,)` of the symbol after a prefix."""
     formulae = task.enumerate()
     start = task.vocabulary.encode(prefix, len(prefix))

@@ -18,7 +18,7 @@ from formula_env.adversarial import (
 from formula_env.algorithm import Algorithm, Batch
 from formula_env.averaged import Averaged
 from formula_env.distributed import check_alone
-from formula_env.errors import MAX_BATCH, check_above_zero, check_at_least, check_range, check_share, check_types
+from formula_env.errors import MAX_BATCH, check_at_least, check_fraction, check_positive, check_range, check_types
 from formula_env.schedules import linear
 
 
@@ -45,8 +45,8 @@ class GANConfig:
         check_at_least(1, rounds=self.rounds)
         check_range(1, MAX_BATCH, batch_size=self.batch_size)
         check_at_least(0, r1=self.r1)
-        check_share(lr_end_factor=self.lr_end_factor, ema_decay=self.ema_decay)
-        check_above_zero(
+        check_fraction(lr_end_factor=self.lr_end_factor, ema_decay=self.ema_decay)
+        check_positive(
             generator_learning_rate=self.generator_learning_rate,
             discriminator_learning_rate=self.discriminator_learning_rate,
         )

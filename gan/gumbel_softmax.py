@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from formula_env.algorithm import DensityRatio, LogProb
-from formula_env.errors import check_above_zero
+from formula_env.errors import check_positive
 from formula_env.gan.unrolled import UnrolledGAN, UnrolledGANConfig, UnrolledGenerator
 from formula_env.networks import raw_logits
 from formula_env.sampling import Sampler
@@ -38,7 +38,7 @@ class GumbelSoftmaxGANConfig(UnrolledGANConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_above_zero(temperature=self.temperature, final_temperature=self.final_temperature)
+        check_positive(temperature=self.temperature, final_temperature=self.final_temperature)
 
 
 class GumbelSoftmaxGAN(UnrolledGAN):

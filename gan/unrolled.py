@@ -14,7 +14,7 @@ from formula_env.gan.base import GAN, GANConfig
 from formula_env.networks import DiscriminatorName, LSTMGenerator, make_discriminator
 from formula_env.networks.discriminators import one_hot
 from formula_env.networks.policy import State
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens, Vocabulary
 
 Relax = Callable[[Tensor], Tensor]
@@ -45,9 +45,9 @@ class UnrolledGAN(GAN):
     """Sequences of one length; a subclass defines what goes to the discriminator in a symbol's place."""
 
     Config: ClassVar[Any] = UnrolledGANConfig
-    task_type = Task
+    task_type = SequenceTask
 
-    def __init__(self, task: Task, config: UnrolledGANConfig, seed: int, device: torch.device) -> None:
+    def __init__(self, task: SequenceTask, config: UnrolledGANConfig, seed: int, device: torch.device) -> None:
         if task.vocabulary.eos is not None:
             raise FormulaError("formulae that end with EOS are not for this GAN, which writes one length only")
         self.task = task

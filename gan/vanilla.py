@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from formula_env.adversarial import Metrics
 from formula_env.errors import MAX_WIDTH, check_range
 from formula_env.gan.base import GAN, GANConfig
-from formula_env.tasks.base import Vectors, VectorTask
+from formula_env.tasks.base import ContinuousTask, Vectors
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class VanillaGAN(GAN):
     """MLPs; with R1, falling learning rates and averaged weights by default."""
 
     Config = VanillaGANConfig
-    task_type = VectorTask
+    task_type = ContinuousTask
     config: VanillaGANConfig
 
-    def __init__(self, task: VectorTask, config: VanillaGANConfig, seed: int, device: torch.device) -> None:
+    def __init__(self, task: ContinuousTask, config: VanillaGANConfig, seed: int, device: torch.device) -> None:
         self.task = task
         super().__init__(config, seed, device)
 

@@ -13,7 +13,7 @@ from formula_env.errors import FormulaError
 from formula_env.networks import LSTMGenerator, make_discriminator
 from formula_env.rewards import DiscriminatorReward
 from formula_env.tasks import make_task, symbol_tasks
-from formula_env.tasks.base import AnyTask, Task
+from formula_env.tasks.base import BaseTask, SequenceTask
 from tests.even_ones import EvenOnes
 
 ENV_IDS = sorted({spec.id for key, spec in gym.registry.items() if key.startswith("formula_env:Formula/")})
@@ -23,12 +23,12 @@ BINARY_SUM, SIGNED_EQUATION = "formula_env:Formula/BinarySum-v0", "formula_env:F
 FEW_SEQUENCES = 5_000
 
 
-def small_tasks() -> list[Task]:
+def small_tasks() -> list[SequenceTask]:
     """Each registered task, small enough to list all its sequences, and one of variable length."""
     return [*(small_task(name) for name in symbol_tasks()), EvenOnes(5)]
 
 
-def small_task(name: str) -> Task:
+def small_task(name: str) -> SequenceTask:
     """The task with the greatest length of 6 or less that it accepts with few sequences; else as it is."""
     for length in (6, 5, 4, 3, 2):
         try:
@@ -55,7 +55,7 @@ def small_config(config: type[Any]) -> dict[str, Any]:
     return {name: min(value, defaults[name]) for name, value in SMALL.items() if name in defaults}
 
 
-def name_of(task: AnyTask) -> str:
+def name_of(task: BaseTask) -> str:
     return type(task).__name__
 
 
@@ -90,7 +90,7 @@ def sharpen(network: nn.Module, factor: float) -> None:
             parameter.mul_(factor)
 
 
-def opinionated_pair(task: Task, seed: int = 0) -> tuple[LSTMGenerator, DiscriminatorReward]:
+def opinionated_pair(task: SequenceTask, seed: int = 0) -> tuple[LSTMGenerator, DiscriminatorReward]:
     """A generator and a discriminator, random but far from uniform."""
     torch.manual_seed(seed)
     generator = LSTMGenerator(task.vocabulary, embedding_dim=8, hidden_dim=16)

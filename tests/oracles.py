@@ -7,11 +7,11 @@ from torch import Tensor
 
 from formula_env.networks import LSTMGenerator
 from formula_env.rollouts import Score
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Vocabulary
 
 
-def all_sequences(task: Task) -> Tensor:
+def all_sequences(task: SequenceTask) -> Tensor:
     """Every sequence `(n, T)` the generator can emit; with EOS, what ends early is filled with PAD."""
     vocabulary = task.vocabulary
     if vocabulary.eos is None:
@@ -24,7 +24,7 @@ def all_sequences(task: Task) -> Tensor:
     return torch.tensor(rows)
 
 
-def brute_force_q(generator: LSTMGenerator, score: Score, task: Task, prefix: Tensor) -> float:
+def brute_force_q(generator: LSTMGenerator, score: Score, task: SequenceTask, prefix: Tensor) -> float:
     """E[score] of the completions of one prefix `(t,)`, by listing every sequence there is."""
     sequences = all_sequences(task)
     sequences = sequences[(sequences[:, : len(prefix)] == prefix).all(dim=1)]

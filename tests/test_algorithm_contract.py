@@ -16,21 +16,21 @@ from formula_env.algorithm import Algorithm
 from formula_env.errors import FormulaError
 from formula_env.experiment.config import DataConfig
 from formula_env.experiment.registry import algorithm_class, all_algorithms, check_fit
-from formula_env.tasks import AnyTask, Task, VectorTask, make_task
+from formula_env.tasks import BaseTask, ContinuousTask, SequenceTask, make_task
 from formula_env.tasks.integer_sum import IntegerSum
 from tests.helpers import name_of, saved_and_loaded, small_config, small_tasks
 
 ALGORITHMS = sorted(all_algorithms())
-TASKS: list[AnyTask] = [*small_tasks(), IntegerSum(), IntegerSum(real=True)]
+TASKS: list[BaseTask] = [*small_tasks(), IntegerSum(), IntegerSum(real=True)]
 
 
-def build(name: str, task: AnyTask) -> Algorithm:
+def build(name: str, task: BaseTask) -> Algorithm:
     cls = algorithm_class(name)
     return cls(task, cls.Config(**small_config(cls.Config)), 0, torch.device("cpu"))
 
 
 @cache
-def supported(name: str, task: AnyTask) -> bool:
+def supported(name: str, task: BaseTask) -> bool:
     if not isinstance(task, algorithm_class(name).task_type):
         return False
     try:
@@ -47,7 +47,7 @@ every_pair = pytest.mark.parametrize(
 )
 
 
-def rounds(algorithm: Algorithm, task: AnyTask, first: int, last: int) -> list[dict[str, float]]:
+def rounds(algorithm: Algorithm, task: BaseTask, first: int, last: int) -> list[dict[str, float]]:
     """Rounds first … last - 1; what round r is handed depends on r alone."""
     metrics = []
     for r in range(first, last):
@@ -61,7 +61,7 @@ def rounds(algorithm: Algorithm, task: AnyTask, first: int, last: int) -> list[d
 
 
 @every_pair
-def test_it_trains_and_samples(name: str, task: AnyTask) -> None:
+def test_it_trains_and_samples(name: str, task: BaseTask) -> None:
     algorithm = build(name, task)
     total = algorithm.pretrain_rounds + algorithm.rounds
     assert algorithm.rounds == 6
@@ -71,12 +71,12 @@ def test_it_trains_and_samples(name: str, task: AnyTask) -> None:
     sample = algorithm.sample(50, seed=1)
     assert np.array_equal(sample, algorithm.sample(50, seed=1))
     assert not np.array_equal(sample, algorithm.sample(50, seed=2)) or len(np.unique(sample, axis=0)) == 1
-    if isinstance(task, Task):
+    if isinstance(task, SequenceTask):
         assert sample.shape == (50, task.max_length)
         task.is_correct(sample)  # raises for ids that can't be
         assert len(task.decode(sample)) == 50
     else:
-        assert isinstance(task, VectorTask)
+        assert isinstance(task, ContinuousTask)
         assert sample.shape == (50, task.size)
         assert sample.dtype == np.float64
     if algorithm.log_prob is not None:
@@ -90,7 +90,7 @@ def test_it_trains_and_samples(name: str, task: AnyTask) -> None:
 
 
 @every_pair
-def test_it_goes_on_bit_for_bit(name: str, task: AnyTask) -> None:
+def test_it_goes_on_bit_for_bit(name: str, task: BaseTask) -> None:
     """Stopped in the middle, saved to a file, taken up by a new object; evaluating in between changes nothing."""
     whole, begun, resumed = (build(name, task) for _ in range(3))
     total, middle = whole.pretrain_rounds + whole.rounds, whole.pretrain_rounds + 3
@@ -211,7 +211,7 @@ def advised_changes(advice: str, config: Any) -> list[dict[str, Any]]:
 
 @every
 @pytest.mark.parametrize("task", TASKS, ids=name_of)
-def test_it_refuses_other_tasks_in_one_line(name: str, task: AnyTask) -> None:
+def test_it_refuses_other_tasks_in_one_line(name: str, task: BaseTask) -> None:
     if supported(name, task):
         fit(name, task)
         return
@@ -221,5 +221,5 @@ def test_it_refuses_other_tasks_in_one_line(name: str, task: AnyTask) -> None:
     assert "\n" not in str(told.value)
 
 
-def fit(name: str, task: AnyTask) -> None:
+def fit(name: str, task: BaseTask) -> None:
     check_fit(name, "some-task", task)

@@ -23,7 +23,7 @@ import yaml
 from formula_env import FormulaVectorEnv
 from formula_env.cli import COMMANDS, main
 from formula_env.experiment.registry import ALGORITHMS
-from formula_env.tasks import TASKS, VECTOR_TASKS
+from formula_env.tasks import CONTINUOUS_TASKS, TASKS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -332,7 +332,7 @@ def test_the_command_line_s_page_is_whole() -> None:
     assert set(re.findall(r"^formula-env (\w+)", text, flags=re.MULTILINE)) == set(COMMANDS)
     assert named("command-line.md", "Algorithms") == set(ALGORITHMS)
     tasks = text.split("\n## Tasks\n")[1].split("\n## ")[0]
-    assert {*TASKS, *VECTOR_TASKS} <= set(re.findall(r"`([^`]+)`", tasks))
+    assert {*TASKS, *CONTINUOUS_TASKS} <= set(re.findall(r"`([^`]+)`", tasks))
 
 
 def test_the_environment_s_page_names_every_option() -> None:

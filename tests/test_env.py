@@ -20,7 +20,7 @@ from formula_env.errors import FormulaError, UnexpectedArgument
 from formula_env.rewards import ConstantReward, DiscriminatorReward
 from formula_env.self_training import SelfTrainingDiscriminator
 from formula_env.tasks import make_task
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Vocabulary
 from tests.even_ones import EvenOnes
 from tests.helpers import (
@@ -77,7 +77,7 @@ def test_the_transition_by_hand() -> None:
 @pytest.mark.parametrize("reward_model", ["exact", "injected", "constant"])
 @pytest.mark.parametrize("task", small_tasks(), ids=name_of)
 def test_the_vector_env_is_its_single_envs(
-    task: Task, reward_model: str, reward_mode: str, mode: AutoresetMode
+    task: SequenceTask, reward_model: str, reward_mode: str, mode: AutoresetMode
 ) -> None:
     """Every field of every step, Monte-Carlo rewards included."""
     generator, reward = opinionated_pair(task)
@@ -121,7 +121,7 @@ def finish(env: VectorEnv, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
 
 @pytest.mark.parametrize("task", small_tasks(), ids=name_of)
 @pytest.mark.parametrize("q_estimator", ["monte-carlo", "exact"])
-def test_difference_rewards_add_up_although_the_discriminator_moves(task: Task, q_estimator: Any) -> None:
+def test_difference_rewards_add_up_although_the_discriminator_moves(task: SequenceTask, q_estimator: Any) -> None:
     """Σ_t r_t = D(Y) - Q_0 with D as it was when each of the two was asked, updated between any two steps."""
     generator, reward = opinionated_pair(task)
     optimizer = adam(reward.discriminator.parameters(), 1e-2)
@@ -151,7 +151,7 @@ def test_difference_rewards_add_up_although_the_discriminator_moves(task: Task, 
 
 @pytest.mark.parametrize("task", small_tasks(), ids=name_of)
 @pytest.mark.parametrize("q_estimator", ["monte-carlo", "exact"])
-def test_q_values_are_what_reward_mode_q_hands_out(task: Task, q_estimator: Any) -> None:
+def test_q_values_are_what_reward_mode_q_hands_out(task: SequenceTask, q_estimator: Any) -> None:
     generator, reward = opinionated_pair(task)
     env = FormulaVectorEnv(
         task, num_envs=7, reward_mode="q", q_estimator=q_estimator, autoreset_mode="Disabled",
@@ -172,7 +172,7 @@ def test_q_values_are_what_reward_mode_q_hands_out(task: Task, q_estimator: Any)
 @pytest.mark.parametrize("q_estimator", ["monte-carlo", "exact"])
 @pytest.mark.parametrize("reward_mode", MODES)
 @pytest.mark.parametrize("acts", ["the rollout policy", "another policy"])
-def test_to_play_is_to_step(task: Task, q_estimator: Any, reward_mode: Any, acts: str) -> None:
+def test_to_play_is_to_step(task: SequenceTask, q_estimator: Any, reward_mode: Any, acts: str) -> None:
     """An environment that plays two episodes, against one that takes the same actions step by step."""
     generator, reward = opinionated_pair(task)
     options: Any = {"reward_mode": reward_mode, "q_estimator": q_estimator, "observation": "tokens"}
@@ -198,7 +198,7 @@ def test_to_play_is_to_step(task: Task, q_estimator: Any, reward_mode: Any, acts
 
 
 @pytest.mark.parametrize("task", small_tasks(), ids=name_of)
-def test_played_formulae_follow_the_policy_and_are_observed(task: Task) -> None:
+def test_played_formulae_follow_the_policy_and_are_observed(task: SequenceTask) -> None:
     generator, _ = opinionated_pair(task)
     n = 20_000
     env = FormulaVectorEnv(task, num_envs=n, num_rollouts=1, reward_mode="terminal")
@@ -221,7 +221,7 @@ def test_played_formulae_follow_the_policy_and_are_observed(task: Task) -> None:
 
 
 @pytest.mark.parametrize("task", small_tasks(), ids=name_of)
-def test_without_rollouts_a_prefix_has_its_formulas_score(task: Task) -> None:
+def test_without_rollouts_a_prefix_has_its_formulas_score(task: SequenceTask) -> None:
     """And the formulae are the ones that are played with rollouts."""
     generator, reward = opinionated_pair(task)
     rows = {}
@@ -318,7 +318,9 @@ def spoil(returned: object) -> None:
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 @pytest.mark.parametrize("observation", ["one-hot", "tokens"])
 @pytest.mark.parametrize("task", small_tasks(), ids=name_of)
-def test_returned_arrays_are_the_callers_to_overwrite(task: Task, observation: Any, mode: AutoresetMode) -> None:
+def test_returned_arrays_are_the_callers_to_overwrite(
+    task: SequenceTask, observation: Any, mode: AutoresetMode
+) -> None:
     spoilt, untouched = (
         FormulaVectorEnv(task, num_envs=4, observation=observation, autoreset_mode=mode) for _ in range(2)
     )
@@ -518,7 +520,7 @@ def test_rendering(capsys: pytest.CaptureFixture[str]) -> None:
         ({"length": 7}, "even number"),
         ({"size": 7}, "unexpected keyword argument 'size'; there are: length, task, num_envs"),
         ({"num_envs": 2}, "unexpected keyword argument 'num_envs'"),
-        ({"task": 8}, "task must be a task's name or a Task, got 8"),
+        ({"task": 8}, "task must be a task's name or a SequenceTask, got 8"),
         ({"task": EvenOnes(5), "length": 5}, "unexpected keyword argument 'length'"),
         ({"reward_mode": "shaped"}, "unknown reward_mode 'shaped'; there are: difference, terminal, q"),
         ({"reward_model": "oracle"}, "unknown reward_model"),

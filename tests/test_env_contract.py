@@ -21,7 +21,7 @@ from formula_env import FormulaEnv, FormulaError, FormulaVectorEnv, make_task
 from formula_env.errors import UnexpectedArgument
 from formula_env.rollouts import Estimator, Exact, MonteCarlo, NoRollouts
 from formula_env.self_training import SelfTrainingDiscriminator
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from tests.helpers import (
     BINARY_SUM,
     ENV_IDS,
@@ -48,7 +48,7 @@ def infos_of_a_walk(env: FormulaEnv, steps: int) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("task", small_tasks(), ids=name_of)
 @pytest.mark.parametrize("reward_model", REWARD_MODELS)
-def test_infos_have_the_same_numeric_keys_at_every_step(task: Task, reward_model: str) -> None:
+def test_infos_have_the_same_numeric_keys_at_every_step(task: SequenceTask, reward_model: str) -> None:
     infos = infos_of_a_walk(FormulaEnv(task, reward_model=reward_model), 40)
     kinds = {(key, np.asarray(value).dtype.name, np.shape(value)) for info in infos for key, value in info.items()}
     vocab_size = task.vocabulary.size
@@ -98,7 +98,7 @@ def test_wrappers_that_convert_arrays_take_the_infos(env_id: str) -> None:
 
 @pytest.mark.parametrize("observation", ["one-hot", "tokens"])
 @pytest.mark.parametrize("task", small_tasks(), ids=name_of)
-def test_text_is_an_attribute_and_can_be_read_off_observations(task: Task, observation: Any) -> None:
+def test_text_is_an_attribute_and_can_be_read_off_observations(task: SequenceTask, observation: Any) -> None:
     single = FormulaEnv(task, observation=observation)
     batch = FormulaVectorEnv(task, 3, observation=observation, autoreset_mode="SAME_STEP")
     shown, _ = single.reset(seed=0)
@@ -175,7 +175,7 @@ def test_rewards_are_terminal_unless_q_is_asked_for() -> None:
 @pytest.mark.parametrize("observation", ["one-hot", "tokens"])
 @pytest.mark.parametrize("reward_mode", ["terminal", "difference"])
 @pytest.mark.parametrize("task", small_tasks(), ids=name_of)
-def test_an_episode_begins_with_its_prefix(task: Task, reward_mode: Any, observation: Any) -> None:
+def test_an_episode_begins_with_its_prefix(task: SequenceTask, reward_mode: Any, observation: Any) -> None:
     """It is the episode that wrote the prefix itself, from there on: what is seen, earned, masked and read."""
     formula = task.sample(1, np.random.default_rng(3))[0]
     written = formula[formula < task.vocabulary.size]

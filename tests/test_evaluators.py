@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from formula_env.evaluators import (
-    Evaluator,
-    VectorEvaluator,
+    ContinuousEvaluator,
+    SequenceEvaluator,
     calibration,
     distinct_formulae,
     exact_jsd,
@@ -25,7 +25,7 @@ TINY = make_task("binary-sum", length=2)  # correct: 00 and 11
 
 def test_hand_arithmetic_on_a_sample() -> None:
     """Four formulae of which 00 twice, 11 once, 01 once; only 11 is new."""
-    evaluate = Evaluator(TINY, TINY.encode(["00", "00"]))
+    evaluate = SequenceEvaluator(TINY, TINY.encode(["00", "00"]))
     metrics = evaluate(TINY.encode(["00", "11", "00", "01"]))
     assert metrics["accuracy"] == 3 / 4
     assert metrics["coverage"] == 1
@@ -42,7 +42,7 @@ def test_hand_arithmetic_on_a_sample() -> None:
 
 def test_hand_arithmetic_on_probabilities() -> None:
     probs = {"00": 0.5, "11": 0.2, "01": 0.2, "10": 0.1}
-    evaluate = Evaluator(TINY, TINY.encode(["00"]))
+    evaluate = SequenceEvaluator(TINY, TINY.encode(["00"]))
     metrics = evaluate(
         TINY.encode(["00", "01"]), lambda tokens: np.log([probs[text] for text in TINY.decode(tokens)])
     )
@@ -61,7 +61,7 @@ def test_hand_arithmetic_on_probabilities() -> None:
 def test_hand_arithmetic_on_what_the_probabilities_tell_of_variety() -> None:
     """Of four sequences 00 and 11 are correct, with 0.6 and 0.2; given that, 3/4 and 1/4. Only 11 is new."""
     probs = {"00": 0.6, "11": 0.2, "01": 0.15, "10": 0.05}
-    evaluate = Evaluator(TINY, TINY.encode(["00"]))
+    evaluate = SequenceEvaluator(TINY, TINY.encode(["00"]))
     metrics = evaluate(TINY.encode(["00"]), lambda tokens: np.log([probs[t] for t in TINY.decode(tokens)]))
     assert metrics["kl"] == pytest.approx((log(0.5 / 0.6) + log(0.5 / 0.2)) / 2)
     assert metrics["reverse_kl"] == pytest.approx(3 / 4 * log(3 / 2) + 1 / 4 * log(1 / 2))
@@ -77,9 +77,9 @@ def test_unseen_formulae_count_from_half_of_their_due_probability_on() -> None:
     known, unseen = task.enumerate()[:2], task.decode(task.enumerate()[2:])
     probs = dict(zip(unseen, (1 / 12 + 1e-9, 1 / 6, 1 / 4, 1 / 13), strict=True))
     log_prob = lambda tokens: np.log([probs.get(text, 1e-6) for text in task.decode(tokens)])  # noqa: E731
-    assert Evaluator(task, known)(known, log_prob)["novel_coverage"] == 3 / 4
-    assert "novel_coverage" not in Evaluator(task, task.enumerate())(known, log_prob)
-    nothing_known = Evaluator(task)(known, log_prob)
+    assert SequenceEvaluator(task, known)(known, log_prob)["novel_coverage"] == 3 / 4
+    assert "novel_coverage" not in SequenceEvaluator(task, task.enumerate())(known, log_prob)
+    nothing_known = SequenceEvaluator(task)(known, log_prob)
     assert not {"novel_coverage", "memorised"} & set(nothing_known)
 
 
@@ -96,10 +96,12 @@ def test_extremes_of_variety() -> None:
 
 
 def test_a_perfect_generator_has_no_divergence_and_an_impossible_formula_no_finite_one() -> None:
-    perfect = Evaluator(BINARY)(BINARY.enumerate(), lambda tokens: np.full(len(tokens), -log(70)))
+    perfect = SequenceEvaluator(BINARY)(BINARY.enumerate(), lambda tokens: np.full(len(tokens), -log(70)))
     assert perfect["kl"] == pytest.approx(0, abs=1e-12)
     assert perfect["kl"] >= 0
-    never_11 = Evaluator(TINY)(TINY.encode(["00"]), lambda tokens: np.where(tokens[:, 0] == 0, 0.0, -np.inf))
+    never_11 = SequenceEvaluator(TINY)(
+        TINY.encode(["00"]), lambda tokens: np.where(tokens[:, 0] == 0, 0.0, -np.inf)
+    )
     assert not {"nll", "kl"} & set(never_11)
     assert never_11["effective_number"] == 1
     assert all(np.isfinite(value) for value in never_11.values())
@@ -126,7 +128,7 @@ def test_the_true_density_ratio_is_calibrated_and_a_shift_of_it_is_told() -> Non
         log_probs = np.log([probs[text] for text in BINARY.decode(tokens)])
         return scale * (-log(70) - log_probs) + shift, log_probs
 
-    evaluate, batch = Evaluator(BINARY), BINARY.enumerate()
+    evaluate, batch = SequenceEvaluator(BINARY), BINARY.enumerate()
     perfect = evaluate(batch, None, ratio)
     assert perfect["ratio_error"] == pytest.approx(0, abs=1e-9)
     assert perfect["calibration_error"] == pytest.approx(0, abs=1e-9)
@@ -182,7 +184,7 @@ def test_the_sampling_floor() -> None:
 
 
 def test_a_perfect_sampler_and_a_collapsed_one() -> None:
-    evaluate = Evaluator(BINARY)
+    evaluate = SequenceEvaluator(BINARY)
     perfect = evaluate(BINARY.sample(10_000, np.random.default_rng(0)))
     assert perfect["accuracy"] == perfect["coverage"] == perfect["novelty"] == 1
     assert perfect["jsd"] == pytest.approx(0.000864, abs=6 * 0.000146)
@@ -195,7 +197,7 @@ def test_a_perfect_sampler_and_a_collapsed_one() -> None:
 
 def test_what_is_too_large_to_list_gets_a_sampled_jsd_with_its_floor() -> None:
     task = make_task("binary-sum", length=32)
-    metrics = Evaluator(task)(
+    metrics = SequenceEvaluator(task)(
         task.sample(10_000, np.random.default_rng(0)), lambda tokens: np.full(len(tokens), -log(task.count()))
     )
     assert metrics["jsd_exact"] is False
@@ -207,7 +209,7 @@ def test_what_is_too_large_to_list_gets_a_sampled_jsd_with_its_floor() -> None:
 def test_equal_rows_are_recognised_whatever_their_last_symbols() -> None:
     """Rows that end in id 0 must not be mistaken for shorter ones."""
     rows = np.array([[0, 0], [1, 0], [0, 1], [1, 1], [1, 0]])
-    assert Evaluator(TINY)(rows)["uniqueness"] == 4 / 5
+    assert SequenceEvaluator(TINY)(rows)["uniqueness"] == 4 / 5
     formulae, counts = distinct_formulae(np.array([[0], [256], [1], [256]]))
     assert dict(zip(formulae[:, 0].tolist(), counts.tolist(), strict=True)) == {0: 1, 1: 1, 256: 2}
 
@@ -229,7 +231,7 @@ def test_hand_arithmetic_on_vectors() -> None:
 
 @pytest.mark.parametrize("task", [IntegerSum(), IntegerSum(real=True)], ids=str)
 def test_true_vectors_and_random_ones(task: IntegerSum) -> None:
-    judge = VectorEvaluator(task)
+    judge = ContinuousEvaluator(task)
     true = judge(task.sample(10_000, np.random.default_rng(0)))
     assert true["mse"] == 0
     assert true["coverage"] == 1
@@ -245,7 +247,7 @@ def test_true_vectors_and_random_ones(task: IntegerSum) -> None:
 
 
 def test_what_judges_say_of_single_formulae() -> None:
-    judge = Evaluator(TINY, TINY.encode(["00"]))
+    judge = SequenceEvaluator(TINY, TINY.encode(["00"]))
     told = judge.describe(TINY.encode(["00", "11", "01"]))
     assert [tuple(row.values()) for row in told] == [("00", True, False), ("11", True, True), ("01", False, False)]
     bars = judge.histogram(TINY.encode(["00", "00", "01"]), None)
@@ -253,7 +255,7 @@ def test_what_judges_say_of_single_formulae() -> None:
         {"formula": "00", "probability": None, "sampled": 2},
         {"formula": "11", "probability": None, "sampled": 0},
     ]
-    vectors = VectorEvaluator(IntegerSum())
+    vectors = ContinuousEvaluator(IntegerSum())
     assert vectors.describe(np.array([[1.0, 2.0, 2.5]])) == [{"formula": "1.000 2.000 2.500", "error": 0.5}]
     assert vectors.histogram(np.zeros((1, 3)), None) == []
 
@@ -266,7 +268,7 @@ def test_the_nll_of_what_cannot_be_listed_is_not_that_of_a_training_set() -> Non
         judged.append(tokens)
         return np.zeros(len(tokens))
 
-    Evaluator(task)(task.sample(10, np.random.default_rng(1)), log_prob)
+    SequenceEvaluator(task)(task.sample(10, np.random.default_rng(1)), log_prob)
     sample = np.unique(row_keys(judged[-1]))
     assert len(sample) > 9_900
     for seed in (0, 1):

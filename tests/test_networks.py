@@ -10,7 +10,7 @@ from formula_env.networks.discriminators import SequenceLinear, one_hot
 from formula_env.networks.policy import UniformPolicy
 from formula_env.sampling import log_prob, sample
 from formula_env.tasks import make_task
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from tests.helpers import name_of, opinionated_pair, sharpen, small_tasks
 from tests.oracles import all_sequences
 
@@ -18,7 +18,7 @@ tasks = pytest.mark.parametrize("task", small_tasks(), ids=name_of)
 
 
 @tasks
-def test_probabilities_over_all_sequences_sum_to_one(task: Task) -> None:
+def test_probabilities_over_all_sequences_sum_to_one(task: SequenceTask) -> None:
     generator, _ = opinionated_pair(task)
     with torch.no_grad():
         total = generator.log_prob(all_sequences(task)).double().exp().sum()
@@ -26,7 +26,7 @@ def test_probabilities_over_all_sequences_sum_to_one(task: Task) -> None:
 
 
 @tasks
-def test_teacher_forcing_equals_stepping(task: Task) -> None:
+def test_teacher_forcing_equals_stepping(task: SequenceTask) -> None:
     generator, _ = opinionated_pair(task)
     sequences = all_sequences(task)[::3]
     stepped = log_prob(generator, task.vocabulary, sequences)
@@ -36,7 +36,7 @@ def test_teacher_forcing_equals_stepping(task: Task) -> None:
 
 
 @tasks
-def test_sampling_follows_the_probabilities(task: Task) -> None:
+def test_sampling_follows_the_probabilities(task: SequenceTask) -> None:
     generator, _ = opinionated_pair(task)
     sequences = all_sequences(task)
     with torch.no_grad():
@@ -53,7 +53,7 @@ def test_sampling_follows_the_probabilities(task: Task) -> None:
 
 
 @tasks
-def test_a_tempered_generator_is_a_policy_with_its_density(task: Task) -> None:
+def test_a_tempered_generator_is_a_policy_with_its_density(task: SequenceTask) -> None:
     """Each logit is divided, each conditional normalised anew; stepping gives the same."""
     generator, _ = opinionated_pair(task)
     sequences = all_sequences(task)
@@ -76,7 +76,7 @@ def test_a_tempered_generator_is_a_policy_with_its_density(task: Task) -> None:
 
 
 @tasks
-def test_the_uniform_policy_is_uniform_over_legal_symbols(task: Task) -> None:
+def test_the_uniform_policy_is_uniform_over_legal_symbols(task: SequenceTask) -> None:
     policy = UniformPolicy(task)
     sequences = all_sequences(task)
     probs = log_prob(policy, task.vocabulary, sequences).exp()
@@ -87,7 +87,7 @@ def test_the_uniform_policy_is_uniform_over_legal_symbols(task: Task) -> None:
 
 @pytest.mark.parametrize("name", DISCRIMINATORS)
 @tasks
-def test_discriminators_read_ids_and_relaxed_one_hots_alike(name: str, task: Task) -> None:
+def test_discriminators_read_ids_and_relaxed_one_hots_alike(name: str, task: SequenceTask) -> None:
     discriminator = make_discriminator(name, task)
     tokens = all_sequences(task)[:40]
     relaxed = one_hot(tokens, task.vocabulary.size)

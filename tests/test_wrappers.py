@@ -19,7 +19,7 @@ from formula_env import FormulaEnv, FormulaVectorEnv, MaskInObservation, VectorM
 from formula_env.errors import FormulaError
 from formula_env.render import CELL, draw_formula
 from formula_env.tasks import make_task
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from tests.even_ones import EvenOnes
 from tests.helpers import BINARY_SUM, ENV_IDS, SIGNED_EQUATION, assert_same, name_of, small_tasks
 
@@ -39,7 +39,7 @@ def test_the_mask_in_the_observation_passes_check_env(env_id: str, observation: 
 
 @pytest.mark.parametrize("keys", [{}, KEYS])
 @pytest.mark.parametrize("task", small_tasks(), ids=name_of)
-def test_the_observation_holds_what_the_infos_hold(task: Task, keys: dict[str, Any]) -> None:
+def test_the_observation_holds_what_the_infos_hold(task: SequenceTask, keys: dict[str, Any]) -> None:
     wrapped, plain = MaskInObservation(FormulaEnv(task), **keys), FormulaEnv(task)
     obs_key, mask_key = keys.get("obs_key", "observation"), keys.get("mask_key", "action_mask")
     dtype = np.dtype(keys.get("dtype", np.int8))
@@ -67,7 +67,7 @@ def test_a_wrapped_environment_is_remade_from_its_spec() -> None:
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 @pytest.mark.parametrize("task", small_tasks(), ids=name_of)
-def test_a_wrapped_batch_is_a_batch_of_wrapped_ones(task: Task, mode: AutoresetMode) -> None:
+def test_a_wrapped_batch_is_a_batch_of_wrapped_ones(task: SequenceTask, mode: AutoresetMode) -> None:
     options: dict[str, Any] = {"num_rollouts": 2}
     native = VectorMaskInObservation(FormulaVectorEnv(task, 3, autoreset_mode=mode, **options), **KEYS)
     singles = SyncVectorEnv(
@@ -130,7 +130,7 @@ def test_episode_statistics_are_the_rewards_added_up() -> None:
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 @pytest.mark.parametrize("task", small_tasks(), ids=name_of)
-def test_episode_statistics_of_a_batch(task: Task, mode: AutoresetMode) -> None:
+def test_episode_statistics_of_a_batch(task: SequenceTask, mode: AutoresetMode) -> None:
     """With terminal rewards a return is the verdict, and a length the symbols written."""
     env = vector_wrappers.RecordEpisodeStatistics(
         FormulaVectorEnv(task, 4, reward_mode="terminal", num_rollouts=0, autoreset_mode=mode)

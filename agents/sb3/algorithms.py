@@ -15,10 +15,10 @@ from formula_env.errors import (
     MAX_BATCH,
     MAX_REPEATS,
     FormulaError,
-    check_above_zero,
     check_at_least,
+    check_fraction,
+    check_positive,
     check_range,
-    check_share,
 )
 
 GREEDY_DISCRIMINATOR = replace(SB3_DISCRIMINATOR, kind="plain", reward_transform="probability")
@@ -40,7 +40,7 @@ class OnPolicyConfig(SB3Config):
         super().__post_init__()
         check_range(0, MAX_REPEATS, n_steps=self.n_steps)
         check_at_least(2, num_envs=self.num_envs)  # a batch of one step has no standard deviation
-        check_share(gamma=self.gamma, gae_lambda=self.gae_lambda)
+        check_fraction(gamma=self.gamma, gae_lambda=self.gae_lambda)
 
 
 def _check_batch_size(batch_size: int) -> None:
@@ -83,7 +83,7 @@ class ActorCriticConfig(OnPolicyConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(0, ent_coef=self.ent_coef, vf_coef=self.vf_coef)
-        check_above_zero(max_grad_norm=self.max_grad_norm)
+        check_positive(max_grad_norm=self.max_grad_norm)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class PPOConfig(ActorCriticConfig):
         super().__post_init__()
         _check_batch_size(self.batch_size)
         check_at_least(1, n_epochs=self.n_epochs)
-        check_above_zero(clip_range=self.clip_range)
+        check_positive(clip_range=self.clip_range)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class TRPOConfig(OnPolicyConfig):
         super().__post_init__()
         _check_batch_size(self.batch_size)
         check_at_least(1, n_critic_updates=self.n_critic_updates, cg_max_steps=self.cg_max_steps)
-        check_above_zero(target_kl=self.target_kl)
+        check_positive(target_kl=self.target_kl)
 
 
 class A2C(OnPolicy):
@@ -208,9 +208,9 @@ class DQNConfig(SB3Config):
         check_range(1, MAX_REPEATS, train_freq=self.train_freq)
         check_at_least(1, gradient_steps=self.gradient_steps, target_update_interval=self.target_update_interval)
         check_at_least(0, learning_starts=self.learning_starts)
-        check_share(gamma=self.gamma, exploration_final_eps=self.exploration_final_eps)
-        check_share(exploration_fraction=self.exploration_fraction)
-        check_above_zero(exploration_fraction=self.exploration_fraction)
+        check_fraction(gamma=self.gamma, exploration_final_eps=self.exploration_final_eps)
+        check_fraction(exploration_fraction=self.exploration_fraction)
+        check_positive(exploration_fraction=self.exploration_fraction)
 
 
 class DQN(SB3Algorithm):
@@ -298,7 +298,7 @@ class ARSConfig(SB3Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(1, MAX_REPEATS, n_delta=self.n_delta, n_top=self.n_top)
-        check_above_zero(delta_std=self.delta_std)
+        check_positive(delta_std=self.delta_std)
         if self.n_top > self.n_delta:
             raise FormulaError(f"n_top must be at most n_delta, {self.n_delta}; got {self.n_top}")
 

@@ -30,17 +30,17 @@ from formula_env.errors import (
     MAX_BATCH,
     MAX_REPEATS,
     MAX_WIDTH,
-    check_above_zero,
     check_at_least,
+    check_fraction,
+    check_positive,
     check_range,
-    check_share,
     check_types,
 )
 from formula_env.observations import ObservationName
 from formula_env.randomness import IsolatedRNG
 from formula_env.rewards import RewardMode, RewardModelName
 from formula_env.sampling import Sampler
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
 
@@ -82,8 +82,8 @@ class SB3Config:
         check_range(1, MAX_WIDTH, hidden_dim=self.hidden_dim)
         check_range(1, MAX_REPEATS, num_rollouts=self.num_rollouts, d_steps=self.d_steps)
         check_range(1, MAX_BATCH, num_envs=self.num_envs, discriminator_batch_size=self.discriminator_batch_size)
-        check_above_zero(learning_rate=self.learning_rate)
-        check_share(lr_end_factor=self.lr_end_factor)
+        check_positive(learning_rate=self.learning_rate)
+        check_fraction(lr_end_factor=self.lr_end_factor)
         check_proposal(self.discriminator)
 
     def own(self) -> dict[str, Any]:
@@ -98,9 +98,9 @@ class SB3Algorithm(Algorithm):
     Config: ClassVar[type[SB3Config]]
     model_class: ClassVar[Any]
     policy_name = "MlpPolicy"
-    task_type = Task
+    task_type = SequenceTask
 
-    def __init__(self, task: Task, config: Any, seed: int, device: torch.device) -> None:
+    def __init__(self, task: SequenceTask, config: Any, seed: int, device: torch.device) -> None:
         distributed.check_alone(self.model_class.__name__)
         self.task, self.config, self.device = task, config, device
         self.rounds = config.rounds

@@ -28,7 +28,7 @@ from formula_env.agents.sb3.checks import (
 from formula_env.agents.sb3.policies import NoisyPolicy
 from formula_env.episodes import transition
 from formula_env.errors import FormulaError, check_at_least, check_seed
-from formula_env.evaluators import Evaluator
+from formula_env.evaluators import SequenceEvaluator
 from formula_env.files import load_state, save_state
 from formula_env.metrics import row_key
 from formula_env.modes import default_modes
@@ -36,7 +36,7 @@ from formula_env.networks import make_discriminator
 from formula_env.networks.policy import Policy
 from formula_env.rewards import RewardModel
 from formula_env.sampling import Sampler, log_prob
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
 logger = logging.getLogger("formula_env")
@@ -96,7 +96,7 @@ class AdversarialCallback(BaseCallback):
             the model has been updated before or its policy is far from uniform, else none. A greedy policy whose
             weights were set by hand looks like a new one; give a number for it.
         eval_every: symbols (`num_timesteps`) from one evaluation to the next, at least; 0: none. Each logs all
-            metrics of `formula_env.evaluators.Evaluator` as `eval/…`, exact ones from the policy's probabilities.
+            metrics of `SequenceEvaluator` as `eval/…`, exact ones from the policy's probabilities.
         eval_samples: formulae in an evaluation's sample.
         seed: of the discriminator and of what it is shown.
 
@@ -164,7 +164,7 @@ class AdversarialCallback(BaseCallback):
         env.env_method("set_reward_model", self.reward_model)
         env.env_method("set_rollout_policy", self.policy)
 
-    def _set_up(self, task: Task) -> None:
+    def _set_up(self, task: SequenceTask) -> None:
         if self._loaded_task not in (None, description(task)):
             raise FormulaError(f"the loaded adversary is for {self._loaded_task['name']}, not {name_of(task)}")
         self.task = task
@@ -266,7 +266,7 @@ class AdversarialCallback(BaseCallback):
         known = self.training if isinstance(self.training, np.ndarray) else None
         sampler = self._sampler(self.policy)
         sample = sampler.sample(self.eval_samples, self.num_timesteps)
-        return Evaluator(self.task, known)(sample, sampler.log_prob)
+        return SequenceEvaluator(self.task, known)(sample, sampler.log_prob)
 
     def _sampler(self, policy: Policy) -> Sampler:
         return Sampler(policy, self.task, self.model.device)
@@ -285,7 +285,7 @@ class AdversarialCallback(BaseCallback):
         rewards_of = self.training_env.get_attr("rewards_of")[0]
         return rewards_of(prefixes, finished, self.torch_rng)
 
-    def _real_formulae(self, task: Task) -> Draw:
+    def _real_formulae(self, task: SequenceTask) -> Draw:
         if self.training is None:
             return lambda n: task.sample(n, self.rng)
         if callable(self.training):
@@ -412,7 +412,7 @@ class Observed(RewardModel):
         self.score, self.observe = reward_model.score, finished.add
 
 
-def description(task: Task) -> dict[str, Any]:
+def description(task: SequenceTask) -> dict[str, Any]:
     """What a file records of the task of its discriminator."""
     vocabulary = task.vocabulary
     return {
@@ -423,6 +423,6 @@ def description(task: Task) -> dict[str, Any]:
     }
 
 
-def name_of(task: Task) -> str:
+def name_of(task: SequenceTask) -> str:
     """A task's class and options: `BinarySum(length=8)`."""
     return f"{type(task).__name__}({', '.join(f'{name}={value!r}' for name, value in task.options.items())})"

@@ -12,11 +12,11 @@ from formula_env.agents.sb3.policies import PrefixCodec, SB3Policy, policy_of
 from formula_env.agents.sb3.replay import RelabelledReplayBuffer, check_n_steps
 from formula_env.errors import FormulaError
 from formula_env.networks import DiscriminatorKind
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
 
-def task_of(env: VecEnv) -> Task:
+def task_of(env: VecEnv) -> SequenceTask:
     """The task of the environments; raises FormulaError where no callback can train a discriminator."""
     if isinstance(env.unwrapped, SubprocVecEnv):
         raise FormulaError(
@@ -34,7 +34,7 @@ def task_of(env: VecEnv) -> Task:
         raise FormulaError("this environment writes no formulae; use FormulaVecEnv or FormulaEnv") from None
 
 
-def policy_for(model: Any, task: Task, kind: DiscriminatorKind) -> SB3Policy:
+def policy_for(model: Any, task: SequenceTask, kind: DiscriminatorKind) -> SB3Policy:
     """How the model chooses symbols; raises FormulaError where this kind of discriminator needs its density."""
     policy = policy_of(model, task)
     if kind == "ratio" and not policy.has_density:
@@ -96,7 +96,7 @@ def check_whole(**values: Any) -> None:
             raise FormulaError(f"{name} must be a whole number, got {value!r}")
 
 
-def check_training(formulae: Any, task: Task) -> Tokens:
+def check_training(formulae: Any, task: SequenceTask) -> Tokens:
     """Real formulae as tokens `(n, T)` int64; raises FormulaError for those that are none of the task."""
     formulae = np.asarray(formulae)
     if not np.issubdtype(formulae.dtype, np.integer):

@@ -22,7 +22,7 @@ from torch import Tensor
 from formula_env.errors import FormulaError
 from formula_env.networks.discriminators import one_hot
 from formula_env.networks.policy import State
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
 
@@ -38,7 +38,7 @@ class SB3Policy:
     has_density = True
     """Whether log π is a smooth function of the weights, as a ratio discriminator needs it."""
 
-    def __init__(self, model: BaseAlgorithm, task: Task) -> None:
+    def __init__(self, model: BaseAlgorithm, task: SequenceTask) -> None:
         self.model, self.task = model, task
         self.codec = PrefixCodec(model.observation_space, task)
         vocab_size = task.vocabulary.size
@@ -185,7 +185,7 @@ def register_policy(policy_class: type[BasePolicy], wrapper: type[SB3Policy]) ->
     POLICIES[policy_class] = wrapper
 
 
-def policy_of(model: BaseAlgorithm, task: Task) -> SB3Policy:
+def policy_of(model: BaseAlgorithm, task: SequenceTask) -> SB3Policy:
     """The model's policy as the distribution of the next symbol.
 
     The wrapper is that of the most derived class registered. A policy of an unregistered class needs a method
@@ -227,7 +227,7 @@ class PrefixCodec:
     Raises FormulaError for an observation space that is not the task's.
     """
 
-    def __init__(self, space: Any, task: Task) -> None:
+    def __init__(self, space: Any, task: SequenceTask) -> None:
         length, self.vocab_size = task.max_length, task.vocabulary.size
         self.length = length
         self.reads_tokens = space.dtype is not None and np.issubdtype(space.dtype, np.integer)

@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from formula_env.errors import FormulaError
 from formula_env.observations import Observation
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vector_env import FormulaVectorEnv
 
 Info = dict[str, Any]
@@ -21,14 +21,16 @@ class FormulaVecEnv(VecEnv):
     `FormulaEnv`, field by field, in one batch.
 
     Args:
-        task: a name from `formula_env.tasks`, a `Task`, or a `FormulaVectorEnv` with SAME_STEP autoreset.
+        task: a name from `formula_env.tasks`, a `SequenceTask`, or a `FormulaVectorEnv` with SAME_STEP autoreset.
         num_envs: formulae at a time.
         **options: of `FormulaVectorEnv`, the task's among them: `length=8, reward_model="exact"`.
 
     Raises FormulaError for an environment that resets in another way, or comes with options.
     """
 
-    def __init__(self, task: str | Task | FormulaVectorEnv = "binary-sum", num_envs: int = 64, **options: Any):
+    def __init__(
+        self, task: str | SequenceTask | FormulaVectorEnv = "binary-sum", num_envs: int = 64, **options: Any
+    ):
         if isinstance(task, FormulaVectorEnv):
             if options:
                 raise FormulaError(

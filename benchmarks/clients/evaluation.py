@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from formula_env import make_task
-from formula_env.evaluators import Evaluator
+from formula_env.evaluators import SequenceEvaluator
 from formula_env.networks.policy import State
 from formula_env.sampling import log_prob, sample
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
 Logits = Callable[[Tensor], Tensor]
@@ -29,7 +29,7 @@ SHARE = 0.1
 class ObservingPolicy:
     """A client's network as a `formula_env.networks.policy.Policy`: it reads the prefix as a one-hot."""
 
-    def __init__(self, task: Task, logits: Logits) -> None:
+    def __init__(self, task: SequenceTask, logits: Logits) -> None:
         self.task, self.logits = task, logits
 
     def start(self, n: int) -> State:
@@ -50,14 +50,14 @@ class ObservingPolicy:
 def evaluate(logits: Logits, env_kwargs: dict[str, Any], task_name: str = "binary-sum") -> dict[str, float]:
     """Metrics of the client's policy, from the probabilities of all correct formulae.
 
-    accuracy, jsd (nats), effective_number: as in `formula_env.evaluators.Evaluator`.
+    accuracy, jsd (nats), effective_number: as in `formula_env.evaluators.SequenceEvaluator`.
     reached: correct formulae with at least a tenth of the probability that they should have.
     distinct: expected number of distinct correct formulae in a sample of 10,000.
     """
     task = make_task(task_name, length=env_kwargs["length"])
     policy = ObservingPolicy(task, logits)
     written = sample(policy, task.vocabulary, task.max_length, SAMPLE_SIZE, torch.Generator().manual_seed(0))
-    evaluator, log_probs = Evaluator(task), partial(_log_prob, policy, task)
+    evaluator, log_probs = SequenceEvaluator(task), partial(_log_prob, policy, task)
     metrics = evaluator(written.numpy(), log_probs)
     probs = np.exp(log_probs(evaluator.correct_set))
     return {
@@ -70,5 +70,5 @@ def evaluate(logits: Logits, env_kwargs: dict[str, Any], task_name: str = "binar
     }
 
 
-def _log_prob(policy: ObservingPolicy, task: Task, tokens: Tokens) -> np.ndarray:
+def _log_prob(policy: ObservingPolicy, task: SequenceTask, tokens: Tokens) -> np.ndarray:
     return log_prob(policy, task.vocabulary, torch.from_numpy(tokens)).numpy()

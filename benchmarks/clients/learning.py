@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.clients.evaluation import Logits, ObservingPolicy, evaluate
 from formula_env.rewards import RewardModel
 from formula_env.sampling import log_prob
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 
 TOTAL = 400_000
 """Symbols written while learning."""
@@ -53,7 +53,7 @@ class DensityRatio(RewardModel):
     p is uniform over the correct formulae, and π is the policy of the moment, known once `watch` has been called.
     """
 
-    def __init__(self, task: Task, clip: float = 5.0) -> None:
+    def __init__(self, task: SequenceTask, clip: float = 5.0) -> None:
         self.task, self.clip = task, clip
         count = task.count()
         assert count is not None

@@ -17,9 +17,9 @@ from formula_env.experiment.record import CONFIG_FILE
 from formula_env.experiment.registry import algorithm_class, check_fit, preset
 from formula_env.files import is_unused, read_text, write_atomically
 from formula_env.suggestions import unknown
-from formula_env.tasks import AnyTask, Task, make_any_task
+from formula_env.tasks import BaseTask, SequenceTask, make_any_task
 
-TaskT = TypeVar("TaskT", bound=AnyTask)
+TaskT = TypeVar("TaskT", bound=BaseTask)
 AlgoT = TypeVar("AlgoT")
 
 DECISIVE = ("algorithm", "task", "algo", "data", "seed", "eval_every", "eval_samples", "keep_samples")
@@ -53,11 +53,11 @@ class DataConfig:
             )
         check_types(self)
 
-    def training_set(self, task: AnyTask, seed: int) -> Batch:
+    def training_set(self, task: BaseTask, seed: int) -> Batch:
         """`(size, …)`; raises FormulaError for a size that can't be had."""
         if isinstance(self.size, int) and not self.distinct:
             return task.sample(self.size, np.random.default_rng(seed))
-        if not isinstance(task, Task):
+        if not isinstance(task, SequenceTask):
             raise FormulaError("data: vectors can't be listed; give data.size as a whole number, no data.distinct")
         if isinstance(self.size, float) and self.size * task.count() > DATA_LIMIT:
             raise FormulaError(f"data.size: a share of {self.size} is more than {DATA_LIMIT:,} formulae")

@@ -14,7 +14,7 @@ import torch
 from formula_env import distributed
 from formula_env.algorithm import Algorithm, Batch
 from formula_env.errors import FormulaError
-from formula_env.evaluators import Judge, make_evaluator
+from formula_env.evaluators import Evaluator, make_evaluator
 from formula_env.evaluators import Metrics as Evaluation
 from formula_env.experiment.alarms import collapse
 from formula_env.experiment.checkpoint import first_non_finite
@@ -39,7 +39,7 @@ from formula_env.experiment.tracking import NoTracker, Tracker, WandbTracker
 from formula_env.files import exclusive, remove_leftovers
 from formula_env.metrics import row_key
 from formula_env.randomness import global_random_state, seed_global_random, set_global_random_state
-from formula_env.tasks import AnyTask
+from formula_env.tasks import BaseTask
 
 SAVED_SAMPLES, KEPT_SAMPLES = 100, 500
 TRACKED_ROUNDS = 1_000
@@ -100,7 +100,7 @@ def on_first(action: Callable[[], None]) -> None:
 
 
 @isolated()
-def load_algorithm(folder: Path, device: str | None = None) -> tuple[RunConfig[Any, Any], Algorithm, Judge]:
+def load_algorithm(folder: Path, device: str | None = None) -> tuple[RunConfig[Any, Any], Algorithm, Evaluator]:
     """A run's settings, its algorithm with the newest weights, and the evaluator with its training set."""
     config = load_config(folder, device)
     training = Training(config, folder)
@@ -121,7 +121,7 @@ class Training:
         self.config, self.folder = config, RunFolder(folder)
         self.writes = distributed.is_first()
         seed_global_random(config.seed)
-        self.task: AnyTask = config.task
+        self.task: BaseTask = config.task
         self.real = RealBatches(config.data.training_set(self.task, config.seed), config.seed)
         self.evaluator = make_evaluator(self.task, self.real.formulae)
         cls = algorithm_class(config.algorithm)

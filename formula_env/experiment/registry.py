@@ -7,7 +7,7 @@ Classes are loaded when asked for, so a run never imports what another algorithm
 from typing import Any
 
 from formula_env.errors import FormulaError
-from formula_env.tasks import AnyTask, all_tasks, load_class, task_class, with_entry_points
+from formula_env.tasks import BaseTask, all_tasks, load_class, task_class, with_entry_points
 
 ALGORITHMS = {
     "a2c": "formula_env.agents.sb3.algorithms:A2C",
@@ -65,7 +65,7 @@ def preset(algorithm: str, name: str | None) -> dict[str, Any]:
     return presets[name]
 
 
-def check_fit(algorithm: str, task_name: str, task: AnyTask) -> None:
+def check_fit(algorithm: str, task_name: str, task: BaseTask) -> None:
     """Raise FormulaError for an algorithm that is for another kind of task."""
     wanted = algorithm_class(algorithm).task_type
     if not isinstance(task, wanted):

@@ -15,7 +15,7 @@ from formula_env.networks.discriminators import (
     raw_logits,
 )
 from formula_env.networks.generators import LSTMGenerator, Tempered
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 
 DiscriminatorName = Literal["mlp", "cnn", "recurrent"]
 """Architectures whose output is the logit."""
@@ -31,7 +31,7 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
 }
 
 
-def make_discriminator(name: str, task: Task) -> nn.Module:
+def make_discriminator(name: str, task: SequenceTask) -> nn.Module:
     """The discriminator of this name for a task's formulae; raises FormulaError for an unknown one."""
     check_choice(tuple(DISCRIMINATORS), discriminator=name)
     return DISCRIMINATORS[name](task.vocabulary, task.max_length)

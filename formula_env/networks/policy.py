@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from formula_env.errors import FormulaError
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 
 State = tuple[Tensor, ...]
 
@@ -29,7 +29,7 @@ class Policy(Protocol):
 
 
 @torch.no_grad()
-def check_policy(policy: Policy, task: Task, device: torch.device) -> None:
+def check_policy(policy: Policy, task: SequenceTask, device: torch.device) -> None:
     """Raise FormulaError if the policy's first step does not give logits for the task's symbols."""
     name, vocab_size = type(policy).__name__, task.vocabulary.size
     logits, _ = policy.step(torch.tensor([task.vocabulary.bos], device=device), policy.start(1))
@@ -45,7 +45,7 @@ def check_policy(policy: Policy, task: Task, device: torch.device) -> None:
 class UniformPolicy:
     """Uniform distribution over legal symbols: the random sampler, and the rollout policy by default."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: SequenceTask) -> None:
         self.task = task
 
     def start(self, n: int) -> State:

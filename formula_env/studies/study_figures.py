@@ -49,7 +49,7 @@ from formula_env.studies.spec import STUDY_FILE, FigureSpec, Study, Variant
 from formula_env.studies.statistics import STATISTICS, best_rows, interval, last_rows, mean, metric_of
 from formula_env.studies.tables import build_all
 from formula_env.suggestions import unknown
-from formula_env.tasks import Task
+from formula_env.tasks import SequenceTask
 
 Kind = Callable[..., Figure]
 """Draws variants of a study; its keyword arguments are the options that `study.toml` can give."""
@@ -402,7 +402,7 @@ def _shares(study: Study, variant: Variant) -> tuple[list[str], NDArray[np.float
 def _training_shares(study: Study, variant: Variant) -> tuple[list[str], NDArray[np.float64]]:
     config = load_config(study.folders(variant)[0].path)
     task = config.task
-    assert isinstance(task, Task)
+    assert isinstance(task, SequenceTask)
     names = task.decode(task.enumerate())
     training = task.decode(config.data.training_set(task, config.seed))
     place = {name: i for i, name in enumerate(names)}

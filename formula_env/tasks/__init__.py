@@ -1,4 +1,4 @@
-"""Formula families. A new one is a file in this folder and a line in `TASKS` (in `VECTOR_TASKS`, if of numbers).
+"""Formula families. A new one is a file in this folder and a line in `TASKS` or `CONTINUOUS_TASKS`.
 
 Another package adds its own through the entry-point group `formula_env.tasks` (name = "module:Class").
 """
@@ -9,7 +9,7 @@ from inspect import signature
 from typing import Any
 
 from formula_env.errors import FormulaError, unexpected_argument
-from formula_env.tasks.base import AnyTask, Task, VectorTask
+from formula_env.tasks.base import BaseTask, ContinuousTask, SequenceTask
 
 TASKS = {
     "binary-sum": "formula_env.tasks.binary_sum:BinarySum",
@@ -17,7 +17,7 @@ TASKS = {
 }
 """Tasks of symbols; each is also a Gymnasium environment."""
 
-VECTOR_TASKS = {
+CONTINUOUS_TASKS = {
     "integer-sum": "formula_env.tasks.integer_sum:IntegerSum",
 }
 """Tasks of numbers; only a generator that is trained through the discriminator's gradient can write them."""
@@ -43,15 +43,15 @@ def symbol_tasks() -> dict[str, str]:
 
 def all_tasks() -> dict[str, str]:
     """Every task that can be asked for by name, as name -> "module:Class"."""
-    return symbol_tasks() | VECTOR_TASKS
+    return symbol_tasks() | CONTINUOUS_TASKS
 
 
-def task_class(name: str) -> type[AnyTask]:
+def task_class(name: str) -> type[BaseTask]:
     """The class of the task of this name; raises FormulaError for an unknown one."""
     return load_class(all_tasks(), "task", name)
 
 
-def make_any_task(name: str, **options: Any) -> AnyTask:
+def make_any_task(name: str, **options: Any) -> BaseTask:
     """The task of this name; raises FormulaError for an unknown name, option or value."""
     cls = task_class(name)
     known = list(signature(cls).parameters)
@@ -61,21 +61,21 @@ def make_any_task(name: str, **options: Any) -> AnyTask:
     return cls(**options)
 
 
-def make_task(name: str, **options: Any) -> Task:
+def make_task(name: str, **options: Any) -> SequenceTask:
     """The task of symbols of this name; raises FormulaError for an unknown name, option or value."""
     task = make_any_task(name, **options)
-    if not isinstance(task, Task):
+    if not isinstance(task, SequenceTask):
         known = ", ".join(sorted(symbol_tasks()))
         raise FormulaError(f"{name} is made of numbers, not of symbols; there are: {known}")
     return task
 
 
 __all__ = [
+    "CONTINUOUS_TASKS",
     "TASKS",
-    "VECTOR_TASKS",
-    "AnyTask",
-    "Task",
-    "VectorTask",
+    "BaseTask",
+    "ContinuousTask",
+    "SequenceTask",
     "all_tasks",
     "make_any_task",
     "make_task",

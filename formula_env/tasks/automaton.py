@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formula_env.errors import FormulaError
-from formula_env.tasks.base import ENUMERATION_LIMIT, Task
+from formula_env.tasks.base import ENUMERATION_LIMIT, SequenceTask
 from formula_env.vocabulary import Tokens, Vocabulary
 
 DEAD = -1
@@ -34,7 +34,7 @@ class Automaton:
     ended: NDArray[np.bool_]
 
 
-class AutomatonTask(Task):
+class AutomatonTask(SequenceTask):
     """A task given by `symbols`, `max_length` and `build_automaton`."""
 
     symbols: ClassVar[tuple[str, ...]]

@@ -14,10 +14,10 @@ from formula_env.vocabulary import Tokens, Vocabulary
 Vectors = NDArray[np.float64]
 
 ENUMERATION_LIMIT = 2**20
-"""How many correct formulae `Task.enumerate` will list at most."""
+"""How many correct formulae `SequenceTask.enumerate` will list at most."""
 
 
-class AnyTask(ABC):
+class BaseTask(ABC):
     """Base class of all tasks, of symbols or of numbers: a frozen dataclass whose fields are its options.
 
     On the command line an option is `--task.length 8`.
@@ -45,7 +45,7 @@ class AnyTask(ABC):
         return asdict(self) if is_dataclass(self) else {}
 
 
-class Task(AnyTask):
+class SequenceTask(BaseTask):
     """A family of formulae made of symbols, with an exact verdict on each.
 
     Tokens are `(n, T)` int64 with T = `max_length`; a formula of variable length ends with EOS, then PAD.
@@ -138,7 +138,7 @@ class Task(AnyTask):
             formulae = np.concatenate([formulae[np.sort(first)], self.sample(n, rng)])
 
 
-class VectorTask(AnyTask):
+class ContinuousTask(BaseTask):
     """A family of formulae whose terms are numbers: vectors `(n, d)` float64, true where an equation holds.
 
     Its formulae are points of a continuous space, so they can't be listed, and being true is a matter of degree.

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formula_env.errors import FormulaError, check_types
-from formula_env.tasks.base import Vectors, VectorTask
+from formula_env.tasks.base import ContinuousTask, Vectors
 
 
 @dataclass(frozen=True)
-class IntegerSum(VectorTask):
+class IntegerSum(ContinuousTask):
     """`[2, 3, 5]`: vectors [a, b, a + b], a and b uniform and independent from 0 to `largest`."""
 
     largest: int = 10

@@ -16,11 +16,11 @@ from formula_env.agents.sb3 import AdversarialCallback, FormulaVecEnv, SymbolEmb
 from formula_env.agents.sb3 import policies as sb3_policies
 from formula_env.agents.sb3.policies import GreedyPolicy, NoisyPolicy, PrefixCodec
 from formula_env.errors import FormulaError
-from formula_env.evaluators import Evaluator
+from formula_env.evaluators import SequenceEvaluator
 from formula_env.rewards import ExactReward
 from formula_env.rollouts import exact_q, monte_carlo_q, write
 from formula_env.sampling import draw_keys, log_prob
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from tests.helpers import name_of, sharpen, small_tasks
 from tests.oracles import all_sequences
 
@@ -28,7 +28,7 @@ tasks = pytest.mark.parametrize("task", small_tasks(), ids=name_of)
 EPSILON = 0.3
 
 
-def model_for(task: Task, cls: Any = PPO, **options: Any) -> Any:
+def model_for(task: SequenceTask, cls: Any = PPO, **options: Any) -> Any:
     """Untrained, but with opinions."""
     name = "MlpLstmPolicy" if cls is RecurrentPPO else "MlpPolicy"
     embedded = "observation" in options and cls is not ARS
@@ -46,7 +46,7 @@ def model_for(task: Task, cls: Any = PPO, **options: Any) -> Any:
     return model
 
 
-def observations_of(task: Task, sequence: list[int], observation: str) -> list[Any]:
+def observations_of(task: SequenceTask, sequence: list[int], observation: str) -> list[Any]:
     """What an agent sees before each symbol of a sequence."""
     env = FormulaEnv(task, observation=observation)  # type: ignore[arg-type]
     seen = [env.reset(seed=0)[0]]
@@ -77,7 +77,7 @@ def acted_log_prob(model: Any, seen: list[Any], symbols: list[int], vocab_size: 
 @tasks
 @pytest.mark.parametrize("cls", [PPO, A2C, TRPO, RecurrentPPO, DQN, QRDQN, ARS])
 @pytest.mark.parametrize("observation", ["one-hot", "tokens"])
-def test_it_is_the_distribution_the_model_acts_by(task: Task, cls: Any, observation: str) -> None:
+def test_it_is_the_distribution_the_model_acts_by(task: SequenceTask, cls: Any, observation: str) -> None:
     model = model_for(task, cls, **({} if observation == "one-hot" else {"observation": observation}))
     policy = policy_of(model, task)
     sequences = all_sequences(task)
@@ -96,7 +96,7 @@ def test_it_is_the_distribution_the_model_acts_by(task: Task, cls: Any, observat
 
 @tasks
 @pytest.mark.parametrize("cls", [PPO, RecurrentPPO, DQN])
-def test_the_exact_jsd_through_it_is_that_of_brute_force(task: Task, cls: Any) -> None:
+def test_the_exact_jsd_through_it_is_that_of_brute_force(task: SequenceTask, cls: Any) -> None:
     policy = policy_of(model_for(task, cls), task)
     sequences = all_sequences(task)
     probs = log_prob(policy, task.vocabulary, sequences).exp().numpy()
@@ -105,7 +105,7 @@ def test_the_exact_jsd_through_it_is_that_of_brute_force(task: Task, cls: Any) -
     middle = (probs + uniform) / 2
     terms = [np.sum(p[p > 0] * np.log(p[p > 0] / middle[p > 0])) for p in (probs, uniform)]
     sample = write(policy, task.vocabulary, task.max_length, draw_keys(10, torch.Generator())).numpy()
-    judged = Evaluator(task)(
+    judged = SequenceEvaluator(task)(
         sample, lambda tokens: log_prob(policy, task.vocabulary, torch.from_numpy(tokens)).numpy()
     )
     assert judged["jsd_exact"]
@@ -114,7 +114,9 @@ def test_the_exact_jsd_through_it_is_that_of_brute_force(task: Task, cls: Any) -
 
 
 @tasks
-def test_rollouts_under_it_follow_exact_q_in_one_call_a_level(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rollouts_under_it_follow_exact_q_in_one_call_a_level(
+    task: SequenceTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = model_for(task, A2C)
     policy = policy_of(model, task)
     calls = 0
@@ -136,7 +138,7 @@ def test_rollouts_under_it_follow_exact_q_in_one_call_a_level(task: Task, monkey
 
 
 @tasks
-def test_masked_it_writes_nothing_illegal(task: Task) -> None:
+def test_masked_it_writes_nothing_illegal(task: SequenceTask) -> None:
     model = model_for(task, MaskablePPO)
     env = FormulaVectorEnv(task, num_envs=50, observation="tokens")
     policy = policy_of(model, task)
@@ -146,7 +148,7 @@ def test_masked_it_writes_nothing_illegal(task: Task) -> None:
     assert_legal(task, tokens)
 
 
-def assert_legal(task: Task, tokens: Any) -> None:
+def assert_legal(task: SequenceTask, tokens: Any) -> None:
     for t in range(task.max_length):
         open_ = tokens[:, t] != task.vocabulary.pad
         legal = task.legal_symbols(tokens[:, :t])
@@ -154,7 +156,7 @@ def assert_legal(task: Task, tokens: Any) -> None:
 
 
 @tasks
-def test_maskable_ppo_breaks_no_mask_in_ten_thousand_episodes(task: Task) -> None:
+def test_maskable_ppo_breaks_no_mask_in_ten_thousand_episodes(task: SequenceTask) -> None:
     """Acting by the adapter's masks, against the task's grammar; without masks it does break them."""
     model = model_for(task, MaskablePPO)
     env = FormulaVecEnv(task, num_envs=2_000, observation="tokens", reward_model="constant")
@@ -182,7 +184,7 @@ def test_maskable_ppo_breaks_no_mask_in_ten_thousand_episodes(task: Task) -> Non
 
 @tasks
 @pytest.mark.parametrize("cls", [PPO, MaskablePPO, RecurrentPPO, DQN, ARS])
-def test_a_noisy_policy_is_a_mixture_of_copies_with_more_and_less_noise(task: Task, cls: Any) -> None:
+def test_a_noisy_policy_is_a_mixture_of_copies_with_more_and_less_noise(task: SequenceTask, cls: Any) -> None:
     policy = policy_of(model_for(task, cls), task)
     sequences = all_sequences(task)
 

@@ -11,7 +11,7 @@ from formula_env import FormulaEnv, FormulaVectorEnv
 from formula_env.agents.sb3 import FormulaVecEnv
 from formula_env.errors import FormulaError
 from formula_env.rewards import ConstantReward
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from tests.helpers import name_of, opinionated_pair, small_tasks
 
 tasks = pytest.mark.parametrize("task", small_tasks(), ids=name_of)
@@ -29,7 +29,7 @@ def same(one: Any, two: Any) -> bool:
 @pytest.mark.parametrize("observation", ["one-hot", "tokens"])
 @pytest.mark.parametrize("rewards", [{"reward_mode": "terminal", "num_rollouts": 0}, {"num_rollouts": 2}])
 def test_a_thousand_steps_are_those_of_single_environments(
-    task: Task, observation: Any, rewards: dict[str, Any]
+    task: SequenceTask, observation: Any, rewards: dict[str, Any]
 ) -> None:
     """Every field of every step, the rewards by a discriminator with Monte-Carlo rollouts among them."""
     num_envs, options = 5, {"observation": observation, **rewards}

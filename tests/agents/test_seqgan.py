@@ -12,11 +12,11 @@ from formula_env.adversary import AdversaryConfig
 from formula_env.agents.mle import MLE, MLEConfig
 from formula_env.agents.seqgan import SeqGAN, SeqGANConfig, policy_gradient_loss, position_means, sum_to_go
 from formula_env.errors import FormulaError
-from formula_env.evaluators import Evaluator
+from formula_env.evaluators import SequenceEvaluator
 from formula_env.experiment.config import algo_config
 from formula_env.networks.policy import Policy
 from formula_env.tasks import make_task
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from tests.even_ones import EvenOnes
 from tests.helpers import name_of, saved_and_loaded, sharpen
 from tests.oracles import all_sequences
@@ -39,7 +39,7 @@ def gradient(loss: Tensor, seqgan: SeqGAN) -> Tensor:
     return torch.cat([part.flatten() for part in parts]).double()
 
 
-def seqgan_with_opinions(task: Task, **settings: Any) -> SeqGAN:
+def seqgan_with_opinions(task: SequenceTask, **settings: Any) -> SeqGAN:
     config = replace(THESIS, **{"embedding_dim": 4, "hidden_dim": 8, "num_rollouts": 4, **settings})
     seqgan = SeqGAN(task, config, 0, CPU)
     sharpen(seqgan.generator, 2.0)
@@ -72,7 +72,9 @@ ESTIMATORS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("task", [make_task("binary-sum", length=4), EvenOnes(4)], ids=name_of)
 @pytest.mark.parametrize("baseline", [False, True])
 @pytest.mark.parametrize("settings", ESTIMATORS, ids=str)
-def test_the_average_gradient_is_the_enumerated_one(task: Task, baseline: bool, settings: dict[str, Any]) -> None:
+def test_the_average_gradient_is_the_enumerated_one(
+    task: SequenceTask, baseline: bool, settings: dict[str, Any]
+) -> None:
     seqgan = seqgan_with_opinions(task, batch_size=64, baseline=baseline, **settings)
     expected = exact_gradient(seqgan)
     estimates = torch.stack([sampled_gradient(seqgan) for _ in range(250)])
@@ -161,7 +163,7 @@ def train_shortly(
         seqgan.env.play = play_and_spoil  # type: ignore[method-assign]
     training = task.sample(10_000, np.random.default_rng(0))
     rng = np.random.default_rng(1)
-    evaluate = Evaluator(task)
+    evaluate = SequenceEvaluator(task)
 
     def real() -> np.ndarray:
         return training[rng.integers(len(training), size=seqgan.real_batch_size)]
@@ -202,7 +204,7 @@ def test_it_does_not_improve_where_the_discriminator_never_learns(config: SeqGAN
 
 @pytest.mark.parametrize("task", [make_task("signed-equation", length=7), EvenOnes(6)], ids=name_of)
 @pytest.mark.parametrize("discriminator", ["mlp", "cnn", "recurrent"])
-def test_a_round_works_on_every_kind_of_task(task: Task, discriminator: Any) -> None:
+def test_a_round_works_on_every_kind_of_task(task: SequenceTask, discriminator: Any) -> None:
     config = SeqGANConfig(rounds=2, mle_rounds=1, discriminator_rounds=1, batch_size=8, d_steps=2,
                           discriminator=AdversaryConfig(architecture=discriminator))  # fmt: skip
     seqgan = SeqGAN(task, config, 0, CPU)
@@ -290,7 +292,7 @@ def test_mle_reaches_the_distribution() -> None:
     rng = np.random.default_rng(1)
     for done in range(mle.rounds):
         mle.update(training[rng.integers(len(training), size=128)], done / mle.rounds)
-    metrics = Evaluator(task)(mle.sample(2_000, 0), mle.log_prob)
+    metrics = SequenceEvaluator(task)(mle.sample(2_000, 0), mle.log_prob)
     assert metrics["accuracy"] > 0.98
     assert metrics["jsd"] < 0.01
     assert metrics["coverage"] == 1

@@ -9,7 +9,7 @@ from formula_env.agents.mle import MLE, MLEConfig
 from formula_env.agents.verified_mle import DistinctFormulae, VerifiedMLE, VerifiedMLEConfig
 from formula_env.errors import FormulaError
 from formula_env.tasks import make_task
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from formula_env.tasks.binary_sum import BinarySum
 from formula_env.vocabulary import Tokens
 from tests.even_ones import EvenOnes
@@ -42,7 +42,7 @@ def weights(algorithm: MLE) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("task", [make_task("binary-sum", length=6), EvenOnes(5)], ids=name_of)
-def test_what_it_knows_is_correct_distinct_and_holds_the_data_it_saw(task: Task) -> None:
+def test_what_it_knows_is_correct_distinct_and_holds_the_data_it_saw(task: SequenceTask) -> None:
     algorithm = VerifiedMLE(task, SHORT, 0, CPU)
     seen: set[tuple[int, ...]] = set()
     data = task.sample(6, np.random.default_rng(1))

@@ -14,7 +14,7 @@ from formula_env.cli import COMMANDS, TrainOptions, main
 from formula_env.experiment.registry import ALGORITHMS, algorithm_class
 from formula_env.experiment.run_folder import RunFolder
 from formula_env.studies import pool
-from formula_env.tasks import TASKS, VECTOR_TASKS, task_class
+from formula_env.tasks import CONTINUOUS_TASKS, TASKS, task_class
 from tests.experiment.commands import TINY_MLE
 
 SEED, COUNT = 0, int(os.environ.get("FUZZED_COMMANDS", "300"))
@@ -103,7 +103,7 @@ def random_command(rng: random.Random, folders: dict[str, Path], out: Callable[[
     command = rng.choice([*COMMANDS, *COMMANDS, "train", "train", rng.choice(NASTY)])
     folder = str(rng.choice([*folders.values(), Path("nowhere")]))
     if command == "train":
-        algorithm, task = rng.choice(sorted(ALGORITHMS)), rng.choice([*TASKS, *VECTOR_TASKS])
+        algorithm, task = rng.choice(sorted(ALGORITHMS)), rng.choice([*TASKS, *CONTINUOUS_TASKS])
         names = sorted(options_of(TrainOptions[task_class(task), algorithm_class(algorithm).Config]))
         start = [command, algorithm, *(["--task", task] if rng.random() < 0.7 else []), "--out", out()]
     else:

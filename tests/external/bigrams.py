@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from formula_env.algorithm import Algorithm, LogProb
-from formula_env.tasks import Task
+from formula_env.tasks import SequenceTask
 from formula_env.vocabulary import Tokens
 
 
@@ -23,9 +23,9 @@ class BigramConfig:
 class Bigram(Algorithm):
     """Each symbol given the one before it and its position, by counting."""
 
-    Config, task_type, real_batch_size = BigramConfig, Task, 64
+    Config, task_type, real_batch_size = BigramConfig, SequenceTask, 64
 
-    def __init__(self, task: Task, config: BigramConfig, seed: int, device: torch.device) -> None:
+    def __init__(self, task: SequenceTask, config: BigramConfig, seed: int, device: torch.device) -> None:
         self.task, self.rounds = task, config.rounds
         self.counts = np.full((task.max_length, task.vocabulary.size + 1, task.vocabulary.size), config.smoothing)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from formula_env.adversarial import adam
 from formula_env.errors import FormulaError
-from formula_env.evaluators import Evaluator
+from formula_env.evaluators import SequenceEvaluator
 from formula_env.gan.gumbel_softmax import (
     GumbelSoftmaxGAN,
     GumbelSoftmaxGANConfig,
@@ -168,7 +168,7 @@ def trained_shortly(learns: bool) -> tuple[float, float]:
     training, rng = task.sample(1_000, np.random.default_rng(0)), np.random.default_rng(1)
     for done in range(config.rounds):
         gan.update(training[rng.integers(len(training), size=64)], done / config.rounds)
-    metrics = Evaluator(task)(gan.sample(1_000, seed=0), gan.log_prob)
+    metrics = SequenceEvaluator(task)(gan.sample(1_000, seed=0), gan.log_prob)
     return float(metrics["accuracy"]), float(metrics["jsd"])
 
 

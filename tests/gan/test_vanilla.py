@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from formula_env.evaluators import VectorEvaluator
+from formula_env.evaluators import ContinuousEvaluator
 from formula_env.gan.vanilla import VanillaGAN, VanillaGANConfig
 from formula_env.tasks.integer_sum import IntegerSum
 
@@ -21,11 +21,11 @@ def trained(spoil: bool) -> dict[str, float | int | bool]:
         data[:, 2] = rng.permutation(data[:, 2])
     for done in range(CONFIG.rounds):
         gan.update(data[rng.integers(len(data), size=64)], done / CONFIG.rounds)
-    return VectorEvaluator(TASK)(gan.sample(2_000, seed=0))
+    return ContinuousEvaluator(TASK)(gan.sample(2_000, seed=0))
 
 
 def test_it_learns_the_sum_and_the_terms() -> None:
-    random, learnt = VectorEvaluator(TASK).random_sampler(2_000, seed=0), trained(spoil=False)
+    random, learnt = ContinuousEvaluator(TASK).random_sampler(2_000, seed=0), trained(spoil=False)
     assert random["mse"] == pytest.approx(2, rel=0.1)
     assert learnt["mse"] < 0.05
     assert learnt["marginal_distance"] < 0.6

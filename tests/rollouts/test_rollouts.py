@@ -12,7 +12,7 @@ from formula_env.rewards import ExactReward
 from formula_env.rollouts import completions, exact_q, fronts, inverse_cdf, monte_carlo, monte_carlo_q
 from formula_env.sampling import sample
 from formula_env.tasks import make_task
-from formula_env.tasks.base import Task
+from formula_env.tasks.base import SequenceTask
 from tests.even_ones import EvenOnes
 from tests.helpers import name_of, opinionated_pair, small_tasks
 from tests.oracles import all_sequences, batched_q, brute_force_q, plain_loop_q
@@ -20,7 +20,7 @@ from tests.oracles import all_sequences, batched_q, brute_force_q, plain_loop_q
 tasks = pytest.mark.parametrize("task", small_tasks(), ids=name_of)
 
 
-def all_prefixes(task: Task) -> tuple[Tensor, Tensor]:
+def all_prefixes(task: SequenceTask) -> tuple[Tensor, Tensor]:
     """Every prefix of every sequence: tokens `(m, T)` filled with PAD, and lengths `(m,)`."""
     sequences = all_sequences(task)
     tokens, lengths = [], []
@@ -43,7 +43,7 @@ def q_of(estimator: Callable[..., Tensor], lengths: Tensor, *arguments: object) 
 
 
 @tasks
-def test_exact_q_equals_brute_force(task: Task) -> None:
+def test_exact_q_equals_brute_force(task: SequenceTask) -> None:
     generator, reward = opinionated_pair(task)
     tokens, lengths = all_prefixes(task)
     q = q_of(exact_q, lengths, generator, reward.score, task.vocabulary, tokens, lengths)
@@ -54,7 +54,9 @@ def test_exact_q_equals_brute_force(task: Task) -> None:
 
 @tasks
 @pytest.mark.parametrize("estimator", [monte_carlo_q, exact_q])
-def test_all_prefixes_of_a_formula_at_once_are_the_same_as_each_alone(task: Task, estimator: object) -> None:
+def test_all_prefixes_of_a_formula_at_once_are_the_same_as_each_alone(
+    task: SequenceTask, estimator: object
+) -> None:
     """Whole formulae from position 0 on, against every prefix with nothing behind it: number for number."""
     generator, reward = opinionated_pair(task)
     sequences = all_sequences(task)
@@ -77,7 +79,7 @@ def test_all_prefixes_of_a_formula_at_once_are_the_same_as_each_alone(task: Task
 
 @tasks
 @pytest.mark.parametrize("judge", ["checker", "discriminator"])
-def test_monte_carlo_q_follows_exact_q(task: Task, judge: str) -> None:
+def test_monte_carlo_q_follows_exact_q(task: SequenceTask, judge: str) -> None:
     """For every prefix, with N=16; the bug to catch is a reward given to the wrong prefix."""
     generator, reward = opinionated_pair(task)
     score = ExactReward(task).score if judge == "checker" else reward.score
@@ -93,7 +95,7 @@ def test_monte_carlo_q_follows_exact_q(task: Task, judge: str) -> None:
 @pytest.mark.parametrize(
     "task", [make_task("binary-sum", length=6), make_task("signed-equation", length=3), EvenOnes(5)], ids=name_of
 )
-def test_monte_carlo_q_is_unbiased(task: Task) -> None:
+def test_monte_carlo_q_is_unbiased(task: SequenceTask) -> None:
     """For every prefix, with a discriminator that has opinions: the mean of many estimates is exact Q."""
     generator, reward = opinionated_pair(task)
     tokens, lengths = all_prefixes(task)
@@ -114,7 +116,7 @@ def test_monte_carlo_q_is_unbiased(task: Task) -> None:
 
 @pytest.mark.parametrize("task", [t for t in small_tasks() if t.vocabulary.eos is None], ids=name_of)
 @pytest.mark.parametrize("plain_q", [plain_loop_q, batched_q])
-def test_shared_rollouts_agree_with_plain_ones(task: Task, plain_q: Callable[..., Tensor]) -> None:
+def test_shared_rollouts_agree_with_plain_ones(task: SequenceTask, plain_q: Callable[..., Tensor]) -> None:
     """Same expectation as the loop that public implementations run, and as one large batch (they know no EOS)."""
     generator, reward = opinionated_pair(task)
     sequences = all_sequences(task)
@@ -127,7 +129,7 @@ def test_shared_rollouts_agree_with_plain_ones(task: Task, plain_q: Callable[...
 
 
 @tasks
-def test_completions_from_fixed_prefixes_follow_the_policy(task: Task) -> None:
+def test_completions_from_fixed_prefixes_follow_the_policy(task: SequenceTask) -> None:
     """Chi-square, for each prefix of a formula: its N completions against their exact probabilities."""
     generator, _ = opinionated_pair(task)
     sequences = all_sequences(task)
@@ -156,7 +158,7 @@ def test_completions_from_fixed_prefixes_follow_the_policy(task: Task) -> None:
 
 
 @tasks
-def test_the_rollouts_of_a_formula_are_independent(task: Task) -> None:
+def test_the_rollouts_of_a_formula_are_independent(task: SequenceTask) -> None:
     """Rollouts n and n+1 of the empty prefix: as uncorrelated as their number allows."""
     generator, reward = opinionated_pair(task)
     n = 4_000
@@ -170,7 +172,7 @@ def test_the_rollouts_of_a_formula_are_independent(task: Task) -> None:
 
 
 @tasks
-def test_an_estimate_depends_on_its_own_key_alone(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_estimate_depends_on_its_own_key_alone(task: SequenceTask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not on the order of the batch, on the company in it, nor on how the work is cut up."""
     generator, reward = opinionated_pair(task)
     tokens, lengths = all_prefixes(task)

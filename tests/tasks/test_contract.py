@@ -7,14 +7,14 @@ import pytest
 import sympy
 
 from formula_env.errors import FormulaError
-from formula_env.tasks.base import AnyTask, Task
+from formula_env.tasks.base import BaseTask, SequenceTask
 from tests.helpers import name_of, small_tasks
 from tests.oracles import all_sequences
 
 pytestmark = pytest.mark.parametrize("task", small_tasks(), ids=name_of)
 
 
-def test_enumerate_is_exactly_what_the_checker_accepts(task: Task) -> None:
+def test_enumerate_is_exactly_what_the_checker_accepts(task: SequenceTask) -> None:
     sequences = all_sequences(task).numpy()
     accepted = sequences[task.is_correct(sequences)]
     listed = task.enumerate()
@@ -23,7 +23,7 @@ def test_enumerate_is_exactly_what_the_checker_accepts(task: Task) -> None:
     assert listed.tolist() == sorted(listed.tolist())
 
 
-def test_sampling_is_uniform_over_the_correct_formulae(task: Task) -> None:
+def test_sampling_is_uniform_over_the_correct_formulae(task: SequenceTask) -> None:
     draws = 200 * task.count()
     sample = task.sample(draws, np.random.default_rng(1))
     assert task.is_correct(sample).all()
@@ -34,13 +34,13 @@ def test_sampling_is_uniform_over_the_correct_formulae(task: Task) -> None:
     assert abs(chi_square - degrees) < 5 * sqrt(2 * degrees)
 
 
-def test_sampling_is_seeded(task: Task) -> None:
+def test_sampling_is_seeded(task: SequenceTask) -> None:
     one, two, other = (task.sample(50, np.random.default_rng(seed)) for seed in (3, 3, 4))
     assert np.array_equal(one, two)
     assert not np.array_equal(one, other)
 
 
-def test_legal_symbols_are_those_that_lead_to_a_well_formed_formula(task: Task) -> None:
+def test_legal_symbols_are_those_that_lead_to_a_well_formed_formula(task: SequenceTask) -> None:
     """A symbol is legal iff some correct-length sequence through it never makes an illegal choice itself."""
     sequences = all_sequences(task).numpy()
     pad = task.vocabulary.pad
@@ -63,7 +63,7 @@ def test_legal_symbols_are_those_that_lead_to_a_well_formed_formula(task: Task) 
             assert legal.tolist() == expected
 
 
-def test_pad_only_fills_a_prefix_up(task: Task) -> None:
+def test_pad_only_fills_a_prefix_up(task: SequenceTask) -> None:
     sample = task.sample(20, np.random.default_rng(0))
     for t in range(task.max_length):
         padded = np.full_like(sample, task.vocabulary.pad)
@@ -72,7 +72,7 @@ def test_pad_only_fills_a_prefix_up(task: Task) -> None:
         assert not task.is_correct(padded).any() or task.vocabulary.eos is not None
 
 
-def test_strings_and_tokens_agree(task: Task) -> None:
+def test_strings_and_tokens_agree(task: SequenceTask) -> None:
     formulae = task.enumerate()
     texts = task.decode(formulae)
     assert len(set(texts)) == task.count()
@@ -80,7 +80,7 @@ def test_strings_and_tokens_agree(task: Task) -> None:
     assert all(task.to_latex(text) for text in texts)
 
 
-def test_split_is_seeded_disjoint_and_complete(task: Task) -> None:
+def test_split_is_seeded_disjoint_and_complete(task: SequenceTask) -> None:
     for size in (0.5, 3):
         train, held_out = task.split(size, seed=7)
         assert len(train) == (3 if size == 3 else round(task.count() / 2))
@@ -95,15 +95,15 @@ def test_split_is_seeded_disjoint_and_complete(task: Task) -> None:
             task.split(impossible, seed=0)
 
 
-def test_wrong_shapes_and_ids_are_refused(task: Task) -> None:
+def test_wrong_shapes_and_ids_are_refused(task: SequenceTask) -> None:
     with pytest.raises(FormulaError, match="tokens must be"):
         task.is_correct(np.zeros((2, task.max_length + 1), dtype=np.int64))
     with pytest.raises(FormulaError, match="tokens must be"):
         task.is_correct(np.full((2, task.max_length), task.vocabulary.bos))
 
 
-def test_sympy_agrees_with_the_checker(task: Task) -> None:
-    if type(task).to_sympy is AnyTask.to_sympy:  # it is optional
+def test_sympy_agrees_with_the_checker(task: SequenceTask) -> None:
+    if type(task).to_sympy is BaseTask.to_sympy:  # it is optional
         with pytest.raises(FormulaError, match="sympy"):
             task.to_sympy(task.decode(task.enumerate()[:1])[0])
         return
@@ -115,5 +115,5 @@ def test_sympy_agrees_with_the_checker(task: Task) -> None:
         assert bool(sympy.sympify(task.to_sympy(text))) == correct
 
 
-def test_options_recreate_the_task(task: Task) -> None:
+def test_options_recreate_the_task(task: SequenceTask) -> None:
     assert type(task)(**task.options) == task
