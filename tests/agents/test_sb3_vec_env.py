@@ -90,12 +90,12 @@ def test_attributes_and_methods_are_those_of_single_environments() -> None:
     assert env.formulae.reward_model is reward
     with pytest.raises(FormulaError, match="set_reward_model is common to all 4 environments"):
         env.env_method("set_reward_model", reward, indices=[1])
-    env.set_attr("render_mode", "ansi")
-    assert env.formulae.render_mode == "ansi"
     assert env.env_is_wrapped(VecMonitor) == [False] * 4
     images = env.get_images()
     assert len(images) == 4
     assert all(image is not None and image.dtype == np.uint8 for image in images)
+    env.set_attr("render_mode", "ansi")
+    assert env.formulae.render_mode == "ansi"
 
 
 def test_seeds_are_used_once_and_differ() -> None:

@@ -310,7 +310,7 @@ def test_it_can_be_saved_after_every_round_of_pretraining() -> None:
 def test_runs_of_neighbouring_seeds_share_no_random_numbers() -> None:
     task = make_task("binary-sum", length=4)
     keys = [
-        SeqGAN(task, SeqGANConfig(batch_size=64), seed, CPU).env.state_dict()["episodes"]["_seed_keys"]
+        SeqGAN(task, SeqGANConfig(batch_size=64), seed, CPU).env.state_dict()["episodes"]["seed_keys"]
         for seed in range(3)
     ]
     assert len(torch.cat(keys).unique()) == 3 * 64
