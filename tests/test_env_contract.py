@@ -512,7 +512,7 @@ import numpy as np
 import torch
 
 torch.set_num_threads(2)
-env_id = BINARY_SUM
+env_id = "formula_env:Formula/BinarySum-v0"
 env = gym.make(env_id, length=8)
 env.reset(seed=0)
 for _ in range(8):
@@ -540,7 +540,7 @@ import sys
 import gymnasium as gym
 
 if __name__ == "__main__":
-    spec_id = gym.make(BINARY_SUM, length=8).unwrapped.spec.id
+    spec_id = gym.make("formula_env:Formula/BinarySum-v0", length=8).unwrapped.spec.id
     envs = gym.vector.AsyncVectorEnv([lambda: gym.make(spec_id, length=8)] * 2, context="spawn")
     print(envs.reset(seed=0)[0].shape)
     envs.close()
