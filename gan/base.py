@@ -72,6 +72,7 @@ class GAN(Algorithm):
         self.rng = torch.Generator().manual_seed(seed)
         self.rounds, self.real_batch_size = config.rounds, config.batch_size
         self.progress = 0.0
+        """Share of the rounds that are done, in [0, 1]; samples may depend on it."""
 
     @property
     def collapse_advice(self) -> str:
@@ -107,15 +108,18 @@ class GAN(Algorithm):
         )
         metrics |= generator_step(self.generator, self.generator_optimizer, self.discriminator, fake)
         self.weights.update()
+        self.progress = (round(progress * self.rounds) + 1) / self.rounds
         return floats(metrics)
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name).state_dict() for name in _STATEFUL} | {"rng": self.rng.get_state()}
+        saved = {name: getattr(self, name).state_dict() for name in _STATEFUL}
+        return saved | {"rng": self.rng.get_state(), "progress": self.progress}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in _STATEFUL:
             getattr(self, name).load_state_dict(state[name])
         self.rng.set_state(state["rng"])
+        self.progress = state["progress"]
 
 
 _STATEFUL = ("weights", "discriminator", "generator_optimizer", "discriminator_optimizer")

@@ -99,6 +99,7 @@ def test_it_goes_on_bit_for_bit(name: str, task: BaseTask) -> None:
     first = rounds(begun, task, 0, middle)
     judge(begun)
     resumed.load_state_dict(saved_and_loaded(begun.state_dict()))
+    assert np.array_equal(begun.sample(30, seed=3), resumed.sample(30, seed=3))
     assert [*first, *rounds(resumed, task, middle, total)] == expected
     assert np.array_equal(whole.sample(30, seed=3), resumed.sample(30, seed=3))
 

@@ -10,7 +10,7 @@ from formula_env.errors import FormulaError
 from formula_env.experiment.notices import notice
 from formula_env.files import load_state, save_state
 
-KIND = "checkpoint 3"
+KIND = "checkpoint 4"
 """Kind and format of the files; the number rises with every change of what a state holds."""
 
 KEPT = 2

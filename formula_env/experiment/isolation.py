@@ -112,7 +112,9 @@ def _torch_settings() -> Iterator[None]:
 
 
 def _set_deterministic(enabled: bool, warn_only: bool) -> None:
-    torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+    now = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    if now != (enabled, warn_only):  # setting it imports torch's compiler, which takes a second
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
 
 
 def _set_cudnn(benchmark: bool, deterministic: bool) -> None:

@@ -119,6 +119,18 @@ def test_the_logit_gap_by_hand() -> None:
     assert float(logit_gap(torch.tensor([[[3.0, 1.0, 2.5], [0.0, -4.0, 0.0]]]))) == pytest.approx(0.25)
 
 
+def test_a_loaded_gan_samples_at_the_temperature_at_which_it_was_saved() -> None:
+    """Relaxed samples depend on it, and it on the rounds that are done."""
+    saved, loaded = (hard_gan(rounds=10, hard=False, temperature=3.0, final_temperature=0.1) for _ in range(2))
+    real = saved.task.sample(16, np.random.default_rng(0))
+    for done in range(5):
+        saved.update(real, done / 10)
+        assert saved.temperature == pytest.approx(3.0 * (0.1 / 3.0) ** ((done + 1) / 10))
+    loaded.load_state_dict(saved.state_dict())
+    assert loaded.temperature == saved.temperature
+    assert np.array_equal(loaded.sample(50, seed=0), saved.sample(50, seed=0))
+
+
 def test_the_temperature_falls_exponentially() -> None:
     gan = hard_gan(rounds=100, temperature=3.0, final_temperature=0.1)
     assert gan.temperature == 3.0
