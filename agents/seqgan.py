@@ -46,9 +46,9 @@ class SeqGANConfig:
     mle_rounds: int = 0
     """Rounds of maximum-likelihood pre-training, `d_steps` updates each."""
     mle_stop_nll: float = 0.0
-    """Mean NLL of a round, nats per symbol, below which that pre-training ends early; 0: never."""
+    """Mean NLL of a round, nats per symbol, below which MLE pre-training ends early; 0: never."""
     discriminator_rounds: int = 0
-    """Rounds of discriminator pre-training, `d_steps` updates each; they also get the rounds left of the other."""
+    """Rounds of discriminator pre-training, `d_steps` updates each, and what MLE leaves of its own."""
     batch_size: int = 256
     """Episodes in a generator update; real, and as many fake, formulae in a discriminator update."""
     d_steps: int = 2
@@ -58,8 +58,7 @@ class SeqGANConfig:
     q_estimator: QEstimator = "monte-carlo"
     """Estimator of Q; "exact" replaces sampling by backward recursion, where the prefix tree is small."""
     baseline: bool = True
-    """Subtraction of the batch mean of Q at each position; B/(B - 1) times this, where all B have a symbol, is
-    RLOO."""
+    """Subtraction of the batch mean of Q at each position, the baseline of REINFORCE."""
     ent_coef: float = 0.0
     """Weight α of the policy's entropy (nats) beside the reward; falls linearly."""
     discriminator: AdversaryConfig = AdversaryConfig()
@@ -301,7 +300,8 @@ def sum_to_go(values: Tensor) -> Tensor:
 def position_means(q: Tensor, written: Tensor) -> Tensor:
     """Mean of Q `(B, T)` at each position over the formulae that have a symbol there: `(1, T)`.
 
-    Each formula counts in its own mean, so the expected gradient shrinks by the factor 1 - 1/B.
+    Each formula counts in its own mean, so the expected gradient shrinks by the factor 1 - 1/B: it is that of
+    RLOO times (B - 1)/B, where all B have a symbol.
     """
     sums, counts = distributed.all_sum(torch.stack([(q * written).sum(dim=0), written.sum(dim=0)]))
     return (sums / counts.clamp(min=1))[None]

@@ -78,7 +78,7 @@ class AdversaryConfig:
 
 
 class Adversary:
-    """A discriminator in training, and the reward model that it is.
+    """Discriminator with its optimiser, schedule, moving average and reward model.
 
     Args:
         network: formulae `(n, T)` to numbers `(n,)`: the logits, or f of a `RatioDiscriminator`.

@@ -78,7 +78,7 @@ class Algorithm(ABC):
 
     @property
     def density_ratio(self) -> DensityRatio | None:
-        """How well the discriminator knows that ratio; None without one, or where π isn't known.
+        """Discriminator logits and generator log-likelihoods, for calibration metrics; None where unknown.
 
         The generator in it is the trained one, not a moving average.
         """

@@ -116,7 +116,7 @@ class TrainOptions(RunConfig[TaskT, AlgoT]):
     task_name: Annotated[str, option(name="task")] = "binary-sum"
     """Family of formulae; `formula-env list tasks` names them."""
     preset: str | None = None
-    """Name of the hyper-parameters to begin with, instead of the defaults; `list algorithms` names them."""
+    """Preset of hyper-parameters to start from; `list algorithms` names them."""
     json: bool = False
     """Output of the summary as JSON."""
 
@@ -171,7 +171,7 @@ class ResumeOptions:
 
 
 def _resume(arguments: list[str]) -> None:
-    """Go on with a run that was stopped or killed."""
+    """Resume a run from its last checkpoint, bit for bit."""
     options = parse(ResumeOptions, "resume", arguments)
     with process_group(load_config(options.folder, options.device).device):
         _show(resume(options.folder, options.device), options.folder, options.json)
@@ -235,7 +235,7 @@ class SampleOptions:
 
 
 def _sample(arguments: list[str]) -> None:
-    """Write formulae of a trained generator, one a line."""
+    """Generate formulae from a trained generator, one per line."""
     options = parse(SampleOptions, "sample", arguments)
     check_range(1, MAX_SAMPLES, num=options.num)
     check_seed(options.seed)
@@ -296,15 +296,15 @@ class StudyOptions:
     folders: Annotated[tuple[Path, ...], Positional]
     """Folders with a study.toml."""
     out: Path | None = None
-    """Folder to run them anew in, apart from the records; default: the records are completed."""
+    """Folder for a fresh copy of the studies; default: the records are completed in place."""
     jobs: int = os.cpu_count() or 1
     """Number of runs side by side."""
     replace: bool = False
-    """Permission to run damaged records again, and to replace figures and READMEs that the rows contradict."""
+    """Replacement of damaged records, and of figures and READMEs that the rows contradict."""
 
 
 def _study(arguments: list[str]) -> None:
-    """Run what a study still lacks, seeds side by side: formula-env study runs/studies/NAME"""
+    """Run the missing runs of a study, in parallel: formula-env study runs/studies/NAME"""
     from formula_env.studies.pages import are_present
     from formula_env.studies.pool import run_studies
     from formula_env.studies.records import check_undamaged, copy_study, incomplete

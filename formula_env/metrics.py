@@ -166,7 +166,7 @@ _ALL = [
     ),
     Metric(
         "collapse", "collapsed",
-        "1 where the run's variety has collapsed (`experiment.alarms`), else 0; rows only.",
+        "1 where the run's variety has collapsed (`formula_env.experiment.alarms`), else 0; rows only.",
         "", COUNT,
     ),
     # --- of an evaluation: vectors ---

@@ -129,7 +129,7 @@ class SelfTrainingDiscriminator(RewardModel):
     def observe(self, tokens: Tokens) -> None:
         """Learn from formulae `(n, T)` that the agent has finished."""
         if multiprocessing.parent_process() is not None:
-            _tell_it_is_a_copy(os.getpid())
+            _warn_copy(os.getpid())
         self.has_observed = True
         self._warm_up()
         self._waiting = np.concatenate([self._waiting, tokens])
@@ -210,7 +210,7 @@ _TRAINED = ("adversary", "density", "density_optimizer")
 
 
 SELF_TRAINING = AdversaryConfig(lr_end_factor=1.0, proposal_temperature=2.0)
-"""Settings of the discriminator where no one knows how long the agent will learn."""
+"""Settings of the discriminator where the length of training is unknown."""
 
 
 def _find_config(discriminator: EnergyName | AdversaryConfig) -> AdversaryConfig:
@@ -220,12 +220,12 @@ def _find_config(discriminator: EnergyName | AdversaryConfig) -> AdversaryConfig
     if discriminator.kind != "ratio" or discriminator.reward_transform != "log-ratio":
         raise FormulaError("a discriminator that trains itself needs kind ratio and reward_transform log-ratio")
     if discriminator.lr_end_factor != 1:
-        raise FormulaError("a discriminator that trains itself knows no end: lr_end_factor must be 1")
+        raise FormulaError("a discriminator that trains itself has no last round: lr_end_factor must be 1")
     return discriminator
 
 
 @cache
-def _tell_it_is_a_copy(pid: int) -> None:
+def _warn_copy(pid: int) -> None:
     logger.warning(
         "the discriminator in worker process %d is a copy: it learns only from the formulae finished there. "
         "gym.make_vec gives many environments that train one, in one process",

@@ -263,7 +263,7 @@ class QRDQNConfig(DQNConfig):
 
 
 class QRDQN(DQN):
-    """Quantile-regression DQN (Dabney et al. 2018), by sb3-contrib; else as DQN."""
+    """Quantile-regression DQN (Dabney et al. 2018), by sb3-contrib; the other settings are those of DQN."""
 
     Config = QRDQNConfig
     model_class = sb3_contrib.QRDQN

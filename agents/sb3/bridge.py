@@ -60,7 +60,7 @@ class SB3Config:
     learning_rate: float = 2e-3
     """Learning rate of the policy in the first round."""
     lr_end_factor: float = 0.0
-    """Share of it that is left at the end; it falls linearly."""
+    """Share of the learning rate that is left at the end, reached linearly."""
     reward_model: RewardModelName = "discriminator"
     """Source of the reward: "discriminator", trained along; "exact", the checker; "constant", the control."""
     reward_mode: RewardMode = "terminal"

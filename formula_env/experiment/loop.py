@@ -244,7 +244,7 @@ class Training:
         self._check_weights()  # before anything is said about them
         # By the round alone: runs that are compared are sampled with the same random numbers.
         tokens = self.algorithm.sample(self.config.eval_samples, seed=self.round)
-        evaluation = self._judge(tokens)
+        evaluation = self._metrics_of(tokens)
         self.evaluated_round = self.round
         if self.round == self.algorithm.pretrain_rounds:
             self.start = evaluation
@@ -260,7 +260,7 @@ class Training:
             **means,
         }
 
-    def _judge(self, batch: Batch) -> Evaluation:
+    def _metrics_of(self, batch: Batch) -> Evaluation:
         return self.evaluator(batch, self.algorithm.log_prob, self.algorithm.density_ratio)
 
     def _record(self, row: Row) -> str | None:
@@ -286,7 +286,7 @@ class Training:
         from formula_env.experiment.run_figures import draw_figures  # only here: matplotlib is slow to import
 
         tokens = self.algorithm.sample(self.config.eval_samples, seed=self.round)
-        evaluation = self._judge(tokens)
+        evaluation = self._metrics_of(tokens)
         summary: Row = {
             "algorithm": self.config.algorithm,
             "task": self.config.task_name,
@@ -347,14 +347,13 @@ class Training:
     def load(self, state: dict[str, Any]) -> None:
         """Take up a checkpoint's state. Raises FormulaError if it is not one of this run, with these settings."""
         try:
-            if "settings" in state:  # checkpoints of the old format have none
-                _check_same(parse_settings(state["settings"]), self.config)
+            _check_same(parse_settings(state["settings"]), self.config)
             self.algorithm.load_state_dict(state["algorithm"])
             set_global_random_state(state["random"])
             self.round, self.evaluated_round = int(state["round"]), int(state["evaluated_round"])
             self.start, self._interval = dict(state["start"]), dict(state["interval"])
             self._seconds_before = float(state["seconds"])
-            self.record.restore(state.get("sums"))
+            self.record.restore(state["sums"])
         except Exception as error:  # whatever a checkpoint of other settings, or a made-up one, leads to
             reason = " ".join(str(error).split())[:300]
             raise FormulaError(

@@ -195,10 +195,9 @@ class Record:
         """Checksums of the files so far, which a checkpoint keeps."""
         return {**self._sums, METRICS_FILE: self._rows_hash.hexdigest()}
 
-    def restore(self, sums: Sums | None) -> None:
-        """Take up the `sums` of a checkpoint; without them (the old format) kept samples count as they are."""
-        kept = self.folder.path.glob("samples-*.txt")
-        self._sums = {path.name: checksum(read_bytes(path)) for path in kept} if sums is None else dict(sums)
+    def restore(self, sums: Sums) -> None:
+        """Take up the `sums` of a checkpoint."""
+        self._sums = dict(sums)
 
     def take_up(self, round_: int) -> None:
         """Go on with the files of the checkpoint of a round: rows that a crash left behind it are dropped.

@@ -29,7 +29,7 @@ def run_studies(studies: Sequence[Study], jobs: int) -> None:
             check_device(variant.settings.get("device", "cpu"))
     total = sum(len(runs_of(study)) for study in studies)
     missing = [entry for study in studies for entry in incomplete(study)]
-    _tell_damaged([run for run, _ in missing])
+    _report_damaged([run for run, _ in missing])
     waiting = [run for run, _ in missing]
     with stop_requests() as stop, StudyProgress(total, total - len(waiting)) as progress:
         failed = _Pool(waiting, jobs, progress, stop).work()
@@ -48,7 +48,7 @@ def run_studies(studies: Sequence[Study], jobs: int) -> None:
         )
 
 
-def _tell_damaged(missing: list[Run]) -> None:
+def _report_damaged(missing: list[Run]) -> None:
     """Say which records are damaged: those runs are done again."""
     for run in missing:
         if (damage := run.damage()) is not None:

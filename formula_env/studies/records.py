@@ -141,7 +141,7 @@ class Run:
         try:
             state = self.run_folder.load_checkpoint()
             text = self.run_folder.rows_until(state["evaluated_round"])
-            self.run_folder.check_written(state.get("sums", {}), text)
+            self.run_folder.check_written(state["sums"], text)
             return self._are_whole(parse_rows(self.folder / METRICS_FILE, text), state["evaluated_round"])
         except FormulaError:  # damaged: not worth more than the time to run it again
             return False

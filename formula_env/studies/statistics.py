@@ -31,12 +31,12 @@ CONFIDENCE, RESAMPLES, BATCH = 0.95, 10_000, 1_000
 
 
 def mean(numbers: ArrayLike, axis: int = 0) -> Any:
-    """The interquartile mean of numbers `(n, …)`, by default over the n."""
+    """Arithmetic mean of numbers `(n, …)`, by default over the n."""
     return np.asarray(numbers, dtype=float).mean(axis=axis)
 
 
 def iqm(numbers: ArrayLike, axis: int = 0) -> Any:
-    """Interquartile mean: of the middle half, so that single seeds don't decide."""
+    """Interquartile mean, of the middle half, so that single seeds don't decide."""
     return trim_mean(numbers, 0.25, axis=axis)
 
 

@@ -154,7 +154,7 @@ def variant_table(study: Study) -> list[str]:
 
 
 def _floor(summary: Row, metric: str) -> str:
-    """The JSD of an evaluation; a sampled one always with what a perfect generator would score."""
+    """Note on the floor of a sampled JSD, what a perfect generator would score; "" for other metrics."""
     is_sampled = metric == "jsd" and not summary.get("jsd_exact", True)
     return _sampled(summary["jsd_floor"]) if is_sampled else ""
 
@@ -182,8 +182,8 @@ HOW_COMPARED = (
     "Ours is the last generator of each run: nothing is picked. The baseline is picked with the checker, in its "
     "favour: for each seed, of all evaluations of all its runs, the one with the lowest exact JSD (NLL, where the "
     "JSD is not exact); all its numbers are of that one. Means, with their 95 % bootstrap intervals over the "
-    "seeds, and interquartile means (IQM). The difference, ours minus the baseline, is paired by seed; better or "
-    "worse is what has an interval of the mean difference without 0."
+    "seeds, and interquartile means (IQM). The difference, ours minus the baseline, is paired by seed. 'Better' "
+    "and 'worse': the 95 % interval of the mean difference excludes 0."
 )
 
 COLUMNS_COMPARED = ("metric", "ours, the last", "baseline, its best", "difference", "better on", "verdict", "goal")
@@ -266,9 +266,9 @@ def comparisons_table(studies: Sequence[Study]) -> str:
 # --- ablations ------------------------------------------------------------------------------------------------
 
 HOW_ABLATED = (
-    "What each part is worth: each line has one thing changed, and all else as in the first; the last generators "
-    "beside each other. Means, and the difference to the first line, paired by seed, with its 95 % bootstrap "
-    "interval; better or worse is what has an interval without 0."
+    "The worth of each part: each line has one setting changed, and all others are those of the first line. The "
+    "last generators are compared. Means, and the difference to the first line, paired by seed, with its 95 % "
+    "bootstrap interval. 'Better' and 'worse': the interval excludes 0."
 )
 
 

@@ -11,10 +11,10 @@ from formula_env.tasks.automaton import Automaton, AutomatonTask
 
 @dataclass(frozen=True)
 class BinarySum(AutomatonTask):
-    """`0110 0101` is correct: both halves hold as many ones. C(n, n/2) of the 2^n sequences are."""
+    """`0110 0101` is correct: both halves contain the same number of ones. C(n, n/2) of the 2^n sequences are."""
 
     length: int = 8
-    """Symbols of a formula: even, 2 to 64."""
+    """Number of symbols of a formula, even, from 2 to 64."""
 
     symbols: ClassVar[tuple[str, ...]] = ("0", "1")
 

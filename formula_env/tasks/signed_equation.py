@@ -17,7 +17,7 @@ class SignedEquation(AutomatonTask):
     """Digits at even positions, operators between them, exactly one `=`; correct if both sides are equal."""
 
     length: int = 15
-    """Symbols of a formula: odd, 3 to 63."""
+    """Number of symbols of a formula, odd, from 3 to 63."""
 
     symbols: ClassVar[tuple[str, ...]] = ("0", "1", "+", "-", "=")
 
