@@ -212,7 +212,7 @@ _ALL = [
     ),
     # --- of algorithms that use the checker ---
     Metric(
-        "verified/checker_calls", "checker calls", "Number of formulae that the exact checker has judged so far.",
+        "verified/checker_calls", "checker calls", "Number of formulae that the exact checker has checked so far.",
         "formulae", COUNT,
     ),
     Metric(

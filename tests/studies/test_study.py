@@ -300,7 +300,7 @@ def test_an_analysis_is_computed_again_when_the_study_asks_for_another(done: Pat
 
 
 def test_a_killed_run_is_named_as_such_and_goes_on(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "small", STUDY.replace("rounds = 20\nhidden", "rounds = 3000\nhidden"))
+    folder = write_study(tmp_path / "small", STUDY.replace("rounds = 20\nhidden", "rounds = 1500\nhidden"))
     process = start("study", folder, "--jobs", 1)
     while not checkpoints(folder / "mle" / "seed-0"):
         assert process.poll() is None, process.communicate()[1]
@@ -321,7 +321,7 @@ def is_child(path: Path, parent: int) -> bool:
 
 
 def test_a_stopped_study_goes_on(done: Path, tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "small", STUDY.replace("rounds = 20\nhidden", "rounds = 3000\nhidden"))
+    folder = write_study(tmp_path / "small", STUDY.replace("rounds = 20\nhidden", "rounds = 1500\nhidden"))
     process = start("study", folder, "--jobs", 2)
     while not checkpoints(folder / "mle" / "seed-1"):
         assert process.poll() is None, process.communicate()[1]
