@@ -59,15 +59,16 @@ class Credit:
 
     # --- running episodes -------------------------------------------------------------------------------------
 
-    def begin(self, episodes: Episodes, envs: NDArray[np.int64]) -> None:
-        """Set Q of the episodes that have just begun in these environments, where rewards are differences."""
+    def begin(self, episodes: Episodes, mask: NDArray[np.bool_]) -> None:
+        """Set Q of the episodes that have just begun in the environments marked, if rewards are differences."""
         if self.mode == "difference":
-            episodes.q[envs] = self._values(episodes, envs)
+            envs = np.flatnonzero(mask)
+            episodes.q[envs] = self._values(episodes, envs, np.zeros(len(envs), dtype=bool))
 
-    def pay(self, episodes: Episodes, envs: NDArray[np.int64]) -> Floats:
-        """Rewards `(m,)` of the symbols that have just been written in these environments `(m,)`."""
-        q = self._values(episodes, envs)
-        rewards = step_rewards(self.mode, q, episodes.q[envs], episodes.finished[envs])
+    def pay(self, episodes: Episodes, envs: NDArray[np.int64], finished: NDArray[np.bool_]) -> Floats:
+        """Rewards `(m,)` of the symbols just written in these environments `(m,)`, finished formulae or not."""
+        q = self._values(episodes, envs, finished)
+        rewards = step_rewards(self.mode, q, episodes.q[envs], finished)
         episodes.pay(envs, rewards, q)
         return rewards
 
@@ -97,12 +98,13 @@ class Credit:
         with default_modes():
             self.reward_model.load_state_dict(state)
 
-    def _values(self, episodes: Episodes, envs: NDArray[np.int64]) -> Floats:
+    def _values(self, episodes: Episodes, envs: NDArray[np.int64], finished: NDArray[np.bool_]) -> Floats:
         """Q `(m,)` of running prefixes: a finished formula's score, or an estimate if rewards need one, or 0."""
-        q, finished = np.zeros(len(envs)), episodes.finished[envs]
+        q = np.zeros(len(envs))
         if self.mode == "terminal":
-            if finished.any():
-                q[finished] = self._scores(episodes.tokens[envs[finished]])
+            ended = envs[finished]
+            if len(ended):
+                q[finished] = self._scores(episodes.tokens[ended])
             return q
         if not len(envs):
             return q

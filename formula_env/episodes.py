@@ -112,8 +112,8 @@ class Episodes:
         """Write symbols `(m,)` in these environments `(m,)`; returns which formulae are finished, `(m,)`."""
         finished = transition(self.task.vocabulary, self.tokens, self.lengths, envs, actions)
         self.finished[envs] = finished
-        if finished.any():
-            ended = envs[finished]
+        ended = envs[finished]
+        if len(ended):  # faster than finished.any()
             self.is_correct[ended] = self.task.is_correct(self.tokens[ended])
         return finished
 

@@ -187,8 +187,8 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         if self.autoreset_mode == AutoresetMode.NEXT_STEP and was_finished.any():
             self._begin(was_finished)
         rewards = np.zeros(self.num_envs)
-        episodes.append(active, actions[active])
-        rewards[active] = self.credit.pay(episodes, active)
+        finished = episodes.append(active, actions[active])
+        rewards[active] = self.credit.pay(episodes, active, finished)
         ended, terminated = episodes.finished & ~was_finished, episodes.finished.copy()
         info: dict[str, Any] = {}
         if ended.any():
@@ -219,7 +219,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
 
     def _begin(self, mask: NDArray[np.bool_], prefixes: Tokens | None = None) -> None:
         self.episodes.begin(mask, prefixes)
-        self.credit.begin(self.episodes, np.flatnonzero(mask))
+        self.credit.begin(self.episodes, mask)
 
     def _check_seeded(self, call: str) -> None:
         if not self.episodes.is_seeded:
