@@ -188,6 +188,7 @@ def uniform_log_prob(tokens: torch.Tensor) -> torch.Tensor:
     return torch.full((len(tokens),), -8 * log(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DISCRIMINATORS)
 def test_every_discriminator_learns_the_checker(name: str) -> None:
     """Correct formulae against incorrect ones: it must come to tell all 256 apart."""

@@ -89,6 +89,7 @@ def test_it_trains_and_samples(name: str, task: BaseTask) -> None:
         assert (log_probs <= 1e-9).all()
 
 
+@pytest.mark.slow
 @every_pair
 def test_it_goes_on_bit_for_bit(name: str, task: BaseTask) -> None:
     """Stopped in the middle, saved to a file, taken up by a new object; evaluating in between changes nothing."""

@@ -10,6 +10,8 @@ import pytest
 
 from tests.helpers import ENV_IDS, REWARD_MODELS
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = Path(__file__).parents[2] / "shared/clients"
 SCRIPTS = sorted(path.name for path in CLIENTS.glob("[!_]*.py"))
 

@@ -26,6 +26,8 @@ from formula_env.env_options import REWARD_OPTIONS
 from formula_env.experiment.registry import ALGORITHMS
 from formula_env.tasks import CONTINUOUS_TASKS, TASKS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -197,6 +197,7 @@ def test_to_play_is_to_step(task: SequenceTask, q_estimator: Any, reward_mode: A
         np.testing.assert_allclose(plays.episodes.q, steps.episodes.q, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", small_tasks(), ids=name_of)
 def test_played_formulae_follow_the_policy_and_are_observed(task: SequenceTask) -> None:
     generator, _ = opinionated_pair(task)
@@ -397,6 +398,7 @@ def walk(env: FormulaEnv | FormulaVectorEnv, actions: np.ndarray) -> list[Any]:
     return returned
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("through", [lambda state: state, saved_and_loaded], ids=["memory", "a file"])
 @pytest.mark.parametrize("reward_model", REWARD_MODELS)
 @pytest.mark.parametrize("kind", [FormulaEnv, FormulaVectorEnv])

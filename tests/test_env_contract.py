@@ -46,6 +46,7 @@ def infos_of_a_walk(env: FormulaEnv, steps: int) -> list[dict[str, Any]]:
     return infos
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", small_tasks(), ids=name_of)
 @pytest.mark.parametrize("reward_model", REWARD_MODELS)
 def test_infos_have_the_same_numeric_keys_at_every_step(task: SequenceTask, reward_model: str) -> None:
@@ -366,6 +367,7 @@ def trained(around: Callable[[], AbstractContextManager[Any]], making: bool) -> 
     return returned, env.state_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("making", [False, True], ids=["made before", "made there"])
 @pytest.mark.parametrize("mode", CALLERS)
 def test_an_environment_trains_alike_whatever_mode_its_caller_is_in(mode: str, making: bool) -> None:
@@ -558,6 +560,7 @@ def in_a_fresh_process(program: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
 @pytest.mark.parametrize("library", ["gymnasium", "sb3"])
 def test_forked_workers_go_on_after_torch_has_used_its_threads(library: str) -> None:

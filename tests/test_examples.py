@@ -17,6 +17,8 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 from formula_env import cli
 from formula_env.experiment.config import RunConfig
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 EXACT = r"accuracy (0\.\d{4}), JSD (0\.\d{4}) nats, both exact"
 

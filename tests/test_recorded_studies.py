@@ -15,6 +15,8 @@ from formula_env.studies.study_figures import draw
 from formula_env.studies.study_report import comparisons_table, shaken, studies_table, study_readme
 from tests.figure_checks import check_figure
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = sorted(path.parent for path in (ROOT / "runs" / "studies").glob("*/study.toml"))
 every = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -7,6 +7,8 @@ import pytest
 
 from tests.torture import Tally, damage, kills, write_faults
 
+pytestmark = pytest.mark.slow
+
 
 def check(tally: Tally, at_least: int) -> None:
     assert tally.failures == []

@@ -11,6 +11,8 @@ import pytest
 
 from tests.experiment.commands import assert_same_run
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 TINY = shlex.split("--task.length 4 --algo.rounds 4 --data.size 20 --eval-samples 20 --eval-every 2")
 COMMAND = [sys.executable, "-m", "formula_env"]

@@ -15,6 +15,8 @@ from stable_baselines3.common.vec_env import SubprocVecEnv
 from formula_env import FormulaEnv
 from tests.helpers import assert_equal_states
 
+pytestmark = pytest.mark.slow
+
 WORKERS, STEPS = 2, 40
 OPTIONS: dict[str, Any] = {
     "length": 4,

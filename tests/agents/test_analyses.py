@@ -15,6 +15,8 @@ from formula_env.experiment.registry import ANALYSES, analysis
 from formula_env.studies.spec import load_study
 from formula_env.studies.study_figures import draw
 
+pytestmark = pytest.mark.slow
+
 NUM_BATCHES = 60
 
 

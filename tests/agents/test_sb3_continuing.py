@@ -22,6 +22,8 @@ from formula_env.errors import FormulaError
 from formula_env.randomness import global_random_state
 from formula_env.sampling import log_prob
 
+pytestmark = pytest.mark.slow
+
 TASK = make_task("binary-sum", length=4)
 ROLLOUT = 4 * 64
 """Symbols of 64 formulae."""

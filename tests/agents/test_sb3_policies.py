@@ -74,6 +74,7 @@ def acted_log_prob(model: Any, seen: list[Any], symbols: list[int], vocab_size: 
     return float(np.log(np.maximum(probs, 1e-30)).sum())
 
 
+@pytest.mark.slow
 @tasks
 @pytest.mark.parametrize("cls", [PPO, A2C, TRPO, RecurrentPPO, DQN, QRDQN, ARS])
 @pytest.mark.parametrize("observation", ["one-hot", "tokens"])
@@ -94,6 +95,7 @@ def test_it_is_the_distribution_the_model_acts_by(task: SequenceTask, cls: Any, 
             assert log_probs[i].item() == pytest.approx(acted, abs=1e-4)
 
 
+@pytest.mark.slow
 @tasks
 @pytest.mark.parametrize("cls", [PPO, RecurrentPPO, DQN])
 def test_the_exact_jsd_through_it_is_that_of_brute_force(task: SequenceTask, cls: Any) -> None:
@@ -182,6 +184,7 @@ def test_maskable_ppo_breaks_no_mask_in_ten_thousand_episodes(task: SequenceTask
             assert_legal(task, finished[False])
 
 
+@pytest.mark.slow
 @tasks
 @pytest.mark.parametrize("cls", [PPO, MaskablePPO, RecurrentPPO, DQN, ARS])
 def test_a_noisy_policy_is_a_mixture_of_copies_with_more_and_less_noise(task: SequenceTask, cls: Any) -> None:

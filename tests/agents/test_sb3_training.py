@@ -93,6 +93,7 @@ def test_a_ratio_discriminator_knows_the_probabilities_of_the_policy() -> None:
         assert logits == pytest.approx(adversary.adversary.network(sequences) - own, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_ppo_learns_from_the_discriminator_alone() -> None:
     """From scratch; with a discriminator that never learns it doesn't."""
     accuracy = {}
@@ -188,6 +189,7 @@ def replaying(cls: Any, env: Any, **options: Any) -> Any:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [DQN, QRDQN])
 @pytest.mark.parametrize("rewards", [{}, {"reward_mode": "difference", "q_estimator": "exact"}])
 @pytest.mark.parametrize("make", ["ours", "dummy"])

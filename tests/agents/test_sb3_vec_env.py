@@ -25,6 +25,7 @@ def same(one: Any, two: Any) -> bool:
     return type(one) is type(two) and one == two
 
 
+@pytest.mark.slow
 @tasks
 @pytest.mark.parametrize("observation", ["one-hot", "tokens"])
 @pytest.mark.parametrize("rewards", [{"reward_mode": "terminal", "num_rollouts": 0}, {"num_rollouts": 2}])

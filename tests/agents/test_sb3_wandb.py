@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.experiment.wandb_log import items, records
 
 SCRIPT = """
@@ -28,6 +30,7 @@ with wandb.init(project="own", settings=wandb.Settings(silent=True)) as run:
 """
 
 
+@pytest.mark.slow
 def test_it_holds_the_model_s_metrics_and_the_callback_s_over_its_timesteps(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}

@@ -69,6 +69,7 @@ ESTIMATORS: list[dict[str, Any]] = [
 """Settings other than those of a thesis run, 4 rollouts."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [make_task("binary-sum", length=4), EvenOnes(4)], ids=name_of)
 @pytest.mark.parametrize("baseline", [False, True])
 @pytest.mark.parametrize("settings", ESTIMATORS, ids=str)
@@ -183,17 +184,20 @@ def passes(start: Metrics, end: Metrics) -> bool:
     return start["accuracy"] < 0.6 and end["accuracy"] > 0.9 and end["jsd"] < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [SHORT, SHORT_RATIO], ids=["thesis", "ratio"])
 def test_it_learns_from_the_discriminator(config: SeqGANConfig) -> None:
     assert passes(*train_shortly(config))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [SHORT, SHORT_RATIO], ids=["thesis", "ratio"])
 def test_it_does_not_learn_from_rewards_shuffled_across_the_batch(config: SeqGANConfig) -> None:
     rng = np.random.default_rng(0)
     assert not passes(*train_shortly(config, lambda q: rng.permutation(q, axis=0)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [SHORT, SHORT_RATIO], ids=["thesis", "ratio"])
 def test_it_does_not_improve_where_the_discriminator_never_learns(config: SeqGANConfig) -> None:
     """Frozen at random, all else as above: what the generator gains, it gains from the discriminator."""

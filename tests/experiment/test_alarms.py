@@ -127,6 +127,7 @@ def alarms(text: str) -> list[str]:
     return [line for line in text.splitlines() if "collapsed" in line]
 
 
+@pytest.mark.slow
 def test_a_run_raises_it_once_and_resumed_neither_again_nor_never(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

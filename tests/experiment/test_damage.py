@@ -17,6 +17,8 @@ from formula_env.experiment.run_folder import default_run_folder
 from formula_env.studies.records import read_analysis, write_analysis
 from tests.experiment.commands import TINY_MLE, assert_same_run, rows_without_time
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:

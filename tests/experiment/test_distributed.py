@@ -15,6 +15,8 @@ import pytest
 from formula_env.experiment.checkpoint import checkpoints
 from tests.experiment.commands import TINY_MLE, TINY_SEQGAN, assert_same_run, rows_without_time, run, start
 
+pytestmark = pytest.mark.slow
+
 TINY_VERIFIED_MLE = [*TINY_MLE, "--data.size", "0.2", "--algo.warmup-rounds", "4", "--algo.search-every", "4"]
 NOT_EXACT = {"phase", "eval/coverage", "eval/uniqueness", "eval/num_correct", "eval/entropy"}  # of a sample
 

@@ -76,6 +76,7 @@ def test_the_distribution_figure_shows_samples_probabilities_and_truth() -> None
     assert np.asarray(truth.get_ydata()).tolist() == [0.5, 0.5]
 
 
+@pytest.mark.slow
 def test_figures_come_from_the_folder_alone(tmp_path: Path) -> None:
     """For a task without a histogram, and redrawn alike after the weights are gone."""
     folder = tmp_path / "run"

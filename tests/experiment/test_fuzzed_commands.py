@@ -134,6 +134,7 @@ def outcome(arguments: list[str]) -> int:
         return int(stop.code or 0)
 
 
+@pytest.mark.slow
 def test_random_command_lines(
     folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,8 @@ from formula_env.experiment.isolation import isolated
 from formula_env.experiment.loop import load_algorithm, resume, train
 from tests.experiment.commands import TINY_MLE, TINY_SEQGAN, assert_same_run, rows_without_time
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"mle": TINY_MLE, "seqgan": [*TINY_SEQGAN, "--algo.rounds", "8"]}
 
 

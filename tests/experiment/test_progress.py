@@ -59,6 +59,7 @@ def test_a_bar_that_is_taken_up_again_shows_the_last_evaluation_at_once() -> Non
     live.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -96,6 +97,7 @@ def cells(table: list[str], label: str) -> list[str]:
     return [cell.strip() for cell in line.strip("│").split("│")]
 
 
+@pytest.mark.slow
 def test_every_metric_of_an_evaluation_has_a_unit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,8 @@ from formula_env.files import exclusive
 from formula_env.tasks import make_task
 from tests.experiment.commands import TINY_MLE, TINY_SEQGAN, assert_same_run, rows_without_time, run, start
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -13,6 +13,8 @@ from formula_env.cli import main
 from formula_env.experiment.checkpoint import checkpoints
 from tests.experiment.commands import assert_same_run, rows_without_time, run, start
 
+pytestmark = pytest.mark.slow
+
 COMMON = "--task.length 6 --algo.rounds 30 --algo.num-envs 16 --eval-every 5 --eval-samples 300 --data.size 200"
 TINY = {
     "ppo": shlex.split(f"{COMMON} --algo.batch-size 32"),

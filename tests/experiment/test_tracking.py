@@ -27,6 +27,8 @@ from tests.experiment.commands import (
 )
 from tests.experiment.wandb_log import items, records
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("algorithm", "options", "setting", "told", "exports"),

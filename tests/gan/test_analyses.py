@@ -24,6 +24,8 @@ from formula_env.gan.analyses import (
 from formula_env.gan.gumbel_softmax import gumbel_softmax
 from formula_env.tasks import make_task
 
+pytestmark = pytest.mark.slow
+
 TWO, FOUR = least_switch_probability(2, 1.0), least_switch_probability(4, 1.0)
 
 

@@ -184,6 +184,7 @@ def trained_shortly(learns: bool) -> tuple[float, float]:
     return float(metrics["accuracy"]), float(metrics["jsd"])
 
 
+@pytest.mark.slow
 def test_straight_through_learns_what_the_discriminator_teaches() -> None:
     accuracy, jsd = trained_shortly(learns=True)
     assert accuracy > 0.75  # a uniform sampler: 6 of 16

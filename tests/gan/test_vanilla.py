@@ -24,6 +24,7 @@ def trained(spoil: bool) -> dict[str, float | int | bool]:
     return ContinuousEvaluator(TASK)(gan.sample(2_000, seed=0))
 
 
+@pytest.mark.slow
 def test_it_learns_the_sum_and_the_terms() -> None:
     random, learnt = ContinuousEvaluator(TASK).random_sampler(2_000, seed=0), trained(spoil=False)
     assert random["mse"] == pytest.approx(2, rel=0.1)
@@ -32,6 +33,7 @@ def test_it_learns_the_sum_and_the_terms() -> None:
     assert learnt["coverage"] == 1
 
 
+@pytest.mark.slow
 def test_where_there_is_no_sum_it_learns_none() -> None:
     assert trained(spoil=True)["mse"] > 0.2
 

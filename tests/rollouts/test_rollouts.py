@@ -92,6 +92,7 @@ def test_monte_carlo_q_follows_exact_q(task: SequenceTask, judge: str) -> None:
     torch.testing.assert_close(estimate[~open_], exact[~open_])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "task", [make_task("binary-sum", length=6), make_task("signed-equation", length=3), EvenOnes(5)], ids=name_of
 )
@@ -114,6 +115,7 @@ def test_monte_carlo_q_is_unbiased(task: SequenceTask) -> None:
     assert abs(z.square().mean() - 1) < 4 * sqrt(2 / len(z))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [t for t in small_tasks() if t.vocabulary.eos is None], ids=name_of)
 @pytest.mark.parametrize("plain_q", [plain_loop_q, batched_q])
 def test_shared_rollouts_agree_with_plain_ones(task: SequenceTask, plain_q: Callable[..., Tensor]) -> None:
@@ -171,6 +173,7 @@ def test_the_rollouts_of_a_formula_are_independent(task: SequenceTask) -> None:
         assert abs(np.corrcoef(one, other)[0, 1]) < 5 / sqrt(n)
 
 
+@pytest.mark.slow
 @tasks
 def test_an_estimate_depends_on_its_own_key_alone(task: SequenceTask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not on the order of the batch, on the company in it, nor on how the work is cut up."""

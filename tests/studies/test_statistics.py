@@ -239,6 +239,7 @@ def test_without_an_exact_jsd_the_nll_picks(tmp_path: Path) -> None:
     assert "picked by NLL" in study_readme(study)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     study = write_study(tmp_path / "neither", jsd_exact=False)
     with pytest.raises(FormulaError, match=r"study.toml: the rows of small, large have neither an exact JSD nor"):
@@ -334,6 +335,7 @@ def test_readme_shows_the_verdicts_and_how_they_came_about(tmp_path: Path) -> No
     assert not any("the thesis says" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_table_for_the_projects_readme(tmp_path: Path) -> None:
     with_it, again = (write_study(tmp_path / name) for name in ("one", "two"))
     without = write_study(tmp_path / "three", STUDY[: STUDY.index("[[comparisons]]")])
@@ -349,6 +351,7 @@ def test_a_table_for_the_projects_readme(tmp_path: Path) -> None:
         assert line.split(" | ")[1:] == re.sub(", IQM [^ ]+", "", long).split(" | ")[1:]
 
 
+@pytest.mark.slow
 def test_report_tells_the_verdicts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -386,6 +389,7 @@ def test_an_ablation_takes_the_last_rows_of_the_same_seeds_on_both_sides(tmp_pat
     assert [o.ours for o in found["large"]] == [[0.9, 0.9], [0.6, 0.3]]
 
 
+@pytest.mark.slow
 def test_a_page_and_the_terminal_show_what_each_change_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,8 @@ from formula_env.studies.spec import load_study
 from formula_env.studies.study_report import our_numbers, shaken, study_readme
 from tests.experiment.commands import rows_without_time, run, start
 
+pytestmark = pytest.mark.slow
+
 STUDY = """
 title = "A small study"
 thesis = "nowhere"
