@@ -1,6 +1,7 @@
 """What is being written: formulae side by side, and the only place where a formula grows by a symbol."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,7 +9,7 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 from torch import Tensor
 
-from formula_env.errors import FormulaError
+from formula_env.errors import FormulaError, check_keys
 from formula_env.rollouts import derive_keys
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens, Vocabulary
@@ -137,20 +138,27 @@ class Episodes:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue from there; raises FormulaError for the state of other episodes, and changes nothing then."""
-        if missing := [name for name in _SAVED if name not in state]:
-            raise FormulaError(f"the state of the episodes lacks {', '.join(missing)}")
-        arrays = {name: state[name].numpy().copy() for name in _SAVED}
-        (n, length), ours = arrays["tokens"].shape, self.tokens.shape
-        if (n, length) != ours:
-            raise FormulaError(
-                f"the state is of {n} formulae of length {length}, not of {ours[0]} of length {ours[1]}"
-            )
-        vars(self).update(arrays)
+        check_keys("the state of the episodes", state, _SAVED)
+        vars(self).update({name: self._checked(name, state[name]) for name in _SAVED})
         self.is_correct[:] = self.finished & self.task.is_correct(self.tokens)
         self.is_seeded = True
 
+    def _checked(self, name: str, value: Any) -> NDArray[Any]:
+        """A saved array, if it is like the present one of this name."""
+        present = torch.from_numpy(getattr(self, name))
+        if not isinstance(value, Tensor) or (value.shape, value.dtype) != (present.shape, present.dtype):
+            n, length = self.tokens.shape
+            got = _description(value) if isinstance(value, Tensor) else type(value).__name__
+            wanted = f"{name} must be {_description(present)}, got {got}"
+            raise FormulaError(f"the state is not of {n} formulae of length {length}: {wanted}")
+        return value.cpu().numpy().copy()
+
 
 _SAVED = ("tokens", "lengths", "finished", "q", "rewards", "counts", "seed_keys")
+
+
+def _description(tensor: Tensor) -> str:
+    return f"a tensor {tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def _seed_key(seed: int | None) -> int:

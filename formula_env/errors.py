@@ -1,6 +1,6 @@
 """`FormulaError` and the argument checks that raise it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -111,6 +111,14 @@ def check_choice(choices: Sequence[Any], **values: Any) -> None:
     for name, value in values.items():
         if value not in choices:
             raise FormulaError(f"unknown {name} {value!r}; there are: {', '.join(map(str, choices))}")
+
+
+def check_keys(what: str, value: Any, keys: Iterable[str]) -> None:
+    """Raise FormulaError if the value is no dictionary, or lacks one of the keys."""
+    if not isinstance(value, Mapping):
+        raise FormulaError(f"{what} must be a dictionary, got {type(value).__name__}")
+    if missing := [key for key in keys if key not in value]:
+        raise FormulaError(f"{what} lacks {', '.join(map(repr, missing))}")
 
 
 def check_methods(value: Any, protocol: type, what: str) -> None:

@@ -79,13 +79,28 @@ def test_a_state_goes_round() -> None:
     assert torch.equal(copy.keys(np.arange(3)), original.keys(np.arange(3)))
 
 
+STATE = begun(make_task("binary-sum", length=4)).state_dict()
+OTHER_TASK = begun(make_task("binary-sum", length=6)).state_dict()
+
+
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({}, "the state of the episodes lacks tokens, lengths"),
-        (begun(make_task("binary-sum", length=6)).state_dict(), "of 3 formulae of length 6, not of 3 of length 4"),
+        ({}, "the state of the episodes lacks 'tokens', 'lengths'"),
+        (None, "the state of the episodes must be a dictionary, got NoneType"),
+        (
+            OTHER_TASK,
+            r"not of 3 formulae of length 4: tokens must be a tensor \(3, 4\) of int64, got a tensor \(3, 6\)",
+        ),
+        (
+            STATE | {"lengths": torch.zeros(2).long()},
+            r"lengths must be a tensor \(3,\) of int64, got a tensor \(2,\)",
+        ),
+        (STATE | {"finished": torch.zeros(3)}, "finished must be a tensor .* of bool, got .* of float32"),
+        (STATE | {"seed_keys": [1, 2, 3]}, "seed_keys must be a tensor .* of int64, got list"),
+        (STATE | {"q": None}, "q must be a tensor .* of float64, got NoneType"),
     ],
-    ids=["none", "other"],
+    ids=["empty", "none", "other task", "shape", "dtype", "list", "no array"],
 )
 def test_a_state_of_something_else_changes_nothing(state: Any, message: str) -> None:
     episodes = begun(make_task("binary-sum", length=4))
