@@ -21,6 +21,7 @@ from formula_env.errors import (
     FormulaError,
     check_at_least,
     check_choice,
+    check_keys,
     check_positive,
     check_seed,
     whole_number,
@@ -190,10 +191,11 @@ class SelfTrainingDiscriminator(RewardModel):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         try:
+            check_keys("the state", state, (*_TRAINED, *_COUNTED))
             for name in _TRAINED:
                 # A copy: optimisers would train the caller's tensors.
                 getattr(self, name).load_state_dict(deepcopy(state[name]))
-        except (FormulaError, KeyError, RuntimeError, ValueError) as error:
+        except (AttributeError, FormulaError, KeyError, RuntimeError, TypeError, ValueError) as error:
             name = self.config.architecture
             raise FormulaError(
                 f'the state holds no "{name}" discriminator of this task: make the same environment'
@@ -207,6 +209,7 @@ class SelfTrainingDiscriminator(RewardModel):
 
 
 _TRAINED = ("adversary", "density", "density_optimizer")
+_COUNTED = ("rng", "torch_rng", "waiting", "recent", "baseline", "is_warm", "num_updates")
 
 
 SELF_TRAINING = AdversaryConfig(lr_end_factor=1.0, proposal_temperature=2.0)

@@ -25,7 +25,7 @@ from formula_env.env_options import (
     make_reward_model,
 )
 from formula_env.episodes import Episodes
-from formula_env.errors import check_choice, whole_number
+from formula_env.errors import FormulaError, check_choice, check_keys, whole_number
 from formula_env.modes import find_device
 from formula_env.networks.policy import Policy
 from formula_env.observations import VIEWS, Observation, ObservationName
@@ -287,11 +287,24 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         return {"episodes": self.episodes.state_dict(), "reward_model": self.reward_model.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where that state was taken, bit for bit; the options must be the same."""
+        """Go on where that state was taken, bit for bit; the options must be the same.
+
+        Raises FormulaError for what `state_dict` of such an environment does not give. Running episodes stay then.
+        """
+        _check_state(state)
         episodes = Episodes(self.task, self.num_envs)
         episodes.load_state_dict(state["episodes"])
         self.credit.load(state["reward_model"])
         self.episodes = episodes
+
+
+def _check_state(state: Any) -> None:
+    try:
+        check_keys("it", state, ("episodes", "reward_model"))
+    except FormulaError as error:
+        raise FormulaError(
+            f"the state is not one of this environment: {error}; states of version 0.1 can't be loaded"
+        ) from None
 
 
 _OWN_OPTIONS = [name for name in signature(FormulaVectorEnv).parameters if name != "task_options"]

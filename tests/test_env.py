@@ -439,7 +439,7 @@ def test_a_finished_formula_is_as_correct_in_a_loaded_environment() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"length": 6}, "the state is of 1 formulae of length 4, not of 1 of length 6"),
+        ({"length": 6}, "the state is not of 1 formulae of length 6: tokens must be"),
         ({"reward_options": {"architecture": "cnn"}}, 'the state holds no "cnn" discriminator'),
         ({"reward_model": "exact"}, "the state is of a reward model that learns"),
     ],
@@ -454,6 +454,30 @@ def test_a_state_of_another_environment_is_refused(options: dict[str, Any], mess
         other.load_state_dict(saved.state_dict())
     assert_equal_states(other.state_dict()["episodes"], other_state["episodes"])
     assert_same(other.reset(seed=1), before)
+
+
+@pytest.mark.parametrize("reward_model", ["exact", "discriminator"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda state: None,
+            "not one of this environment: it must be a dictionary, got NoneType; states of version 0.1",
+        ),
+        (lambda state: {}, "it lacks 'episodes', 'reward_model'; states of version 0.1 can't be loaded"),
+        (lambda state: {"episodes": state["episodes"]}, "it lacks 'reward_model'; states of version 0.1"),
+        (lambda state: state["episodes"], "it lacks 'episodes', 'reward_model'; states of version 0.1"),
+        (lambda state: state | {"episodes": None}, "the state of the episodes must be a dictionary, got NoneType"),
+    ],
+)
+@pytest.mark.parametrize("kind", [FormulaEnv, FormulaVectorEnv])
+def test_what_is_no_state_is_refused(kind: Any, change: Any, message: str, reward_model: str) -> None:
+    env = kind(length=4, reward_model=reward_model)
+    env.reset(seed=0)
+    state = env.state_dict()
+    with pytest.raises(FormulaError, match=message):
+        env.load_state_dict(change(state))
+    assert_equal_states(env.state_dict(), state)
 
 
 def test_the_discriminator_can_be_shown_the_users_own_formulae() -> None:

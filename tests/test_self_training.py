@@ -197,7 +197,17 @@ def test_a_saved_one_goes_on_alike(seen: int) -> None:
         assert_equal_states(copy.state_dict(), original.state_dict())
 
 
-@pytest.mark.parametrize("state", [{}, SelfTrainingDiscriminator(EvenOnes(5)).state_dict()], ids=["none", "other"])
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        None,
+        SelfTrainingDiscriminator(EvenOnes(5)).state_dict(),
+        SelfTrainingDiscriminator(TASK).state_dict() | {"density": None},
+        {key: value for key, value in SelfTrainingDiscriminator(TASK).state_dict().items() if key != "rng"},
+    ],
+    ids=["empty", "none", "other", "part", "lacking"],
+)
 def test_a_state_of_something_else_is_refused(state: Any) -> None:
     with pytest.raises(FormulaError, match='the state holds no "mlp" discriminator of this task'):
         SelfTrainingDiscriminator(TASK).load_state_dict(state)
