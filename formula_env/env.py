@@ -9,7 +9,8 @@ import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from formula_env.errors import FormulaError, unexpected_argument
+from formula_env.env_options import find_estimator
+from formula_env.errors import UnexpectedArgument
 from formula_env.networks.policy import Policy
 from formula_env.observations import Observation
 from formula_env.rewards import RewardMode, RewardModel
@@ -30,21 +31,15 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
     def __init__(
         self, task: str | SequenceTask = "binary-sum", *, render_mode: str | None = None, **options: Any
     ) -> None:
-        for name in {"num_envs", "autoreset_mode"} & options.keys():
-            raise unexpected_argument("FormulaEnv", name, ["task", "render_mode", "… of FormulaVectorEnv"])
+        _check_single(options)
+        estimate = {name: options[name] for name in _OF_ESTIMATE if name in options}
+        find_estimator(**estimate, has_play=False)
         reward_options = options.get("reward_options") or {}
         if options.get("reward_model") == "discriminator" and isinstance(reward_options, Mapping):
             options["reward_options"] = {"shared": True, **reward_options}
         self._batch = FormulaVectorEnv(
             task, num_envs=1, autoreset_mode=AutoresetMode.DISABLED, render_mode=render_mode, **options
         )
-        if options.get("reward_mode") == "terminal" and (
-            options.get("num_rollouts") or options.get("q_estimator")
-        ):
-            raise FormulaError(
-                'num_rollouts and q_estimator have no effect with reward_mode "terminal", which needs no Q; '
-                'leave them out, or use reward_mode "difference" or "q"'
-            )
         self.task = self._batch.task
         self.render_mode = render_mode
         self.observation_space = self._batch.single_observation_space
@@ -116,6 +111,19 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
         """Go on where that state was taken, bit for bit; the options must be the same."""
         self._batch.load_state_dict(state)
         self._running = True
+
+
+_OF_ESTIMATE = ("reward_mode", "q_estimator", "num_rollouts")
+
+
+def _check_single(options: dict[str, Any]) -> None:
+    """Raise UnexpectedArgument for what only a batch takes."""
+    for name in ("num_envs", "autoreset_mode"):
+        if name in options:
+            raise UnexpectedArgument(
+                f"FormulaEnv got an unexpected keyword argument {name!r}: it writes one formula and takes no "
+                "num_envs or autoreset_mode; use FormulaVectorEnv"
+            )
 
 
 def _single_info(infos: dict[str, Any]) -> dict[str, Any]:

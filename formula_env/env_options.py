@@ -10,10 +10,12 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from formula_env.errors import (
+    MAX_REPEATS,
     FormulaError,
     UnexpectedArgument,
     check_choice,
     check_methods,
+    check_range,
     unexpected_argument,
     whole_number,
 )
@@ -61,23 +63,39 @@ def _check_moved(name: str, value: Any) -> None:
     option = name.removeprefix("discriminator").removeprefix("_") or "architecture"
     if name.startswith("discriminator") and option in REWARD_OPTIONS:
         raise UnexpectedArgument(
-            f"got an unexpected keyword argument {name!r}; {name}={value!r} is now "
+            f"the environment got an unexpected keyword argument {name!r}; {name}={value!r} is now "
             f"reward_options={ {option: value}!r}"
         )
 
 
 def find_estimator(
-    reward_mode: RewardMode | None, q_estimator: QEstimator | None, num_rollouts: int | None
+    reward_mode: RewardMode | None = None,
+    q_estimator: QEstimator | None = None,
+    num_rollouts: int | None = None,
+    *,
+    has_play: bool = True,
 ) -> tuple[RewardMode, Estimator]:
-    """How Q becomes rewards and how it is estimated, with defaults for what is not given."""
+    """How Q becomes rewards and how it is estimated, with defaults for what is not given.
+
+    Raises FormulaError for what is wrong or has no effect. `has_play`: whether the environment has `play` and
+    `q_values`, for which an estimate is of use with terminal rewards, too.
+    """
     wants_q = bool(num_rollouts) or q_estimator is not None
     mode: RewardMode = reward_mode or ("difference" if wants_q else "terminal")
     check_choice(get_args(RewardMode), reward_mode=mode)
     check_choice((None, *get_args(QEstimator)), q_estimator=q_estimator)
     if num_rollouts is not None:
         num_rollouts = whole_number(0 if mode == "terminal" else 1, num_rollouts=num_rollouts)
+        check_range(0, MAX_REPEATS, num_rollouts=num_rollouts)
     if q_estimator == "exact" and num_rollouts is not None:
         raise FormulaError('num_rollouts has no effect with q_estimator "exact"; leave it out')
+    if q_estimator is not None and num_rollouts == 0:
+        raise FormulaError("q_estimator has no effect with num_rollouts 0, which estimates no Q; leave it out")
+    if mode == "terminal" and wants_q and not has_play:
+        raise FormulaError(
+            'num_rollouts and q_estimator have no effect with reward_mode "terminal", which needs no Q; '
+            'leave them out, or use reward_mode "difference" or "q"'
+        )
     if q_estimator == "exact":
         return mode, Exact()
     if num_rollouts is None:
@@ -91,10 +109,10 @@ DEFAULT_ROLLOUTS = 16
 def find_autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
     """Gymnasium's mode of this name ("SAME_STEP") or value ("SameStep")."""
     known = {key: each for each in AutoresetMode for key in (each.name, each.value)}
-    if isinstance(mode, str):
-        check_choice(list(known), autoreset_mode=mode)
-        return known[mode]
-    return AutoresetMode(mode)
+    if isinstance(mode, AutoresetMode):
+        return mode
+    check_choice(list(known), autoreset_mode=mode)
+    return known[mode]
 
 
 def make_reward_model(

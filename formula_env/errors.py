@@ -122,7 +122,9 @@ def check_keys(what: str, value: Any, keys: Iterable[str]) -> None:
 
 
 def check_methods(value: Any, protocol: type, what: str) -> None:
-    """Raise FormulaError if the value lacks a method of the protocol."""
+    """Raise FormulaError if the value lacks a method of the protocol, or is a class of such objects."""
+    if isinstance(value, type):
+        raise FormulaError(f"give an object as {what}, not the class {value.__name__}")
     wanted = [name for name, member in vars(protocol).items() if callable(member) and not name.startswith("_")]
     missing = [name for name in wanted if not callable(getattr(value, name, None))]
     if missing:

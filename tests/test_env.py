@@ -38,6 +38,7 @@ from tests.helpers import (
 from tests.oracles import all_sequences
 
 MODES: list[Any] = ["difference", "terminal", "q"]
+NO_Q = {"reward_mode": "terminal", "num_rollouts": 0}
 LEARNING = {"reward_model": "discriminator"}
 ALL_BYTES = all_sequences(make_task("binary-sum", length=8)).numpy()
 
@@ -545,7 +546,9 @@ def test_rendering(capsys: pytest.CaptureFixture[str]) -> None:
         ({"task": "ternary"}, "unknown task 'ternary'"),
         ({"length": 7}, "even number"),
         ({"size": 7}, "unexpected keyword argument 'size'; there are: length, task, num_envs"),
-        ({"num_envs": 2}, "unexpected keyword argument 'num_envs'"),
+        ({"num_envs": 2}, "FormulaEnv got an unexpected keyword argument 'num_envs': it .*; use FormulaVectorEnv"),
+        ({"autoreset_mode": 3}, "unexpected keyword argument 'autoreset_mode': it .*; use FormulaVectorEnv"),
+        ({"reward_model": ConstantReward}, "give an object as reward model, not the class ConstantReward"),
         ({"task": 8}, "task must be a task's name or a SequenceTask, got 8"),
         ({"task": EvenOnes(5), "length": 5}, "unexpected keyword argument 'length'"),
         ({"reward_mode": "shaped"}, "unknown reward_mode 'shaped'; there are: difference, terminal, q"),
@@ -565,11 +568,37 @@ def test_rendering(capsys: pytest.CaptureFixture[str]) -> None:
         ({"device": 3.5}, "unknown device 3.5"),
         ({"num_rollouts": 0, "reward_mode": "q"}, "num_rollouts must be at least 1"),
         ({"num_rollouts": -1, "reward_mode": "terminal"}, "num_rollouts must be at least 0"),
+        ({"num_rollouts": 10**9}, "num_rollouts must be at most 10,000, got 1000000000"),
+        (NO_Q | {"q_estimator": "monte-carlo"}, "q_estimator has no effect with num_rollouts 0"),
     ],
 )
 def test_impossible_environments_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(FormulaError, match=message):
         FormulaEnv(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_rollouts": 10**9}, "num_rollouts must be at most 10,000, got 1000000000"),
+        (NO_Q | {"q_estimator": "monte-carlo"}, "q_estimator has no effect with num_rollouts 0"),
+        ({"autoreset_mode": 3}, "unknown autoreset_mode 3; there are: NEXT_STEP, NextStep, SAME_STEP"),
+        ({"autoreset_mode": None}, "unknown autoreset_mode None; there are: NEXT_STEP"),
+        ({"autoreset_mode": "never"}, "unknown autoreset_mode 'never'; there are: NEXT_STEP"),
+        ({"reward_model": ConstantReward}, "give an object as reward model, not the class ConstantReward"),
+    ],
+)
+def test_impossible_vector_environments_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(FormulaError, match=message):
+        FormulaVectorEnv(**options)
+
+
+def test_only_an_environment_that_can_give_q_takes_rollouts_with_terminal_rewards() -> None:
+    """And the other refuses them before it makes a discriminator, which would be a wrong one here."""
+    options = {"reward_mode": "terminal", "num_rollouts": 4}
+    FormulaVectorEnv(**options).reset(seed=0)
+    with pytest.raises(FormulaError, match='no effect with reward_mode "terminal"'):
+        FormulaEnv(reward_model="discriminator", reward_options={"architecture": "none"}, **options)
 
 
 @pytest.mark.parametrize(
@@ -620,7 +649,8 @@ def test_reward_options_without_effect_are_refused(kind: Any, reward_model: Any,
     ],
 )
 def test_what_reward_options_have_replaced_is_named(name: str, value: Any, now: str) -> None:
-    message = f"got an unexpected keyword argument '{name}'; {name}={value!r} is now reward_options={now}"
+    unknown = f"the environment got an unexpected keyword argument '{name}'"
+    message = f"{unknown}; {name}={value!r} is now reward_options={now}"
     with pytest.raises(UnexpectedArgument, match=re.escape(message)):
         gym.make(BINARY_SUM, reward_model="discriminator", **{name: value})
 
