@@ -1,4 +1,4 @@
-"""What symbols earn: the reward model's scores and the Q of prefixes, as rewards. Torch is used here alone."""
+"""Credit assignment: the reward model's scores and the Q of prefixes, as rewards of single symbols."""
 
 from typing import Any
 
