@@ -9,7 +9,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from formula_env.env_options import find_estimator
+from formula_env.env_options import find_estimator, whole_seed
 from formula_env.errors import UnexpectedArgument
 from formula_env.networks.policy import Policy
 from formula_env.observations import Observation
@@ -72,6 +72,7 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
+        seed = None if seed is None else whole_seed(seed)
         super().reset(seed=seed)
         # Not seeded yet: take the seed from this environment's own generator, as Gymnasium promises.
         first = seed is None and not self._running

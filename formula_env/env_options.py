@@ -128,24 +128,28 @@ def make_reward_model(
         return reward_model
     check_choice(get_args(RewardModelName), reward_model=reward_model)
     if reward_model == "discriminator":
-        return _make_discriminator(task, device, **_checked_options(options))
+        return _make_discriminator(task, device, **_reward_options(options))
     _check_no_effect(options, repr(reward_model))
     return ExactReward(task) if reward_model == "exact" else ConstantReward()
 
 
 def _check_no_effect(options: RewardOptions | None, reward_model: str) -> None:
-    if _checked_options(options):
+    if _reward_options(options):
         raise FormulaError(
             f"reward_options have no effect with reward_model {reward_model}; leave them out, or use "
             'reward_model "discriminator"'
         )
 
 
-def _checked_options(options: RewardOptions | None) -> dict[str, Any]:
+def _reward_options(options: RewardOptions | None) -> dict[str, Any]:
+    return _checked_options(options, REWARD_OPTIONS, "reward_options", "reward option")
+
+
+def _checked_options(options: Any, known: Sequence[str], all_of_them: str, one: str) -> dict[str, Any]:
     if not isinstance(options, Mapping | None):
-        raise FormulaError(f"reward_options must be a dictionary, got {options!r}")
+        raise FormulaError(f"{all_of_them} must be a dictionary, got {options!r}")
     for name in options or {}:
-        check_choice(REWARD_OPTIONS, **{"reward option": name})
+        check_choice(known, **{one: name})
     return dict(options or {})
 
 
@@ -183,6 +187,35 @@ def _encode_finished(task: SequenceTask, formulae: Sequence[str]) -> Tokens:
 # --- of reset and step ----------------------------------------------------------------------------------------
 
 
+def find_reset_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options by name; raises FormulaError for others than `RESET_OPTIONS`."""
+    return _checked_options(options, RESET_OPTIONS, "options of reset", "option of reset")
+
+
+def find_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int | None] | None:
+    """One seed, or None, for each environment: those given, or seed + i; None: no seed is given.
+
+    Raises FormulaError for anything else; NumPy's integers are as good as Python's.
+    """
+    seeds = seed.tolist() if isinstance(seed, np.ndarray) else seed
+    if seeds is None:
+        return None
+    if isinstance(seeds, int | np.integer):
+        return [whole_seed(seeds) + i for i in range(num_envs)]
+    if not isinstance(seeds, Sequence) or isinstance(seeds, str | bytes):
+        raise FormulaError(f"seed must be a whole number, or a list of one for each environment, got {seeds!r}")
+    if len(seeds) != num_envs:
+        raise FormulaError(f"{len(seeds)} seeds for {num_envs} environments; give one for each")
+    return [None if each is None else whole_seed(each) for each in seeds]
+
+
+def whole_seed(seed: Any) -> int:
+    """A single seed as an int; raises FormulaError for what Gymnasium does not take."""
+    if isinstance(seed, bool | np.bool_) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise FormulaError(f"seed must be a whole number of at least 0, got {seed!r}")
+    return int(seed)
+
+
 def find_reset_mask(options: Mapping[str, Any], num_envs: int) -> NDArray[np.bool_]:
     """Which environments begin anew, `(num_envs,)`."""
     if "reset_mask" not in options:
@@ -218,6 +251,17 @@ def checked_actions(actions: NDArray[np.int64], num_envs: int, vocab_size: int) 
         wrong = actions[(actions < 0) | (actions >= vocab_size)][0]
         raise FormulaError(f"actions must be from 0 to {vocab_size - 1}, got {wrong}")
     return actions
+
+
+def check_formulae(tokens: Tokens, num_envs: int, task: SequenceTask) -> None:
+    """Raise FormulaError for what is not one formula or prefix of the task for each environment."""
+    shape, pad = (num_envs, task.max_length), task.vocabulary.pad
+    if not isinstance(tokens, np.ndarray) or tokens.shape != shape or tokens.dtype != np.int64:
+        got = f"{tokens.dtype} {tokens.shape}" if isinstance(tokens, np.ndarray) else type(tokens).__name__
+        raise FormulaError(f"tokens must be an int64 array {shape}, a formula for each environment, got {got}")
+    if tokens.min() < 0 or tokens.max() > pad:
+        wrong = tokens[(tokens < 0) | (tokens > pad)][0]
+        raise FormulaError(f"tokens must be from 0 to {pad}, got {wrong}")
 
 
 def encode_prefix(task: SequenceTask, text: str) -> Tokens:

@@ -1,4 +1,4 @@
-"""What is being written: formulae side by side, and the only place where a formula grows by a symbol."""
+"""Running episodes: formulae written side by side, and the only place where a formula grows by a symbol."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -79,14 +79,12 @@ class Episodes:
 
         Raises FormulaError for another number of seeds than of environments.
         """
+        if seeds is not None and len(seeds) != len(self):
+            raise FormulaError(f"{len(seeds)} seeds for {len(self)} environments; give one for each")
         if not self.is_seeded:
             self.seed_keys = np.array([_seed_key(None) for _ in range(len(self))])
             self.is_seeded = True
-        if seeds is None:
-            return
-        if len(seeds) != len(self):
-            raise FormulaError(f"{len(seeds)} seeds for {len(self)} environments; give one for each")
-        for i, single in enumerate(seeds):
+        for i, single in enumerate(seeds or ()):
             if single is not None and mask[i]:
                 self.seed_keys[i], self.counts[i] = _seed_key(single), 0
 

@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 
 from formula_env.credit import Credit
 from formula_env.env_options import (
-    RESET_OPTIONS,
     QEstimator,
     RewardOptions,
+    check_formulae,
     checked_actions,
     find_autoreset_mode,
     find_estimator,
     find_prefixes,
     find_reset_mask,
+    find_reset_options,
+    find_seeds,
     find_task,
     make_reward_model,
 )
@@ -140,7 +142,11 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
 
         With the running episodes' tokens these are the very numbers that `reward_mode="q"` hands out step by
         step (same random numbers). Behind the end of a shorter formula its own score is repeated.
+
+        Raises FormulaError for tokens of another shape or type.
         """
+        self._check_seeded("q_values()")
+        check_formulae(tokens, self.num_envs, self.task)
         return self.credit.q_values(self.episodes, tokens)
 
     def rewards_of(
@@ -163,15 +169,13 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
                 "prefix", text or one text for each environment: what their formulae begin with, this time.
                 Rewards are for the symbols after it.
 
-        Raises FormulaError for unknown options, and for a prefix that no formula has.
+        Raises FormulaError for anything else, for unknown options, and for a prefix that no formula has.
         """
-        options = options or {}
-        for name in options:
-            check_choice(RESET_OPTIONS, **{"option of reset": name})
+        options = find_reset_options(options)
+        seeds = find_seeds(seed, self.num_envs)
         mask = find_reset_mask(options, self.num_envs)
         prefixes = find_prefixes(options, self.task, self.num_envs)
-        super().reset(seed=seed if isinstance(seed, int) else None)
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
+        super().reset(seed=seeds[0] if seeds and isinstance(seed, int | np.integer) else None)
         self.episodes.seed(seeds, mask)
         self._begin(mask, prefixes)
         self._show_to_people()

@@ -667,6 +667,64 @@ def test_a_reward_model_can_be_an_object(make: Any) -> None:
         make(BINARY_SUM, reward_model=torch.nn.Identity())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"options": ["prefix"]}, r"options of reset must be a dictionary, got \['prefix'\]"),
+        ({"options": 5}, "options of reset must be a dictionary, got 5"),
+        ({"options": 0}, "options of reset must be a dictionary, got 0"),
+        ({"options": {"start": "0"}}, "unknown option of reset 'start'; there are: reset_mask, prefix"),
+        ({"seed": 1.5}, "seed must be a whole number.*, got 1.5"),
+        ({"seed": "a"}, "seed must be a whole number.*, got 'a'"),
+        ({"seed": True}, "seed must be a whole number of at least 0, got True"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"seed": [1, 2, 3]}, "3 seeds for 2 environments; give one for each"),
+        ({"seed": [1, 2.5]}, "seed must be a whole number of at least 0, got 2.5"),
+        ({"seed": np.array([1, -2])}, "seed must be a whole number of at least 0, got -2"),
+    ],
+)
+def test_impossible_resets_are_refused(arguments: dict[str, Any], message: str) -> None:
+    env = FormulaVectorEnv("binary-sum", num_envs=2)
+    with pytest.raises(FormulaError, match=message):
+        env.reset(**arguments)
+    assert not env.episodes.is_seeded
+
+
+@pytest.mark.parametrize("arguments", [{"seed": 1.5}, {"seed": "a"}, {"seed": [1]}, {"seed": -1}, {"options": 5}])
+def test_impossible_resets_of_one_environment_are_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(FormulaError, match=r"seed must be a whole number of at least 0|must be a dictionary"):
+        FormulaEnv().reset(**arguments)
+
+
+def test_numpys_integers_are_seeds() -> None:
+    env = FormulaVectorEnv("binary-sum", num_envs=2)
+    keys = []
+    for seed in (5, np.int64(5), [5, 6], np.array([5, 6]), (np.uint8(5), 6), range(5, 7)):
+        env.reset(seed=seed)  # pyright: ignore[reportArgumentType]
+        keys.append(env.episodes.seed_keys.tolist())
+    assert keys == keys[:1] * len(keys)
+    FormulaEnv().reset(seed=np.int64(5))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (np.zeros((3, 8), dtype=np.int64), r"must be an int64 array \(2, 8\), .*, got int64 \(3, 8\)"),
+        (np.zeros((2, 8)), "got float64"),
+        (["00000000", "11111111"], "got list"),
+        (np.full((2, 8), 3), "tokens must be from 0 to 2, got 3"),
+    ],
+    ids=["shape", "dtype", "text", "range"],
+)
+def test_q_of_something_else_is_refused(tokens: Any, message: str) -> None:
+    env = FormulaVectorEnv("binary-sum", num_envs=2, num_rollouts=2)
+    with pytest.raises(gym.error.ResetNeeded, match=r"call reset\(\) before q_values\(\)"):
+        env.q_values(tokens)
+    env.reset(seed=0)
+    with pytest.raises(FormulaError, match=message):
+        env.q_values(tokens)
+
+
 @pytest.mark.parametrize("actions", [[0, 2], [-1, 0], [0], [0.5, 0.5]])
 def test_impossible_actions_are_refused(actions: list[float]) -> None:
     env = FormulaVectorEnv("binary-sum", num_envs=2)
