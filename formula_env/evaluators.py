@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from formula_env.algorithm import Batch, DensityRatio, LogProb
+from formula_env.errors import FormulaError
 from formula_env.networks.policy import UniformPolicy
 from formula_env.sampling import log_prob, sample
 from formula_env.tasks.base import BaseTask, ContinuousTask, SequenceTask, Vectors
@@ -107,7 +108,8 @@ class SequenceEvaluator:
         self, batch: Tokens, log_prob: LogProb | None = None, density_ratio: DensityRatio | None = None
     ) -> Metrics:
         """Evaluate a sample `(n, T)`; with `log_prob` the generator it was drawn from, with `density_ratio` the
-        discriminator."""
+        discriminator. Raises FormulaError for what is no sample of this task."""
+        _check_sample(batch, self.task.max_length, np.integer, "tokens")
         formulae, counts = distinct_formulae(batch)
         metrics = self._sample_metrics(formulae, counts)
         if density_ratio is not None and self.task.enumerable:
@@ -202,6 +204,8 @@ class ContinuousEvaluator:
     def __call__(
         self, batch: Vectors, log_prob: LogProb | None = None, density_ratio: DensityRatio | None = None
     ) -> Metrics:
+        """Evaluate a sample `(n, d)`; raises FormulaError for what is none of this task."""
+        _check_sample(batch, self.task.size, np.number, "numbers")
         n, total = len(batch), self.task.num_cells
         cells = self.task.cells(batch)
         counts = np.bincount(cells[cells >= 0], minlength=total)
@@ -230,6 +234,14 @@ class ContinuousEvaluator:
 
     def histogram(self, batch: Vectors, log_prob: LogProb | None) -> list[dict[str, Any]]:
         return []
+
+
+def _check_sample(batch: Any, width: int, kind: type[np.generic], of_what: str) -> None:
+    """Raise FormulaError for what is no array `(n, width)` of this kind, n ≥ 1."""
+    is_array = isinstance(batch, np.ndarray) and batch.ndim == 2 and np.issubdtype(batch.dtype, kind)
+    if not is_array or not len(batch) or batch.shape[1] != width:
+        got = f"{batch.dtype} {batch.shape}" if isinstance(batch, np.ndarray) else type(batch).__name__
+        raise FormulaError(f"a sample must be an array (n, {width}) of {of_what} with n at least 1, got {got}")
 
 
 def exact_jsd(log_probs: NDArray[np.float64]) -> float:

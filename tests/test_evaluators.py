@@ -1,9 +1,11 @@
 from math import exp, log, sqrt
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from formula_env.errors import FormulaError
 from formula_env.evaluators import (
     ContinuousEvaluator,
     SequenceEvaluator,
@@ -16,6 +18,7 @@ from formula_env.evaluators import (
     variety,
 )
 from formula_env.tasks import make_task
+from formula_env.tasks.base import BaseTask
 from formula_env.tasks.integer_sum import IntegerSum
 from formula_env.vocabulary import Tokens, row_keys
 
@@ -38,6 +41,26 @@ def test_hand_arithmetic_on_a_sample() -> None:
     p_term = 0 + 1 / 4 * log((1 / 4) / (3 / 8)) + 1 / 4 * log((1 / 4) / (1 / 8))
     q_term = 0 + 1 / 2 * log((1 / 2) / (3 / 8))
     assert metrics["jsd"] == pytest.approx((p_term + q_term) / 2)
+
+
+@pytest.mark.parametrize("task", [BINARY, IntegerSum()], ids=["symbols", "numbers"])
+@pytest.mark.parametrize(
+    ("change", "got"),
+    [
+        (lambda sample: sample[:0], r"\w+ \(0, .\)"),
+        (lambda sample: sample[0], r"\w+ \(.,\)"),
+        (lambda sample: sample[:, 1:], r"\w+ \(2, .\)"),
+        (lambda sample: sample.astype(str), "<U.*"),
+        (lambda sample: ["00000000"], "list"),
+        (lambda sample: None, "NoneType"),
+    ],
+    ids=["empty", "one", "narrow", "text array", "text", "none"],
+)
+def test_what_is_no_sample_is_refused(task: BaseTask, change: Any, got: str) -> None:
+    sample = task.sample(2, np.random.default_rng(0))
+    message = rf"^a sample must be an array \(n, \d\) of (tokens|numbers) with n at least 1, got {got}$"
+    with pytest.raises(FormulaError, match=message):
+        make_evaluator(task)(change(sample))
 
 
 def test_hand_arithmetic_on_probabilities() -> None:
