@@ -31,6 +31,7 @@ from formula_env.experiment.registry import algorithm_class, all_algorithms, pre
 from formula_env.experiment.run_folder import RunFolder, default_run_folder
 from formula_env.experiment.run_report import print_evaluation, print_summary
 from formula_env.experiment.terminal import SafeConsole, one_line, printable
+from formula_env.suggestions import unknown
 from formula_env.tasks import BaseTask, all_tasks, task_class
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _dispatch(arguments: list[str]) -> None:
         print(_overview())
         return
     if command not in COMMANDS:
-        raise FormulaError(f"unknown command {command!r}; there are: {', '.join(COMMANDS)}")
+        raise FormulaError(unknown("command", command, COMMANDS))
     COMMANDS[command](rest)
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 
+from formula_env.suggestions import unknown
+
 
 class FormulaError(ValueError):
     """Wrong input; the message is one line that states what is wrong and what would be right.
@@ -110,7 +112,7 @@ def check_choice(choices: Sequence[Any], **values: Any) -> None:
     """Raise FormulaError for the first value that is none of the choices, by its name."""
     for name, value in values.items():
         if value not in choices:
-            raise FormulaError(f"unknown {name} {value!r}; there are: {', '.join(map(str, choices))}")
+            raise FormulaError(unknown(name, value, choices))
 
 
 def check_keys(what: str, value: Any, keys: Iterable[str]) -> None:

@@ -1,14 +1,15 @@
 """Names that a misspelt one may stand for."""
 
 from collections.abc import Iterable
+from typing import Any
 
 MAX_SUGGESTIONS = 3
 
 
-def unknown(what: str, wrong: str, known: Iterable[str], where: str = "") -> str:
+def unknown(what: str, wrong: Any, known: Iterable[Any], where: str = "") -> str:
     """`unknown key 'lgo' in panels 0; perhaps you meant log; there are: metric, label, log`"""
-    names = list(known)
-    close = nearest(wrong, names)
+    names = [str(name) for name in known]
+    close = nearest(wrong, names) if isinstance(wrong, str) else []
     suggestion = f"; perhaps you meant {' or '.join(close)}" if close else ""
     place = f" in {where}" if where else ""
     return f"unknown {what} {wrong!r}{place}{suggestion}; there are: {', '.join(names) or 'none'}"

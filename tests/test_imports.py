@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted(
     path for folder in ("formula_env", "agents", "gan", "examples") for path in (ROOT / folder).rglob("[!.]*.py")
 )
-GROUND = {"formula_env.tasks", "formula_env.vocabulary", "formula_env.errors"}
+GROUND = {"formula_env.tasks", "formula_env.vocabulary", "formula_env.errors", "formula_env.suggestions"}
 BELOW_ROLLOUTS = {*GROUND, "formula_env.networks", "formula_env.rollouts"}
 WORDS = {"formula_env.metrics", "formula_env.suggestions"}
 """Modules of text and numbers alone, which import nothing of ours."""

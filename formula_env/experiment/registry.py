@@ -7,6 +7,7 @@ Classes are loaded when asked for, so a run never imports what another algorithm
 from typing import Any
 
 from formula_env.errors import FormulaError
+from formula_env.suggestions import unknown
 from formula_env.tasks import BaseTask, all_tasks, load_class, task_class, with_entry_points
 
 ALGORITHMS = {
@@ -60,8 +61,9 @@ def preset(algorithm: str, name: str | None) -> dict[str, Any]:
         return {}
     presets: dict[str, dict[str, Any]] = getattr(algorithm_class(algorithm), "presets", {})
     if name not in list(presets):  # a study may give anything, hashable or not
-        there = f"there are: {', '.join(presets)}" if presets else f"{algorithm} has none"
-        raise FormulaError(f"unknown preset {name!r}; {there}")
+        raise FormulaError(
+            unknown("preset", name, presets) if presets else f"unknown preset {name!r}; {algorithm} has none"
+        )
     return presets[name]
 
 

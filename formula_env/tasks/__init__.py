@@ -9,6 +9,7 @@ from inspect import signature
 from typing import Any
 
 from formula_env.errors import FormulaError, unexpected_argument
+from formula_env.suggestions import unknown
 from formula_env.tasks.base import BaseTask, ContinuousTask, SequenceTask
 
 TASKS = {
@@ -31,7 +32,7 @@ def with_entry_points(table: dict[str, str], group: str) -> dict[str, str]:
 def load_class(table: dict[str, str], kind: str, name: str) -> Any:
     """The class behind a name; raises FormulaError naming what there is."""
     if name not in table:
-        raise FormulaError(f"unknown {kind} {name!r}; there are: {', '.join(sorted(table))}")
+        raise FormulaError(unknown(kind, name, sorted(table)))
     module, _, attribute = table[name].partition(":")
     return getattr(import_module(module), attribute)
 

@@ -20,7 +20,7 @@ from tests.experiment.commands import TINY_MLE
     [
         ("train seqgan --task.length 7", "length must be an even number from 2 to 64, got 7"),
         ("train seqgan --task signed-equation --task.length 8", "odd number"),
-        ("train seqgan --task ternary-sum", "unknown task 'ternary-sum'; there are: binary-sum"),
+        ("train seqgan --task ternary-sum", "unknown task 'ternary-sum'; perhaps you meant binary-sum; there"),
         ("train leakgan", "unknown algorithm 'leakgan'; there are: a2c, ars, dqn, gumbel-softmax-gan"),
         ("train", "train needs an algorithm first: a2c, ars, dqn, gumbel-softmax-gan"),
         ("train seqgan --algo.roundz 3", "unknown option --algo.roundz"),
@@ -35,7 +35,7 @@ from tests.experiment.commands import TINY_MLE
         ("train mle --algo.batch-size 0", "batch_size must be at least 1, got 0"),
         ("train mle --algo.rounds 0", "rounds must be at least 1, got 0"),
         ("train seqgan --algo.num-rollouts -1", "num_rollouts must be at least 0"),
-        ("train seqgan --preset thesiz", "unknown preset 'thesiz'; there are: thesis, unseen"),
+        ("train seqgan --preset thesiz", "unknown preset 'thesiz'; perhaps you meant thesis; there are"),
         ("train mle --preset thesis", "unknown preset 'thesis'; mle has none"),
         ("train seqgan --preset", "--preset"),
         ("train seqgan --preset thesis --task integer-sum", "can't learn integer-sum"),
@@ -118,6 +118,8 @@ from tests.experiment.commands import TINY_MLE
         ("evaluate nowhere --seed 99999999999999999999999", "seed must be from 0"),
         ("resume", "required"),
         ("list frogs", "frogs"),
+        ("train seqgam", "unknown algorithm 'seqgam'; perhaps you meant seqgan; there are: a2c"),
+        ("trian", "unknown command 'trian'; perhaps you meant train; there are: train, resume"),
         ("dance", "unknown command 'dance'; there are: train, resume"),
     ],
 )  # fmt: skip

@@ -408,7 +408,11 @@ def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "variants.mle: unknown algo setting 'roundz'; perhaps you meant rounds; there are: rou",
         ),
         ('algorithm = "mle"', 'algorithm = "mle"\npreset = "thesis"', "unknown preset 'thesis'; mle has none"),
-        ('algorithm = "mle"', 'algorithm = "seqgan"\npreset = "thesiz"', "unknown preset 'thesiz'; there are: th"),
+        (
+            'algorithm = "mle"',
+            'algorithm = "seqgan"\npreset = "thesiz"',
+            "unknown preset 'thesiz'; perhaps you meant t",
+        ),
         ('algorithm = "mle"', 'algorithm = "seqgan"\npreset = ["thesis"]', "unknown preset ['thesis']; there are"),
         ("[defaults.task]", "keep_samples = 3\n[defaults.task]", "keep_samples must be a list of rounds, got 3"),
         ("[variants.limits]", "[variants.limits]\nlength = 3", "unknown key 'length' in variants.limits"),
@@ -459,7 +463,11 @@ def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
             'analysis = "tea-leaves"',
             "unknown analysis 'tea-leaves'; there are: b",
         ),
-        ('variants = ["gan"]', 'variants = ["gun"]', "unknown variant 'gun'; there are: mle, gan, limits"),
+        (
+            'variants = ["gan"]',
+            'variants = ["gun"]',
+            "unknown variant 'gun'; perhaps you meant gan; there are: mle",
+        ),
         ('verdict = "refuted"', 'verdict = "nonsense"', "unknown verdict 'nonsense'; there are: reproduced"),
         (
             'kind = "curves"',
