@@ -25,6 +25,7 @@ from formula_env.errors import (
     MAX_WIDTH,
     check_at_least,
     check_fraction,
+    check_no_effect,
     check_positive,
     check_range,
     check_types,
@@ -96,6 +97,10 @@ class SeqGANConfig:
             generator_learning_rate=self.generator_learning_rate,
             max_grad_norm=self.max_grad_norm,
         )
+        if self.q_estimator == "exact":
+            check_no_effect(self, "q_estimator exact", "num_rollouts")
+        if self.mle_rounds == 0:
+            check_no_effect(self, "mle_rounds 0", "mle_stop_nll", "mle_learning_rate", "mle_lr_end_factor")
 
     @property
     def credit(self) -> dict[str, Any]:

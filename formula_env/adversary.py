@@ -15,7 +15,14 @@ from formula_env import distributed
 from formula_env.adversarial import Metrics, adam, discriminator_step, set_lr
 from formula_env.algorithm import DensityRatio
 from formula_env.averaged import Averaged
-from formula_env.errors import FormulaError, check_at_least, check_fraction, check_positive, check_types
+from formula_env.errors import (
+    FormulaError,
+    check_at_least,
+    check_fraction,
+    check_no_effect,
+    check_positive,
+    check_types,
+)
 from formula_env.networks import DiscriminatorKind, EnergyName, RatioDiscriminator, raw_logits
 from formula_env.rewards import DiscriminatorReward, RewardTransform
 from formula_env.sampling import Sampler
@@ -60,6 +67,8 @@ class AdversaryConfig:
             reward_clip=self.reward_clip,
             proposal_temperature=self.proposal_temperature,
         )
+        if self.reward_transform == "probability":
+            check_no_effect(self, "reward_transform probability", "reward_clip")
         if self.kind == "plain" and self.architecture == "autoregressive":
             raise FormulaError("an autoregressive discriminator is a log-density: it needs kind ratio")
         if self.kind == "plain" and self.proposal_temperature != 1:

@@ -1,7 +1,7 @@
 """`FormulaError` and the argument checks that raise it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -121,6 +121,31 @@ def check_keys(what: str, value: Any, keys: Iterable[str]) -> None:
         raise FormulaError(f"{what} must be a dictionary, got {type(value).__name__}")
     if missing := [key for key in keys if key not in value]:
         raise FormulaError(f"{what} lacks {', '.join(map(repr, missing))}")
+
+
+def check_no_effect(options: Any, reason: str, *names: str) -> None:
+    """Raise FormulaError for the first of these fields of a dataclass that is not at its default.
+
+    For settings that another one, the reason, makes dead; those at their default have merely been left alone. Of a
+    field that is a dataclass itself, the setting that differs is named.
+    """
+    defaults = {field.name: field.default for field in fields(options)}
+    for name in names:
+        if difference := _first_difference(name, getattr(options, name), defaults[name]):
+            setting, default = difference
+            raise FormulaError(f"{setting} has no effect with {reason}; leave it at its default, {default}")
+
+
+def _first_difference(name: str, value: Any, default: Any) -> tuple[str, Any] | None:
+    """The innermost setting that is not at its default, and that default; None if all are."""
+    if value == default:
+        return None
+    if is_dataclass(default) and type(value) is type(default):
+        for field in fields(default):
+            inner = (getattr(each, field.name) for each in (value, default))
+            if difference := _first_difference(f"{name}.{field.name}", *inner):
+                return difference
+    return name, default
 
 
 def check_methods(value: Any, protocol: type, what: str) -> None:

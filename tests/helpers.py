@@ -49,10 +49,17 @@ SMALL = {
 """Settings with which an algorithm trains in a second."""
 
 
-def small_config(config: type[Any]) -> dict[str, Any]:
-    """Settings for tests of a class of hyper-parameters: its defaults, where they are large made small."""
+def small_config(config: type[Any], **settings: Any) -> dict[str, Any]:
+    """Settings for tests of a class of hyper-parameters: these, and its defaults, where they are large made small.
+
+    Those without effect are left out.
+    """
     defaults: dict[str, Any] = {field.name: field.default for field in fields(config)}
-    return {name: min(value, defaults[name]) for name, value in SMALL.items() if name in defaults}
+    dead = {"num_rollouts"} if {**defaults, **settings}.get("reward_mode") == "terminal" else set()
+    if settings.get("reward_model", "discriminator") != "discriminator":
+        dead |= {"d_steps", "discriminator_batch_size"}
+    small = {name: min(value, defaults[name]) for name, value in SMALL.items() if name in defaults}
+    return {name: value for name, value in small.items() if name not in dead} | settings
 
 
 def name_of(task: BaseTask) -> str:

@@ -158,7 +158,7 @@ def test_what_it_advises_has_an_effect_in_that_very_run(name: str, settings: dic
     """Each option named, changed as advised, is accepted and makes another algorithm of it within its rounds."""
     task = next(task for task in TASKS if supported(name, task))
     cls = algorithm_class(name)
-    options = {**small_config(cls.Config), **settings}
+    options = small_config(cls.Config, **settings)
 
     def trained(changed: dict[str, Any]) -> list[dict[str, float]]:
         config = with_changes(cls.Config(**options), changed)

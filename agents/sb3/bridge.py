@@ -32,6 +32,7 @@ from formula_env.errors import (
     MAX_WIDTH,
     check_at_least,
     check_fraction,
+    check_no_effect,
     check_positive,
     check_range,
     check_types,
@@ -85,6 +86,17 @@ class SB3Config:
         check_positive(learning_rate=self.learning_rate)
         check_fraction(lr_end_factor=self.lr_end_factor)
         check_proposal(self.discriminator)
+        self._check_no_effect()
+
+    def _check_no_effect(self) -> None:
+        """Raise FormulaError for a setting that another one makes dead."""
+        if self.reward_mode == "terminal":
+            check_no_effect(self, "reward_mode terminal", "num_rollouts", "q_estimator")
+        if self.q_estimator == "exact":
+            check_no_effect(self, "q_estimator exact", "num_rollouts")
+        if self.reward_model != "discriminator":
+            dead = ("discriminator", "d_steps", "discriminator_batch_size")
+            check_no_effect(self, f"reward_model {self.reward_model}", *dead)
 
     def own(self) -> dict[str, Any]:
         """The algorithm's own hyper-parameters."""

@@ -338,7 +338,7 @@ def test_what_it_is_told_to_be_paid_by_pays_it(name: str) -> None:
     cls = algorithm_class(name)
     for reward_model in ("exact", "constant"):
         algorithm = cls(
-            TASK, cls.Config(**small_config(cls.Config), reward_model=reward_model), 0, torch.device("cpu")
+            TASK, cls.Config(**small_config(cls.Config, reward_model=reward_model)), 0, torch.device("cpu")
         )
         metrics = algorithm.update(TASK.sample(algorithm.real_batch_size, np.random.default_rng(0)), 0.0)
         assert not [key for key in metrics if key.startswith("discriminator")]

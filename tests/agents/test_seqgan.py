@@ -40,7 +40,8 @@ def gradient(loss: Tensor, seqgan: SeqGAN) -> Tensor:
 
 
 def seqgan_with_opinions(task: SequenceTask, **settings: Any) -> SeqGAN:
-    config = replace(THESIS, **{"embedding_dim": 4, "hidden_dim": 8, "num_rollouts": 4, **settings})
+    rollouts = 0 if settings.get("q_estimator") == "exact" else 4
+    config = replace(THESIS, **{"embedding_dim": 4, "hidden_dim": 8, "num_rollouts": rollouts, **settings})
     seqgan = SeqGAN(task, config, 0, CPU)
     sharpen(seqgan.generator, 2.0)
     sharpen(seqgan.adversary.network, 3.0)

@@ -156,6 +156,40 @@ def test_output_folders_that_can_not_be_used(tmp_path: Path, capsys: pytest.Capt
     assert (tmp_path / "mine" / "precious.txt").read_text() == "keep"
 
 
+NO_EFFECT = [
+    ("seqgan", "q-estimator=exact num-rollouts=16", "num_rollouts has no effect with q_estimator exact", 0),
+    ("seqgan", "mle-stop-nll=0.5", "mle_stop_nll has no effect with mle_rounds 0", 0.0),
+    ("seqgan", "mle-learning-rate=1", "mle_learning_rate has no effect with mle_rounds 0", 0.003),
+    ("seqgan", "mle-lr-end-factor=0", "mle_lr_end_factor has no effect with mle_rounds 0", 1.0),
+    ("seqgan", "discriminator.reward-transform=probability discriminator.reward-clip=2",
+     "reward_clip has no effect with reward_transform probability", 5.0),
+    ("dqn", "discriminator.reward-clip=2", "reward_clip has no effect with reward_transform probability", 5.0),
+    ("ppo", "num-rollouts=4", "num_rollouts has no effect with reward_mode terminal", 16),
+    ("a2c", "q-estimator=exact", "q_estimator has no effect with reward_mode terminal", "monte-carlo"),
+    ("trpo", "reward-mode=difference q-estimator=exact num-rollouts=4",
+     "num_rollouts has no effect with q_estimator exact", 16),
+    ("ppo", "reward-model=exact discriminator.architecture=cnn",
+     "discriminator.architecture has no effect with reward_model exact", "mlp"),
+    ("ars", "reward-model=constant discriminator.learning-rate=1",
+     "discriminator.learning_rate has no effect with reward_model constant", 0.002),
+    ("ppo", "reward-model=exact d-steps=3", "d_steps has no effect with reward_model exact", 2),
+    ("ars", "reward-model=exact discriminator-batch-size=8",
+     "discriminator_batch_size has no effect with reward_model exact", 64),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("algorithm", "options", "message", "default"), NO_EFFECT)
+def test_a_setting_that_another_one_makes_dead_is_refused_unless_at_its_default(
+    algorithm: str, options: str, message: str, default: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [f"--algo.{option}" for option in options.split()]
+    command = ["train", algorithm, "--task.length=4", "--data.size=10", "--device=cuda:99"]
+    told = complaint([*command, *given], capsys)
+    assert f"{message}; leave it at its default, {default}" in told
+    name = given[-1].partition("=")[0]
+    assert "cuda:99" in complaint([*command, *given[:-1], f"{name}={default}"], capsys)
+
+
 def test_an_existing_run_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     assert main(["train", "mle", *TINY_MLE, "--out", str(folder)]) == 0
