@@ -166,7 +166,7 @@ def _canonical(arguments: Sequence[str], options: Mapping[str, Any], command: st
         argument = rest.pop(0)
         name, is_joined, value = argument.partition("=")
         plain = _plain_name(name)
-        has_no_dashes = command == "train" and bool(is_joined and canonical) and plain in options
+        has_no_dashes = command.split()[0] == "train" and bool(is_joined and canonical) and plain in options
         is_option = name.startswith("--") or name in SHORT or has_no_dashes
         if argument in ("-h", "--help") or not is_option:
             canonical.append(argument)
@@ -267,6 +267,8 @@ def _suggestion(wrong: str, options: Mapping[str, Any], command: str) -> str:
 
 def nearest(wrong: str, options: Mapping[str, Any]) -> list[str]:
     """The options that a misspelt name may stand for: those it takes the fewest changes to reach, if few."""
+    if members := _members(wrong, options):
+        return members[:MAX_SUGGESTIONS]
     group, _, last = wrong.rpartition(".")
     negated = f"{group}.{last.removeprefix('no-')}".removeprefix(".")
     if last.startswith("no-") and options.get(negated) is bool:
@@ -278,6 +280,11 @@ def nearest(wrong: str, options: Mapping[str, Any]) -> list[str]:
     if least > max(2, len(last) // 3):
         return []
     return [name for name, distance in distances.items() if distance == least][:MAX_SUGGESTIONS]
+
+
+def _members(table: str, options: Mapping[str, Any]) -> list[str]:
+    """The options of a table of this name, which perhaps was an option once; its group may be left out."""
+    return [name for name in options if table and f".{name.rpartition('.')[0]}".endswith(f".{table}")]
 
 
 def _changes(wrong: str, name: str) -> int:

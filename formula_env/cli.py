@@ -125,7 +125,9 @@ class TrainOptions(RunConfig[TaskT, AlgoT]):
 def _train(arguments: list[str]) -> None:
     """Train an algorithm on a task: formula-env train seqgan --task binary-sum"""
     # The algorithm and the task decide which options there are, so they are read first.
-    algorithm = "seqgan" if arguments[:1] in (["-h"], ["--help"]) else next(iter(arguments), "-")
+    is_help = arguments[:1] in (["-h"], ["--help"])
+    algorithm = "seqgan" if is_help else next(iter(arguments), "-")
+    command = "train" if is_help else f"train {algorithm}"
     if algorithm.startswith("-"):
         raise FormulaError(f"train needs an algorithm first: {', '.join(sorted(all_algorithms()))}")
     arguments, known = with_flat_tables(arguments), options_of(TrainOptions) | {"task": str}
@@ -135,7 +137,7 @@ def _train(arguments: list[str]) -> None:
     if (name := value_of("preset", arguments, known)) not in (None, "None"):
         algo = algo_config(algorithm, preset(algorithm, name))
         default = TrainOptions(algorithm, task_cls(), algo, task_name, preset=name)
-    options = parse(TrainOptions[task_cls, cls.Config], "train", arguments, default)
+    options = parse(TrainOptions[task_cls, cls.Config], command, arguments, default)
     with process_group(options.device), contextlib.ExitStack() as stack:
         folder = options.out
         if folder is None:

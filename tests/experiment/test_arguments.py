@@ -56,7 +56,8 @@ def values_of(hint: Any, option: str, default: Any) -> list[Any]:
         return ["runs/a=b"]
     if hint is float:
         return [1e-05] if option.endswith(("rate", "coef")) else []
-    return [default + 1] if option in ("seed", "algo.rounds", "eval-every", "algo.hidden-dim") else []
+    larger = ("seed", "algo.rounds", "algo.mle-rounds", "eval-every", "algo.hidden-dim")
+    return [default + 1] if option in larger else []
 
 
 def as_written_to_wandb(option: str, value: Any, naming: str) -> dict[str, Any]:
@@ -112,8 +113,14 @@ def test_every_choice_is_read_in_the_forms_of_wandb() -> None:
                 continue
             seen.add((option, hint))
             for value in get_args(hint):
-                fitting = {"algo.discriminator.kind": "ratio"} if value == "autoregressive" else {}
-                check_is_read(algorithm, {option: value, **fitting}, *next(styles))
+                check_is_read(algorithm, {option: value, **FITTING.get(value, {})}, *next(styles))
+
+
+FITTING = {
+    "autoregressive": {"algo.discriminator.kind": "ratio"},
+    "exact": {"algo.reward-mode": "difference"},  # as a2c, the first to have it, needs it
+}
+"""Other options that a choice needs."""
 
 
 def test_whole_numbers_may_be_written_as_floats_where_only_they_are_meant() -> None:
@@ -169,6 +176,9 @@ def test_an_option_s_value_is_no_option() -> None:
         (["--seed", "--track"], "--seed needs a value"),
         (["--algo.no-normalize-advantage"], "perhaps you meant --algo.normalize-advantage False"),
         (["--algo={'roundz': 3}"], "perhaps you meant --algo.rounds"),
+        (["--algo.discriminator", "cnn"], "perhaps you meant --algo.discriminator.architecture or"),
+        (["--discriminator=cnn"], "perhaps you meant --algo.discriminator.architecture or"),
+        (["--data", "9"], "perhaps you meant --data.size or --data.distinct"),
         (["--learning-rate", "1"], "perhaps you meant --algo.learning-rate"),
         (["--xyzzy"], "see formula-env train --help"),
         (["--"], "unknown option --; see"),

@@ -274,6 +274,31 @@ def test_a_learning_rate_that_breaks_the_weights_is_said(
     assert "a smaller learning rate may help" in told
 
 
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ("train ppo --xyzzy", "train ppo"),
+        ("train ppo --algo.rounds", "train ppo"),
+        ("train ppo --algo.observation x", "train ppo"),
+        ("list tasks --xyzzy", "list"),
+    ],
+)
+def test_an_error_names_the_help_of_that_very_command(
+    arguments: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = complaint(arguments.split(), capsys)
+    assert f"see formula-env {command} --help" in told
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", ""])
+def test_help_names_the_algorithm_whose_options_it_lists(
+    algorithm: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", *algorithm.split()]
+    assert main([*command, "--help"]) == 0
+    assert f"usage: formula-env {' '.join(command)} [-h]" in capsys.readouterr().out
+
+
 def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     assert "formula-env COMMAND" in capsys.readouterr().out
