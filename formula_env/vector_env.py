@@ -56,8 +56,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         reward_mode: "terminal", "difference" or "q", see `formula_env.rewards.RewardMode`; by default "terminal",
             or "difference" where `num_rollouts` or `q_estimator` is given.
         num_rollouts: Monte-Carlo completions behind each Q, at most 10,000; by default 16 where rewards need Q or
-            `q_estimator` is given, else 0. Terminal rewards need no Q, but with rollouts `play` and `q_values` give
-            it.
+            `q_estimator` is given, else 0. Terminal rewards need no Q, but `play` and `q_values` give it then.
         q_estimator: "monte-carlo" (default), or "exact" for backward recursion where the prefix tree is small. Its
             size depends on the rollout policy, so a large one is refused only when Q is asked for, as by `reset`.
         autoreset_mode: any of Gymnasium's three by name or value: "NEXT_STEP", "SAME_STEP" or "DISABLED" (an
