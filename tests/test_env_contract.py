@@ -139,7 +139,8 @@ def test_autoreset_modes_go_by_name_value_and_member(mode: AutoresetMode) -> Non
     for spelling in (mode, mode.name, mode.value):
         env: Any = gym.make_vec(BINARY_SUM, num_envs=2, autoreset_mode=spelling).unwrapped
         assert env.autoreset_mode == mode
-    with pytest.raises(FormulaError, match="unknown autoreset_mode 'same-step'; there are: NEXT_STEP, NextStep"):
+    message = "unknown autoreset_mode 'same-step'; perhaps you meant SameStep; there are: NEXT_STEP, NextStep"
+    with pytest.raises(FormulaError, match=message):
         FormulaVectorEnv(autoreset_mode="same-step")
 
 

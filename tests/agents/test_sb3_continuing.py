@@ -204,7 +204,7 @@ def test_every_learn_begins_with_its_own_learning_rate(monkeypatch: pytest.Monke
 def test_a_file_holds_settings_training_formulae_and_state(tmp_path: Path) -> None:
     training = TASK.sample(5, np.random.default_rng(0))
     options: dict[str, Any] = {
-        "discriminator": AdversaryConfig("cnn", "plain", "probability", 3.0, np.float64(1e-3)),
+        "discriminator": AdversaryConfig("cnn", "plain", "log-ratio", 3.0, np.float64(1e-3)),
         "batch_size": np.int64(16), "d_steps": 3, "update_every": 32,
         "warmup_steps": 2, "eval_every": 10_000, "eval_samples": 50, "seed": 7,
     }  # fmt: skip
