@@ -153,6 +153,7 @@ COLLAPSED = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "settings"), COLLAPSED, ids=lambda value: str(value))
 def test_what_it_advises_has_an_effect_in_that_very_run(name: str, settings: dict[str, Any]) -> None:
     """Each option named, changed as advised, is accepted and makes another algorithm of it within its rounds."""

@@ -568,6 +568,7 @@ def test_forked_workers_go_on_after_torch_has_used_its_threads(library: str) -> 
     assert in_a_fresh_process(FORK, library) == "threads 2\n"
 
 
+@pytest.mark.slow
 def test_spawned_workers_find_the_id_of_a_spec() -> None:
     assert in_a_fresh_process(SPAWN) == "(2, 16)\n"
     for env_id in (

@@ -119,6 +119,7 @@ def test_at_the_truth_nothing_is_left_to_do(temperature: float) -> None:
     assert expected_gradient(generator, wrong).norm() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_seqgan_trains_it_against_the_noise_and_pays_by_the_generator(temperature: float) -> None:
     """All as SeqGAN has put it together, with its MLP."""

@@ -116,6 +116,7 @@ def test_each_learn_evaluates_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     assert moments[3:] == [4 * 96, 6 * 96]
 
 
+@pytest.mark.slow
 def test_formulae_written_between_two_learns_are_no_experience() -> None:
     model, adversary = small_ppo(VecMonitor(small_env())), callback(update_every=100)
     model.learn(96, callback=adversary)
@@ -198,6 +199,7 @@ def test_a_replay_buffer_is_saved_without_its_callback_and_judged_again_after(tm
     assert adversary.reward_model.score(tokens).item() == pytest.approx(samples.rewards.item())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("timeouts", [True, False])
 @pytest.mark.parametrize("optimize", [True, False])
 @pytest.mark.parametrize("observation", ["one-hot", "tokens"])

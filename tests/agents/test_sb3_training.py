@@ -45,6 +45,7 @@ def callback(**options: Any) -> AdversarialCallback:
 # --- the callback ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ratio", "plain"])
 def test_the_discriminator_learns_and_is_the_reward(kind: Any) -> None:
     env, adversary = ppo_env(), callback(discriminator=AdversaryConfig(kind=kind, learning_rate=2e-3), d_steps=5)
@@ -268,6 +269,7 @@ def test_what_does_not_go_together_is_refused_in_one_line() -> None:
 # --- the bridge -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SB3_NAMES)
 def test_rounds_are_one_call_of_learn(name: str) -> None:
     """A plain script with the same seed ends with the same weights, bit for bit."""

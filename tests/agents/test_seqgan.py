@@ -290,6 +290,7 @@ def test_evaluating_does_not_change_training() -> None:
         assert one.update(real, 0.0) == two.update(real, 0.0)
 
 
+@pytest.mark.slow
 def test_mle_reaches_the_distribution() -> None:
     task = make_task("binary-sum", length=6)
     mle = MLE(task, MLEConfig(rounds=400), 0, CPU)

@@ -64,6 +64,7 @@ def test_what_it_knows_is_correct_distinct_and_holds_the_data_it_saw(task: Seque
         assert written <= algorithm.env_steps < written * task.max_length
 
 
+@pytest.mark.slow
 def test_what_it_finds_grows_beyond_the_data_and_helps() -> None:
     """From 20 of the 70 formulae it finds the others, and ends closer to the 70 than without searching."""
     task = make_task("binary-sum", length=8)

@@ -91,6 +91,7 @@ def check_is_read(algorithm: str, values: dict[str, Any], naming: str, form: str
         assert (told, type(told)) == (wanted, type(wanted)), (option, forms[form])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
 def test_every_form_in_which_wandb_writes_a_value_is_read_as_that_value(algorithm: str) -> None:
     """Of all options at once; choices have their defaults, for not all go together."""

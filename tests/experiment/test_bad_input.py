@@ -190,6 +190,7 @@ def test_a_setting_that_another_one_makes_dead_is_refused_unless_at_its_default(
     assert "cuda:99" in complaint([*command, *given[:-1], f"{name}={default}"], capsys)
 
 
+@pytest.mark.slow
 def test_an_existing_run_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     assert main(["train", "mle", *TINY_MLE, "--out", str(folder)]) == 0
@@ -214,6 +215,7 @@ def test_folders_without_a_run_or_a_checkpoint(tmp_path: Path, capsys: pytest.Ca
     assert "holds no checkpoint" in complaint(["sample", str(tmp_path)], capsys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
 def test_no_number_is_too_large_to_be_answered_at_once(algorithm: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each numeric option of each algorithm, with numbers that nothing could hold: nothing is built or trained."""

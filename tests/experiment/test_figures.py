@@ -114,6 +114,7 @@ def vector_row(round_: int, mse: float, jsd: float) -> dict[str, Any]:
     return {"round": round_, "eval/mse": mse, "eval/jsd": jsd, "eval/coverage": 0.01, "discriminator/loss": 0.7}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "summary"),
     [
@@ -134,6 +135,7 @@ def test_legends_of_a_run_are_beside_its_data(rows: list[dict[str, Any]], summar
         assert [text.get_text() for text in legend.get_texts()] == axis.get_legend_handles_labels()[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 70, 100, 101, 12_870])
 @pytest.mark.parametrize("probability", ["0.001", ""])
 def test_legends_of_a_distribution_are_beside_its_data(count: int, probability: str) -> None:

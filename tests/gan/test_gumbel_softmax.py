@@ -191,6 +191,7 @@ def test_straight_through_learns_what_the_discriminator_teaches() -> None:
     assert jsd < 0.14
 
 
+@pytest.mark.slow
 def test_a_discriminator_that_teaches_nothing_teaches_nothing() -> None:
     accuracy, jsd = trained_shortly(learns=False)
     assert accuracy == pytest.approx(6 / 16, abs=0.05)

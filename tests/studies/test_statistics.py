@@ -472,6 +472,7 @@ def test_an_unknown_statistic_is_refused(tmp_path: Path) -> None:
         draw(study, study.figures[0])
 
 
+@pytest.mark.slow
 def test_a_distribution_is_needed_only_where_it_is_drawn(tmp_path: Path) -> None:
     assert incomplete(write_study(tmp_path / "without", STUDY + FIGURE)) == []
     lacking = incomplete(write_study(tmp_path / "named", STUDY + BARS))
