@@ -100,6 +100,14 @@ def check_printable(**texts: str) -> None:
             raise FormulaError(f"{name} must be printable text, got {text!r}")
 
 
+def check_pair(**pairs: Sequence[Any]) -> None:
+    """Raise FormulaError for the first of these that is neither empty nor two finite numbers."""
+    for name, pair in pairs.items():
+        numbers = all(type(end) in (int, float) and abs(end) <= LARGEST_FLOAT for end in pair)
+        if pair and (len(pair) != 2 or not numbers):
+            raise FormulaError(f"{name} must be two numbers, got {pair}")
+
+
 def check_file_name(**names: str) -> None:
     """Raise FormulaError for the first name that would not be that of a file or folder where it is put."""
     check_printable(**names)
@@ -171,11 +179,17 @@ def check_types(options: Any) -> None:
         if isinstance(value, np.generic):
             value = value.item()
             object.__setattr__(options, field.name, value)  # frozen
-        if not _is_a(value, hint):
-            expected = getattr(hint, "__name__", None) or str(hint).replace("typing.", "")
-            raise FormulaError(f"{field.name} must be {expected}, got {value!r}")
+        check_type(field.name, value, hint)
         for number in value if isinstance(value, tuple) else (value,):
             _check_magnitude(field.name, number)
+
+
+def check_type(name: str, value: Any, hint: Any) -> None:
+    """Raise FormulaError for a value, of this name, that is not of a type."""
+    if not _is_a(value, hint):
+        is_class = isinstance(hint, type) and not get_args(hint)
+        expected = hint.__name__ if is_class else str(hint).replace("typing.", "")
+        raise FormulaError(f"{name} must be {expected}, got {value!r}")
 
 
 def _check_magnitude(name: str, value: Any) -> None:
@@ -197,6 +211,6 @@ def _is_a(value: Any, hint: Any) -> bool:
         return True
     if hint in (int, float):
         return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
-    if origin is tuple:  # of one type and any length
-        return isinstance(value, tuple) and all(_is_a(each, get_args(hint)[0]) for each in value)
+    if origin in (tuple, list):  # of one type and any length
+        return isinstance(value, origin) and all(_is_a(each, get_args(hint)[0]) for each in value)
     return isinstance(value, origin or hint)

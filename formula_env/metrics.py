@@ -245,6 +245,11 @@ def name_of(row_key: str) -> str:
     return row_key.removeprefix(EVALUATION)
 
 
+def is_known(name: str) -> bool:
+    """Whether a run may have a metric of this name; an algorithm may log what it likes in a group of its own."""
+    return name in METRICS or ("/" in name and not name.startswith(EVALUATION))
+
+
 def is_in_summary(name: str) -> bool:
     """Whether the summary has this metric, or only the rows."""
     return "/" not in name

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from formula_env.errors import FormulaError, check_types
+from formula_env.errors import FormulaError, check_pair, check_types
+from formula_env.metrics import METRICS, is_known, row_key
+from formula_env.suggestions import unknown
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Panel:
 
     def __post_init__(self) -> None:
         check_types(self)
+        _check_row_key(self.metric)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class CurvePanel(Panel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_ends(ylim=self.ylim)
+        check_pair(ylim=self.ylim)
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,17 @@ class IntervalPanel(Panel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_ends(xlim=self.xlim)
+        check_pair(xlim=self.xlim)
 
 
-def _check_ends(**ends: list[float]) -> None:
-    for name, pair in ends.items():
-        if pair and (len(pair) != 2 or not all(type(end) in (int, float) for end in pair)):
-            raise FormulaError(f"{name} must be two numbers, got {pair}")
+COUNTERS = ("round", "epoch", "env_steps", "seconds")
+"""Numbers of a row that are no metrics."""
+
+
+def _check_row_key(key: str) -> None:
+    """Raise FormulaError for a key that no row has."""
+    known = [*map(row_key, METRICS), *COUNTERS]
+    if row_key(key) in known and key not in known:
+        raise FormulaError(f"unknown metric {key!r}; perhaps you meant {row_key(key)}")
+    if key not in known and not is_known(key):
+        raise FormulaError(unknown("metric", key, known))

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from formula_env.errors import FormulaError, check_choice, check_file_name, check_seed, check_types
+from formula_env.errors import FormulaError, check_choice, check_file_name, check_pair, check_seed, check_types
 from formula_env.experiment.config import RunConfig, config_from
 from formula_env.experiment.registry import ANALYSES
 from formula_env.experiment.run_folder import RunFolder
 from formula_env.files import read_text
-from formula_env.metrics import COMPARABLE
+from formula_env.metrics import COMPARABLE, METRICS, is_known
 from formula_env.studies.tables import build, check_keys
+from formula_env.suggestions import unknown
 
 STUDY_FILE = "study.toml"
 
@@ -76,9 +77,9 @@ class Claim:
     def __post_init__(self) -> None:
         check_types(self)
         check_choice(VERDICTS, verdict=self.verdict)
-        numbers = all(isinstance(bound, int | float) for bound in self.range)
-        if self.range and (len(self.range) != 2 or not numbers):
-            raise FormulaError(f"range must be two numbers, got {self.range}")
+        check_pair(range=self.range)
+        if sorted(self.range) != self.range:
+            raise FormulaError(f"range must go from the lower to the higher number, got {self.range}")
         _check_names(metrics=self.metrics)
 
 
@@ -213,9 +214,9 @@ def _study(folder: Path, document: dict[str, Any]) -> Study:
     names = [figure.name for figure in figures]
     if len(set(names)) < len(names):
         raise FormulaError(f"figures must have different names, got {', '.join(names)}")
-    for claim in claims:
-        if claim.row and variants[claim.variant].analysis is None:
-            raise FormulaError(f"a claim's row is for analyses; {claim.variant} is made of runs")
+    for i, claim in enumerate(claims):
+        if variants[claim.variant].analysis is None:
+            _check_claim_on_runs(f"claims {i}", claim)
     comparisons = [build(f"comparisons {i}", Comparison, t) for i, t in enumerate(_list(document, "comparisons"))]
     ablations = [build(f"ablations {i}", Ablation, t) for i, t in enumerate(_list(document, "ablations"))]
     for i, comparison in enumerate(comparisons):
@@ -224,6 +225,15 @@ def _study(folder: Path, document: dict[str, Any]) -> Study:
         _check_side_by_side(f"ablations {i}", [ablation.variant, *ablation.changed], variants)
     title, about, thesis = document["title"], document["about"].strip(), document["thesis"]
     return Study(folder, title, about, thesis, variants, figures, claims, comparisons, ablations)
+
+
+def _check_claim_on_runs(where: str, claim: Claim) -> None:
+    """Raise FormulaError for a claim on runs that selects a row, or names a metric that no run has."""
+    if claim.row:
+        raise FormulaError(f"a claim's row is for analyses; {claim.variant} is made of runs")
+    for name in claim.metrics:
+        if not is_known(name):
+            raise FormulaError(unknown("metric", name, METRICS, where))
 
 
 def _list(document: dict[str, Any], name: str) -> list[Any]:

@@ -8,7 +8,7 @@ from itertools import cycle
 from pathlib import Path
 from statistics import fmean
 from textwrap import fill
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -19,7 +19,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from formula_env.errors import FormulaError
+from formula_env.errors import FormulaError, check_at_least, check_choice, check_pair, check_type
 from formula_env.experiment.config import load_config
 from formula_env.experiment.drawing import (
     BLACK,
@@ -45,7 +45,7 @@ from formula_env.studies import analysis_figures
 from formula_env.studies.analysis_figures import summary_of
 from formula_env.studies.panels import CurvePanel, IntervalPanel, Panel
 from formula_env.studies.records import check_complete
-from formula_env.studies.spec import STUDY_FILE, FigureSpec, Study, Variant
+from formula_env.studies.spec import STUDY_FILE, FigureSpec, Study, Variant, check_paired
 from formula_env.studies.statistics import STATISTICS, best_rows, interval, last_rows, mean, metric_of
 from formula_env.studies.tables import build_all
 from formula_env.suggestions import unknown
@@ -94,10 +94,39 @@ def _options(study: Study, spec: FigureSpec) -> dict[str, Any]:
             raise FormulaError(f"{spec.kind} needs the option {name!r}")
     hints = get_type_hints(kind)
     options = {name: build_all(name, hints[name], value) for name, value in spec.options.items()}
+    for name, value in options.items():
+        _check_option(name, value, hints[name], study)
     for i, panel in enumerate(options.get("panels", [])):
         if isinstance(panel, CurvePanel) and panel.start_of not in (None, *study.variants):
             raise FormulaError(unknown("variant", panel.start_of, study.variants, f"panels {i}, start_of"))
     return options
+
+
+def _check_option(name: str, value: Any, hint: Any, study: Study) -> None:
+    """Raise FormulaError for an option's value that its kind can't use."""
+    if get_origin(hint) is Literal:
+        check_choice(get_args(hint), **{name: value})
+    check_type(name, value, hint)
+    if name in LEAST:
+        check_at_least(LEAST[name], **{name: value})
+    if name == "ylim":
+        check_pair(ylim=value)
+    if value == []:
+        raise FormulaError(f"{name} must hold at least one, got []")
+    if name in ("analysis", "best_of"):
+        _check_variants(value if isinstance(value, list) else [value], study)
+
+
+def _check_variants(names: Sequence[str], study: Study) -> None:
+    """Raise FormulaError for names that are no variants of the study, or several that are no pairs."""
+    for name in names:
+        check_choice(tuple(study.variants), variant=name)
+    if len(names) > 1:
+        check_paired([study.variants[name] for name in names])
+
+
+LEAST = {"num": 1, "spikes": 0}
+"""Least values of the options that count something."""
 
 
 def draw(study: Study, spec: FigureSpec) -> Figure:
@@ -143,9 +172,9 @@ def curves(
     variants: list[Variant],
     *,
     panels: list[CurvePanel],
-    x: str = "epoch",
+    x: Literal["epoch", "round"] = "epoch",
     side_by_side: bool = False,
-    band: str = "range",
+    band: Literal["range", "interval"] = "range",
 ) -> Figure:
     """Panels of metrics over `x`, seeds as thin lines, their middle thick, with a band.
 
@@ -272,8 +301,8 @@ def intervals(
     variants: list[Variant],
     *,
     panels: list[IntervalPanel],
-    statistic: str = "mean",
-    best_of: Sequence[str] = (),
+    statistic: Literal["mean", "iqm"] = "mean",
+    best_of: list[str] | None = None,
 ) -> Figure:
     """Panels of metrics at the end of the runs: each seed as a dot, their mean with its 95 % bootstrap interval.
 
@@ -349,7 +378,7 @@ def distribution(
     *,
     with_data: bool = False,
     spikes: int = 0,
-    ylim: tuple[float, float] | None = None,
+    ylim: list[float] | None = None,
 ) -> Figure:
     """Generated share of each correct formula, as in the thesis' Figs 6.4 and 7.4: mean and range over seeds.
 

@@ -270,9 +270,9 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         ('variant = "ours"', 'variant = "theirs"', "unknown variant 'theirs'; there are: ours, small, large"),
         ('["small", "large"]', '["small", "huge"]', "unknown variant 'huge'; there are: ours, small, large"),
         ('["small", "large"]', "[]", "comparisons 0: baselines must name at least one, got []"),
-        ('["small", "large"]', '"small"', "comparisons 0: baselines must be list, got 'small'"),
+        ('["small", "large"]', '"small"', "comparisons 0: baselines must be list[str], got 'small'"),
         ('["small", "large"]', '["small", "ours"]', "comparisons 0: ours can't be its own baseline"),
-        ('["accuracy", "jsd"]', "[1]", "comparisons 0: metrics must name at least one, got [1]"),
+        ('["accuracy", "jsd"]', "[1]", "comparisons 0: metrics must be list[str], got [1]"),
         ('["accuracy", "jsd"]', '["charm"]', "comparisons 0: unknown metric 'charm'; there are: accuracy, jsd"),
         ("jsd = 0.25", "nll = 0.25", "comparisons 0: unknown goal 'nll'; there are: accuracy, jsd"),
         ("jsd = 0.25", 'jsd = "low"', "comparisons 0: the goal of jsd must be a number, got 'low'"),
@@ -450,7 +450,7 @@ def test_a_band_can_be_the_interval_of_the_mean(tmp_path: Path) -> None:
         'best_of = ["small", "large"]', 'x = "round"\nband = "wide"'
     )
     study = write_study(tmp_path / "wide", STUDY + text)
-    with pytest.raises(FormulaError, match=r"figure end of kind curves lacks or can't use 'wide'"):
+    with pytest.raises(FormulaError, match=r"figure end: unknown band 'wide'; there are: range"):
         draw(study, study.figures[0])
     study = write_study(tmp_path / "interval", STUDY + text.replace('"wide"', '"interval"'))
     figure = draw(study, study.figures[0])
@@ -462,13 +462,13 @@ def test_a_band_can_be_the_interval_of_the_mean(tmp_path: Path) -> None:
 def test_what_a_figure_cannot_pick_from_is_refused(tmp_path: Path) -> None:
     text = STUDY[: STUDY.index("[[comparisons]]")].replace("[variants.small]", "[variants.small]\nseeds = [0]")
     study = write_study(tmp_path / "made-up", text + FIGURE)
-    with pytest.raises(FormulaError, match=r"study.toml: small and large must have the same seeds"):
+    with pytest.raises(FormulaError, match=r"study.toml: figure end: small and large must have the same seeds"):
         draw(study, study.figures[0])
 
 
 def test_an_unknown_statistic_is_refused(tmp_path: Path) -> None:
     study = write_study(tmp_path / "made-up", STUDY + FIGURE.replace("best_of", 'statistic = "mode"\nbest_of'))
-    with pytest.raises(FormulaError, match=r"figure end of kind intervals lacks or can't use 'mode'"):
+    with pytest.raises(FormulaError, match=r"figure end: unknown statistic 'mode'; there are: mean, iqm"):
         draw(study, study.figures[0])
 
 

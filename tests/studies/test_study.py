@@ -97,6 +97,54 @@ range = [0.5, 0.6]
 """
 
 
+OPTIONS = "[figures.options]\n"
+WRONG_OPTIONS = [
+    (
+        OPTIONS,
+        'band = "rnge"',
+        "figure curves: unknown band 'rnge'; perhaps you meant range; there are: range, int",
+    ),
+    (
+        OPTIONS,
+        'x = "rounds"',
+        "figure curves: unknown x 'rounds'; perhaps you meant round; there are: epoch, round",
+    ),
+    (OPTIONS, "x = 3", "figure curves: unknown x 3; there are: epoch, round"),
+    (OPTIONS, 'side_by_side = "no"', "figure curves: side_by_side must be bool, got 'no'"),
+    (OPTIONS, "log = [1]", "figure curves: unknown option 'log' in curves"),
+    ("with_data = true", "with_data = 1", "figure bars: with_data must be bool, got 1"),
+    ("spikes = 1", "spikes = true", "figure bars: spikes must be int, got True"),
+    ("spikes = 1", "spikes = -1", "figure bars: spikes must be at least 0, got -1"),
+    ("spikes = 1", 'ylim = [0, "1"]', "figure bars: ylim must be list[float] | None, got [0, '1']"),
+    ("spikes = 1", "ylim = [0, 1, 2]", "figure bars: ylim must be two numbers, got [0, 1, 2]"),
+    ("spikes = 1", "ylim = []", "figure bars: ylim must hold at least one, got []"),
+    ('kind = "sequences"', 'kind = "sequences"\noptions.num = 0', "figure table: num must be at least 1, got 0"),
+    (
+        'kind = "sequences"',
+        'kind = "scatter"\noptions.rounds = [1.5]',
+        "figure table: rounds must be list[int], got",
+    ),
+    ('kind = "sequences"', 'kind = "scatter"\noptions.rounds = []', "figure table: rounds must hold at least one"),
+    (
+        'kind = "sequences"',
+        'kind = "bounds"\noptions.analysis = "limit"',
+        "unknown variant 'limit'; perhaps you mea",
+    ),
+    (
+        'kind = "sequences"',
+        'kind = "intervals"\noptions.panels = []',
+        "figure table: panels must hold at least one",
+    ),
+    (
+        '"eval/accuracy"',
+        '"eval/jds"',
+        "figure curves: panels 0: unknown metric 'eval/jds'; perhaps you meant eval/jsd",
+    ),
+    ('"eval/accuracy"', '"jsd"', "figure curves: panels 0: unknown metric 'jsd'; perhaps you meant eval/jsd"),
+    ('"eval/accuracy"', '"phase"', "figure curves: panels 0: unknown metric 'phase'; there are: eval/accuracy"),
+]
+
+
 def write_study(folder: Path, text: str = STUDY) -> Path:
     folder.mkdir(parents=True)
     (folder / "study.toml").write_text(text)
@@ -418,6 +466,23 @@ def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("[variants.limits]", "[variants.limits]\nlength = 3", "unknown key 'length' in variants.limits"),
         ("[defaults]", "[defaults]\ncolour = 3", "unknown key 'colour' in defaults"),
         ("range = [0.0, 1.0]", "range = [0.0]", "claims 0: range must be two numbers, got [0.0]"),
+        ("range = [0.0, 1.0]", "range = [true, false]", "claims 0: range must be list[float], got [True, False]"),
+        (
+            "range = [0.0, 1.0]",
+            "range = [1.0, 0.0]",
+            "claims 0: range must go from the lower to the higher number",
+        ),
+        ("range = [0.0, 1.0]", "range = [0.0, nan]", "claims 0: range must be two numbers, got [0.0, nan]"),
+        (
+            '"accuracy", "coverage"',
+            '"jds", "coverage"',
+            "unknown metric 'jds' in claims 0; perhaps you meant jsd;",
+        ),
+        (
+            '"accuracy", "coverage"',
+            '"eval/jsd"',
+            "unknown metric 'eval/jsd' in claims 0; there are: accuracy, jsd",
+        ),
         ('metrics = ["exact"]', "metrics = []", "claims 1: metrics must name at least one"),
         (
             'variant = "gan"\n',
@@ -477,6 +542,7 @@ def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ('title = "A small study"', "", "title must be there"),
         ("[variants.mle]", "[variants.mle", "is not TOML"),
         ("eval_every = 5", "eval_every = 0", "eval_every must be at least 1"),
+        *((old, f"{old}{new}\n" if old == OPTIONS else new, message) for old, new, message in WRONG_OPTIONS),
     ],
 )
 def test_a_wrong_study_is_refused_in_one_line_before_anything_runs(
@@ -493,14 +559,14 @@ def test_a_wrong_study_is_refused_in_one_line_before_anything_runs(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('metric = "eval/accuracy"', 'metric = "phase"', "figure curves of kind curves lacks or can't use"),
+        ('metric = "eval/accuracy"', 'metric = "eval/mse"', "figure curves of kind curves lacks or can't use"),
         (
             'kind = "sequences"\nvariants = ["mle", "gan"]',
             'kind = "sampling"\nvariants = ["mle"]',
             "mle is made of runs",
         ),
-        ('"accuracy", "coverage"', '"task", "coverage"', "task is 'binary-sum', not a number"),
-        ('metric = "eval/accuracy"', 'metric = "eval/charm"', "figure curves of kind curves lacks or can't use"),
+        ('"accuracy", "coverage"', '"mse", "coverage"', "gan has no metric 'mse'"),
+        ('metric = "eval/accuracy"', 'metric = "train/charm"', "figure curves of kind curves lacks or can't use"),
         (
             "rounds = 20\nhidden",
             "rounds = 30\nhidden",
