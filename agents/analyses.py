@@ -1,6 +1,6 @@
 """Exact errors of SeqGAN's gradient estimators, where every formula can be listed.
 
-`estimator_rows` returns rows for a study; `experiment.registry.ANALYSES` names it.
+`estimator_rows` returns rows for a study; `formula_env.experiment.registry.ANALYSES` names it.
 """
 
 from typing import Any

@@ -103,7 +103,7 @@ class SeqGANConfig:
             check_no_effect(self, "mle_rounds 0", "mle_stop_nll", "mle_learning_rate", "mle_lr_end_factor")
 
     @property
-    def credit(self) -> dict[str, Any]:
+    def q_options(self) -> dict[str, Any]:
         """How the environment is to estimate Q: exactly, by Monte-Carlo rollouts, or not at all."""
         return {"q_estimator": "exact"} if self.q_estimator == "exact" else {"num_rollouts": self.num_rollouts}
 
@@ -158,7 +158,7 @@ class SeqGAN(Algorithm):
             observation="tokens",
             reward_model=self.adversary.reward_model,
             reward_mode="terminal",
-            **config.credit,
+            **config.q_options,
             autoreset_mode=AutoresetMode.DISABLED,
             device=device,
         )

@@ -277,7 +277,7 @@ def _draw(options: SampleOptions, algorithm: Algorithm, evaluator: Evaluator) ->
 
 
 def format_formulae(task: BaseTask, evaluator: Evaluator, batch: Batch, form: Format) -> str:
-    """Formulae as text, one a line (csv: after a header)."""
+    """Formulae as text, one per line (csv: after a header)."""
     if form in ("text", "latex", "sympy"):
         write: Callable[[str], str] = {"text": str, "latex": task.to_latex, "sympy": task.to_sympy}[form]
         return "".join(f"{write(text)}\n" for text in task.decode(batch))
@@ -337,7 +337,7 @@ class FiguresOptions:
     folders: Annotated[tuple[Path, ...], Positional]
     """Folders with a study.toml."""
     replace: bool = False
-    """Permission to replace figures and READMEs that are there and would change."""
+    """Replacement of figures and READMEs that the rows contradict."""
 
 
 def _figures(arguments: list[str]) -> None:

@@ -1,6 +1,7 @@
 """Analyses of the Gumbel sampler, without training anything (thesis chapters 3, 6 and 8).
 
-Each analysis at the end, `…_rows`, returns rows for a study; `experiment.registry.ANALYSES` names them.
+Each analysis at the end, `…_rows`, returns rows for a study; its name is in `ANALYSES` of
+`formula_env.experiment.registry`.
 """
 
 import math

@@ -246,7 +246,7 @@ class SB3Algorithm(Algorithm):
     def state_dict(self) -> dict[str, Any]:
         state = {
             "model": model_state(self.model),
-            "environment": self.env.unwrapped.formulae.state_dict(),  # type: ignore[attr-defined]
+            "environment": self.env.unwrapped.vector_env.state_dict(),  # type: ignore[attr-defined]
             "returns": torch.from_numpy(self.env.episode_returns.copy()),
             "lengths": torch.from_numpy(self.env.episode_lengths.copy()),
             "randomness": self.randomness.state,
@@ -255,7 +255,7 @@ class SB3Algorithm(Algorithm):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         load_model_state(self.model, state["model"])
-        self.env.unwrapped.formulae.load_state_dict(state["environment"])  # type: ignore[attr-defined]
+        self.env.unwrapped.vector_env.load_state_dict(state["environment"])  # type: ignore[attr-defined]
         self.env.episode_returns = state["returns"].numpy().copy()
         self.env.episode_lengths = state["lengths"].numpy().copy()
         self.randomness.state = state["randomness"]

@@ -36,24 +36,24 @@ class FormulaVecEnv(VecEnv):
                 raise FormulaError(
                     f"options {sorted(options)} belong to a task, not to an environment that exists"
                 )
-            self.formulae = task
+            self.vector_env = task
         else:
-            self.formulae = FormulaVectorEnv(task, num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options)
-        if self.formulae.autoreset_mode != AutoresetMode.SAME_STEP:
+            self.vector_env = FormulaVectorEnv(task, num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options)
+        if self.vector_env.autoreset_mode != AutoresetMode.SAME_STEP:
             raise FormulaError(
                 f"Stable-Baselines3 resets in the same step; make the environment with "
-                f'autoreset_mode="SameStep", not {self.formulae.autoreset_mode.value!r}'
+                f'autoreset_mode="SameStep", not {self.vector_env.autoreset_mode.value!r}'
             )
-        self.metadata = self.formulae.metadata
-        self._actions = np.zeros(self.formulae.num_envs, dtype=np.int64)
+        self.metadata = self.vector_env.metadata
+        self._actions = np.zeros(self.vector_env.num_envs, dtype=np.int64)
         super().__init__(
-            self.formulae.num_envs, self.formulae.single_observation_space, self.formulae.single_action_space
+            self.vector_env.num_envs, self.vector_env.single_observation_space, self.vector_env.single_action_space
         )
 
     # --- episodes ---------------------------------------------------------------------------------------------
 
     def reset(self) -> Observation:
-        observations, infos = self.formulae.reset(seed=self._seeds)
+        observations, infos = self.vector_env.reset(seed=self._seeds)
         self.reset_infos = _split(infos)
         self._reset_seeds()
         self._reset_options()
@@ -63,7 +63,7 @@ class FormulaVecEnv(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> tuple[Observation, NDArray[np.float32], NDArray[np.bool_], list[Info]]:
-        observations, rewards, dones, _, info = self.formulae.step(self._actions)
+        observations, rewards, dones, _, info = self.vector_env.step(self._actions)
         infos = _split(info)
         for i in np.flatnonzero(dones):
             self.reset_infos[i] = infos[i]
@@ -73,10 +73,10 @@ class FormulaVecEnv(VecEnv):
         return observations, rewards.astype(np.float32), dones, infos
 
     def close(self) -> None:
-        self.formulae.close()
+        self.vector_env.close()
 
     def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
-        frames = self.formulae.render() if self.render_mode == "rgb_array" else None
+        frames = self.vector_env.render() if self.render_mode == "rgb_array" else None
         return [None] * self.num_envs if frames is None else frames
 
     # --- attributes and methods of the single environments ----------------------------------------------------
@@ -84,22 +84,22 @@ class FormulaVecEnv(VecEnv):
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """The batch has one value for all its environments. Raises AttributeError for what it doesn't have."""
         if attr_name == "action_masks":  # whether there are masks is found out by asking for this
-            return [lambda i=i: self.formulae.action_masks()[i] for i in self._get_indices(indices)]
-        return [getattr(self.formulae, attr_name) for _ in self._get_indices(indices)]
+            return [lambda i=i: self.vector_env.action_masks()[i] for i in self._get_indices(indices)]
+        return [getattr(self.vector_env, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         self._check_all(indices, attr_name)
-        setattr(self.formulae, attr_name, value)
+        setattr(self.vector_env, attr_name, value)
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
     ) -> list[Any]:
         """`action_masks` of any environments; other methods, such as `set_reward_model`, only for all at once."""
         if method_name == "action_masks":
-            masks = self.formulae.action_masks()
+            masks = self.vector_env.action_masks()
             return [masks[i] for i in self._get_indices(indices)]
         self._check_all(indices, method_name)
-        return [getattr(self.formulae, method_name)(*method_args, **method_kwargs)] * self.num_envs
+        return [getattr(self.vector_env, method_name)(*method_args, **method_kwargs)] * self.num_envs
 
     def _check_all(self, indices: Any, name: str) -> None:
         if indices is not None and len(list(self._get_indices(indices))) < self.num_envs:

@@ -1,13 +1,13 @@
 """The folder of a run: the names and formats of all files that a run leaves behind.
 
-config.yaml            settings, versions and commit (`experiment.config`)
-metrics.jsonl          a row per evaluation (`experiment.rows`)
+config.yaml            settings, versions and commit (`formula_env.experiment.config`)
+metrics.jsonl          a row per evaluation (`formula_env.experiment.rows`)
 samples*.txt           formulae with their verdicts: of the end, and of the rounds in `keep_samples`
 distribution.csv       the correct formulae, their probabilities and counts, where they can be listed
-checkpoint-ROUND.pt    the last two (`experiment.checkpoint`)
+checkpoint-ROUND.pt    the last two (`formula_env.experiment.checkpoint`)
 summary.json           written last: where it is, the record is complete
-SHA256SUMS             checksums of all but the checkpoints, which have their own (`experiment.record`)
-figures/               drawn from the rows (`experiment.run_figures`)
+SHA256SUMS             checksums of all but the checkpoints, which have their own (`formula_env.experiment.record`)
+figures/               drawn from the rows (`formula_env.experiment.run_figures`)
 """
 
 import csv

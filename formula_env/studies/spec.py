@@ -1,10 +1,10 @@
 """Studies: runs over seeds and variants, described by a `study.toml`, whose rows stay in the study's folder.
 
 runs/studies/NAME/
-  study.toml             what is run, drawn, claimed and compared
-  VARIANT/seed-S/           a run's folder; its checkpoints are no part of the record (`studies.records`)
+  study.toml                what is run, drawn, claimed and compared
+  VARIANT/seed-S/           a run's folder; its checkpoints are no part of the record (see `records`)
   VARIANT/seed-S/rows.json  instead, where the variant is an analysis
-  figures/  README.md    made from the rows (`studies.study_figures`, `studies.study_report`)
+  figures/  README.md       made from the rows (see `study_figures` and `study_report`)
 """
 
 import tomllib
@@ -43,7 +43,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class FigureSpec:
-    """A figure to be drawn from rows, of a kind in `studies.study_figures`."""
+    """A figure to be drawn from rows, of a kind in `formula_env.studies.study_figures`."""
 
     name: str
     kind: str

@@ -325,7 +325,7 @@ def test_reading_an_observation_gives_the_prefix_back() -> None:
             rng = np.random.default_rng(0)
             for _ in range(task.max_length - 1):
                 seen, *_ = env.step(rng.integers(task.vocabulary.size, size=20))
-                expected = env.formulae.episodes.tokens
+                expected = env.vector_env.episodes.tokens
                 assert np.array_equal(codec.read(np.asarray(seen)), expected)
                 assert np.array_equal(codec.observe(torch.from_numpy(expected)).numpy(), np.asarray(seen))
 

@@ -59,7 +59,7 @@ def test_the_discriminator_learns_and_is_the_reward(kind: Any) -> None:
     correct = torch.from_numpy(TASK.is_correct(sequences.numpy()))
     for scores, smallest in ((before, -math.inf), (after, 0.5)):
         assert (scores[correct].mean() - scores[~correct].mean()) > smallest
-    assert env.formulae.reward_model is adversary.reward_model
+    assert env.vector_env.reward_model is adversary.reward_model
     assert adversary.reward_model.score(sequences) == pytest.approx(after.clamp(-5, 5))
     # What the model was last paid is a discriminator's verdict: no constant.
     paid = torch.from_numpy(model.rollout_buffer.rewards)
@@ -115,7 +115,7 @@ def test_rollouts_follow_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     env = ppo_env(reward_mode="difference", q_estimator="exact")
     model, adversary = small_ppo(env), callback()
     model.learn(512, adversary)
-    assert env.formulae.credit.rollout_policy is adversary.policy
+    assert env.vector_env.credit.rollout_policy is adversary.policy
     assert adversary.policy.model is model
     # Differences of exact Q along an episode sum to D(Y) - Q_0.
     q = exact_q(

@@ -78,7 +78,7 @@ def test_what_a_step_returned_stays_as_it_was() -> None:
 def test_attributes_and_methods_are_those_of_single_environments() -> None:
     env = FormulaVecEnv("binary-sum", 4, length=6, render_mode="rgb_array")
     assert env.get_attr("reward_mode") == ["terminal"] * 4
-    assert env.get_attr("task", indices=[0, 2]) == [env.formulae.task] * 2
+    assert env.get_attr("task", indices=[0, 2]) == [env.vector_env.task] * 2
     assert env.has_attr("action_masks")
     assert not env.has_attr("no_such_thing")
     with pytest.raises(AttributeError):
@@ -88,7 +88,7 @@ def test_attributes_and_methods_are_those_of_single_environments() -> None:
     assert np.array_equal(mask, env.env_method("action_masks", indices=1)[0])
     reward = ConstantReward()
     env.env_method("set_reward_model", reward)
-    assert env.formulae.reward_model is reward
+    assert env.vector_env.reward_model is reward
     with pytest.raises(FormulaError, match="set_reward_model is common to all 4 environments"):
         env.env_method("set_reward_model", reward, indices=[1])
     assert env.env_is_wrapped(VecMonitor) == [False] * 4
@@ -96,7 +96,7 @@ def test_attributes_and_methods_are_those_of_single_environments() -> None:
     assert len(images) == 4
     assert all(image is not None and image.dtype == np.uint8 for image in images)
     env.set_attr("render_mode", "ansi")
-    assert env.formulae.render_mode == "ansi"
+    assert env.vector_env.render_mode == "ansi"
 
 
 def test_seeds_are_used_once_and_differ() -> None:
