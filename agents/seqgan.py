@@ -270,7 +270,7 @@ class SeqGAN(Algorithm):
 
     @property
     def density_ratio(self) -> DensityRatio:
-        return self.adversary.density_ratio(Sampler(self.generator, self.task, self.device))
+        return self.adversary.ratio_to(Sampler(self.generator, self.task, self.device))
 
     def state_dict(self) -> dict[str, Any]:
         saved = {name: getattr(self, name).state_dict() for name in _STATEFUL}

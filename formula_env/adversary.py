@@ -137,7 +137,7 @@ class Adversary:
         """The network that is trained: the logits, or f."""
         return self.weights.network
 
-    def density_ratio(self, policy: Sampler) -> DensityRatio:
+    def ratio_to(self, policy: Sampler) -> DensityRatio:
         """How well the logits know the ratio of real to fake density, whose fakes are this policy's."""
 
         def ratio(tokens: Tokens) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

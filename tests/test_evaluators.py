@@ -189,7 +189,7 @@ def test_exact_jsd_needs_only_the_correct_set() -> None:
 def test_extremes_of_the_jsd() -> None:
     assert exact_jsd(np.full(70, -log(70))) == pytest.approx(0, abs=1e-12)
     assert exact_jsd(np.full(70, -np.inf)) == pytest.approx(log(2))
-    assert exact_jsd(np.log(np.full(70, 0.97 / 70))) == pytest.approx(0.0105, abs=1e-4)  # spec: 3 % incorrect
+    assert exact_jsd(np.log(np.full(70, 0.97 / 70))) == pytest.approx(0.0105, abs=1e-4)  # spec: 3% incorrect
     assert sampled_jsd(np.array([], dtype=np.int64), 10, 70) == pytest.approx(log(2))
 
 

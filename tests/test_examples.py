@@ -52,7 +52,7 @@ def test_the_mask_makes_random_formulae_correct_more_often() -> None:
         r"any symbols: (.+)% of 300 .* such as .*\nlegal symbols: (.+)% of 300 .* such as .*\n", printed
     )
     assert shares is not None, printed
-    # Exactly 0.08 % (60 of 5^7 sequences), and 31.25 % with masks.
+    # Exactly 0.08% (60 of 5^7 sequences), and 31.25% with masks.
     assert float(shares[1]) < 2 < 20 < float(shares[2])
 
 

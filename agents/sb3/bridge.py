@@ -234,7 +234,7 @@ class SB3Algorithm(Algorithm):
     def density_ratio(self) -> DensityRatio | None:
         if self.adversary is None or not self.policy.has_density:
             return None
-        return self.adversary.adversary.density_ratio(self.sampler)
+        return self.adversary.adversary.ratio_to(self.sampler)
 
     # --- files ------------------------------------------------------------------------------------------------
 

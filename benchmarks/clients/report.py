@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.clients.learning import SETTINGS
+from formula_env.metrics import METRICS
 
 RECORD = Path(__file__).with_name("learning.jsonl")
 DOCUMENT = Path(__file__).parents[2] / "docs/clients.md"
@@ -24,11 +25,11 @@ def learning_table(rows: list[dict[str, Any]]) -> str:
     ]
     for row in _ordered(rows, "usual"):
         accuracy, reached, jsd = GOALS[row["client"]]
-        goal = f"≥ {accuracy}, ≥ {reached}" + (f", ≤ {jsd}" if jsd else "")
+        goal = f"≥ {accuracy:.0%}, ≥ {reached}" + (f", ≤ {jsd}" if jsd else "")
         verdict = "reached" if at_goal(row) else "missed"
         lines.append(
-            f"| {row['client']} | {row['seed']} | {row['accuracy']:.4f} | {row['reached']} | "
-            f"{row['effective_number']:.1f} | {row['jsd']:.4f} | {goal}: {verdict} |"
+            f"| {row['client']} | {row['seed']} | {_text('accuracy', row)} | {row['reached']} | "
+            f"{_text('effective_number', row)} | {_text('jsd', row)} | {goal}: {verdict} |"
         )
     return "\n".join(lines)
 
@@ -40,7 +41,7 @@ def limits_table(rows: list[dict[str, Any]]) -> str:
         for setting in SETTINGS:
             found = [row for row in _ordered(rows, setting) if row["client"] == client]
             if found:
-                ranges = [_range([row[name] for row in found]) for name in ("accuracy", "jsd")]
+                ranges = [_range(name, found) for name in ("accuracy", "jsd")]
                 reached = f"{sum(map(at_goal, found))} of {len(found)} seeds"
                 lines.append(f"| {' | '.join([client, setting, reached, *ranges])} |")
     return "\n".join(lines)
@@ -57,8 +58,13 @@ def _ordered(rows: list[dict[str, Any]], setting: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: (list(GOALS).index(row["client"]), row["seed"]))
 
 
-def _range(values: list[float]) -> str:
-    return f"{min(values):.4f} – {max(values):.4f}" if len(values) > 1 else f"{values[0]:.4f}"
+def _range(name: str, rows: list[dict[str, Any]]) -> str:
+    values = [row[name] for row in rows]
+    return " – ".join(METRICS[name].text(value) for value in sorted({min(values), max(values)}))
+
+
+def _text(name: str, row: dict[str, Any]) -> str:
+    return METRICS[name].text(row[name])
 
 
 def read_record() -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ STATISTICS: dict[str, Statistic] = {"mean": mean, "iqm": iqm}
 
 
 def interval(numbers: ArrayLike, statistic: Statistic = mean) -> tuple[Any, Any]:
-    """Ends of the 95 % bootstrap interval of a statistic of numbers `(n, …)` over the n, in their unit.
+    """Ends of the 95% bootstrap interval of a statistic of numbers `(n, …)` over the n, in their unit.
 
     The same numbers give the same interval. Raises FormulaError for fewer than two.
     """

@@ -181,9 +181,9 @@ def studies_table(studies: Sequence[Study]) -> str:
 HOW_COMPARED = (
     "Ours is the last generator of each run: nothing is picked. The baseline is picked with the checker, in its "
     "favour: for each seed, of all evaluations of all its runs, the one with the lowest exact JSD (NLL, where the "
-    "JSD is not exact); all its numbers are of that one. Means, with their 95 % bootstrap intervals over the "
+    "JSD is not exact); all its numbers are of that one. Means, with their 95% bootstrap intervals over the "
     "seeds, and interquartile means (IQM). The difference, ours minus the baseline, is paired by seed. 'Better' "
-    "and 'worse': the 95 % interval of the mean difference excludes 0."
+    "and 'worse': the 95% interval of the mean difference excludes 0."
 )
 
 COLUMNS_COMPARED = ("metric", "ours, the last", "baseline, its best", "difference", "better on", "verdict", "goal")
@@ -267,7 +267,7 @@ def comparisons_table(studies: Sequence[Study]) -> str:
 
 HOW_ABLATED = (
     "The worth of each part: each line has one setting changed, and all others are those of the first line. The "
-    "last generators are compared. Means, and the difference to the first line, paired by seed, with its 95 % "
+    "last generators are compared. Means, and the difference to the first line, paired by seed, with its 95% "
     "bootstrap interval. 'Better' and 'worse': the interval excludes 0."
 )
 
