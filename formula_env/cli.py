@@ -254,8 +254,9 @@ def _draw(options: SampleOptions, algorithm: Algorithm, evaluator: Evaluator) ->
         return algorithm.sample(options.num, int(np.random.default_rng(options.seed).integers(2**31)))
     if not isinstance(evaluator, SequenceEvaluator):
         raise FormulaError("vectors are neither correct nor wrong, nor twice the same; leave out such filters")
-    if options.unique and (only_correct or options.novel) and options.num > evaluator.task.count():
-        raise FormulaError(f"there are only {evaluator.task.count()} correct formulae, not {options.num}")
+    total = evaluator.task.count()
+    if options.unique and (only_correct or options.novel) and total is not None and options.num > total:
+        raise FormulaError(f"there are only {total} correct formulae, not {options.num}")
     kept = np.empty((0, evaluator.task.max_length), dtype=np.int64)
     rng = np.random.default_rng(options.seed)
     batch = max(1_000, options.num)

@@ -2,9 +2,9 @@
 
 For formulae made of symbols, metrics of the *distribution* (accuracy, JSD, novelty, NLL) are computed from the
 generator's own probabilities of all correct formulae wherever those are known and can be listed; then they have no
-sampling noise. Metrics of the *sample* (coverage, uniqueness, entropy) always come from the formulae given.
-Metrics of the *discriminator* compare its logits to the density ratio, which is known wherever the generator's
-probabilities are.
+sampling noise. Where the number of correct formulae is unknown, metrics that need it are left out.
+Metrics of the *sample* (coverage, uniqueness, entropy) always come from the formulae given. Metrics of the
+*discriminator* compare its logits to the density ratio, which is known wherever the generator's probabilities are.
 """
 
 import math
@@ -32,7 +32,13 @@ CHUNK = 2**14
 """Number of formulae whose probabilities are computed at once."""
 
 NLL_SAMPLE = 10_000
-"""Size of the uniform sample of correct formulae that estimates the NLL where they are too many to list."""
+"""Size of the task's sample of correct formulae that estimates the NLL where they are too many to list."""
+
+FIRST_CORRECT = {"novel_1k": 1_000, "novel_10k": 10_000}
+"""Numbers of correct formulae, first of a sample, among which new ones are counted, by metric."""
+
+DRAWS = {"coverage_10k": 10_000, "coverage_1m": 1_000_000}
+"""Numbers of draws of which the expected coverage is a metric."""
 
 CONSTANT = 1e-9
 """Largest difference in nats between logits that counts as rounding."""
@@ -86,7 +92,7 @@ class SequenceEvaluator:
     """
 
     def __init__(self, task: SequenceTask, training: Tokens | None = None) -> None:
-        self.task = task
+        self.task, self._training_set = task, training
         self._training = np.unique(row_keys(training)) if training is not None else None
 
     @cached_property
@@ -111,17 +117,21 @@ class SequenceEvaluator:
         discriminator. Raises FormulaError for what is no sample of this task."""
         _check_sample(batch, self.task.max_length, np.integer, "tokens")
         formulae, counts = distinct_formulae(batch)
-        metrics = self._sample_metrics(formulae, counts)
-        if density_ratio is not None and self.task.enumerable:
+        metrics = self._sample_metrics(formulae, counts) | self._first_novel(batch)
+        if density_ratio is not None and self._lists_all:
             metrics |= calibration(*_ratio_in_chunks(density_ratio, self.correct_set))
         if log_prob is None:
             return metrics
         metrics["entropy"] = float(-(counts * in_chunks(log_prob, formulae)).sum() / len(batch))
-        if self.task.enumerable:
-            del metrics["jsd_floor"]  # an exact divergence has none
+        if self._lists_all:
+            metrics.pop("jsd_floor", None)  # an exact divergence has none
             return metrics | self._exact_metrics(in_chunks(log_prob, self.correct_set))
-        correct = self.task.sample(NLL_SAMPLE, np.random.default_rng(NLL_SEED))
-        return metrics | _finite({"nll": float(-in_chunks(log_prob, correct).mean())})
+        return metrics | self._estimates(log_prob)
+
+    @cached_property
+    def _lists_all(self) -> bool:
+        """Whether the distribution that is to be learnt is uniform over correct formulae that can be listed."""
+        return self.task.is_uniform and self.task.enumerable
 
     def random_sampler(self, n: int, seed: int) -> Metrics:
         """Uniform legal symbols."""
@@ -136,7 +146,7 @@ class SequenceEvaluator:
         return [{"formula": text, "correct": good, "novel": new} for text, good, new in columns]
 
     def histogram(self, batch: Tokens, log_prob: LogProb | None) -> list[dict[str, Any]]:
-        if self.task.count() > DISTRIBUTION_LIMIT:
+        if not self._lists_all or len(self.correct_set) > DISTRIBUTION_LIMIT:
             return []
         unknown = [None] * len(self.correct_set)
         probs = unknown if log_prob is None else np.exp(in_chunks(log_prob, self.correct_set)).tolist()
@@ -152,21 +162,78 @@ class SequenceEvaluator:
         n, total = int(counts.sum()), self.task.count()
         correct, novel = self.task.is_correct(formulae), self.is_novel(formulae)
         num_correct = int(correct.sum())
-        metrics: Metrics = {
-            "accuracy": float(counts[correct].sum() / n),
-            "jsd": sampled_jsd(counts[correct], n, total),
-            "jsd_exact": False,
-            "jsd_floor": jsd_floor(n, total),
-            "coverage": num_correct / total,
-            "num_correct": num_correct,
-            "num_formulae": total,
+        metrics: Metrics = {"accuracy": float(counts[correct].sum() / n)}
+        if total is not None and self.task.is_uniform:
+            metrics["jsd"] = sampled_jsd(counts[correct], n, total)
+            metrics |= {"jsd_exact": False, "jsd_floor": jsd_floor(n, total)}
+        if total is not None:
+            metrics["coverage"] = num_correct / total
+        metrics["num_correct"] = num_correct
+        if total is not None:
+            metrics["num_formulae"] = total
+        metrics |= {
             "uniqueness": len(formulae) / n,
             "novelty": float(counts[novel].sum() / n),
             "num_samples": n,
         }
         if self._training is not None:
             metrics["memorised"] = float(counts[correct & ~novel].sum() / n)
+        return metrics | self._canonical_metrics(formulae[correct], counts[correct] / n)
+
+    def _canonical_metrics(self, correct: Tokens, shares: NDArray[np.float64]) -> Metrics:
+        """Uniqueness and novelty of canonical forms, of a sample's distinct correct formulae and their shares."""
+        if type(self.task).canonical is SequenceTask.canonical or not len(correct):
+            return {}
+        forms = self.task.canonical(self.task.decode(correct))
+        metrics: Metrics = {"num_canonical": len(set(forms))}
+        if self._canonical_training is not None:
+            is_new = np.array([form not in self._canonical_training for form in forms])
+            metrics["canonical_novelty"] = float(shares[is_new].sum())
         return metrics
+
+    @cached_property
+    def _canonical_training(self) -> set[str] | None:
+        if self._training_set is None:
+            return None
+        return set(self.task.canonical(self.task.decode(self._training_set)))
+
+    def _first_novel(self, batch: Tokens) -> Metrics:
+        """How many new formulae are among the first correct ones of a sample."""
+        if self._training is None:
+            return {}
+        correct = batch[self.task.is_correct(batch)]
+        metrics: Metrics = {}
+        for name, number in FIRST_CORRECT.items():
+            if len(correct) >= number:
+                first = distinct_formulae(correct[:number])[0]
+                metrics[name] = int(self.is_novel(first).sum())
+        return metrics
+
+    def _estimates(self, log_prob: LogProb) -> Metrics:
+        """Metrics of the distribution where not all correct formulae can be listed, from a sample of the task."""
+        metrics = self._target_metrics(log_prob)
+        correct = self.task.sample(NLL_SAMPLE, np.random.default_rng(NLL_SEED))
+        log_probs = in_chunks(log_prob, correct)
+        metrics |= _finite({"nll": float(-log_probs.mean())})
+        held_out = self.task.held_out()
+        if held_out is not None:
+            log_probs = in_chunks(log_prob, held_out)
+            metrics["held_out_mass"] = float(np.minimum(1.0, np.exp(log_probs).sum()))
+        elif self._training is not None:
+            log_probs = log_probs[self.is_novel(correct)]
+        else:
+            return metrics | expected_coverages(log_probs, self.task.count())
+        if len(log_probs):
+            metrics |= _finite({"held_out_nll": float(-log_probs.mean())})
+            metrics |= expected_coverages(log_probs, self.task.count())
+        return metrics
+
+    def _target_metrics(self, log_prob: LogProb) -> Metrics:
+        """The exact JSD where the distribution that is to be learnt can be listed, whether or not it is all."""
+        target = self.task.target()
+        if target is None:
+            return {}
+        return {"jsd": exact_jsd(in_chunks(log_prob, target[0]), target[1]), "jsd_exact": True}
 
     def _exact_metrics(self, log_probs: NDArray[np.float64]) -> Metrics:
         """Metrics of the distribution, from the log-probabilities `(count,)` of the correct set."""
@@ -179,7 +246,14 @@ class SequenceEvaluator:
             **_finite({"nll": nll, "kl": max(0.0, nll - math.log(len(probs)))}),
             **variety(log_probs),
             **self._memory(probs),
+            **expected_coverages(log_probs, len(log_probs)),
+            **self._held_out_nll(log_probs),
         }
+
+    def _held_out_nll(self, log_probs: NDArray[np.float64]) -> Metrics:
+        if self._training is None or not self._novel.any():
+            return {}
+        return _finite({"held_out_nll": float(-log_probs[self._novel].mean())})
 
     def _memory(self, probs: NDArray[np.float64]) -> Metrics:
         """Shares of the generator's mass on correct formulae of the training set, and on others."""
@@ -244,15 +318,39 @@ def _check_sample(batch: Any, width: int, kind: type[np.generic], of_what: str) 
         raise FormulaError(f"a sample must be an array (n, {width}) of {of_what} with n at least 1, got {got}")
 
 
-def exact_jsd(log_probs: NDArray[np.float64]) -> float:
-    """JSD in nats from uniform over the correct set, given the log-probabilities `(count,)` of exactly that set.
+def exact_jsd(log_probs: NDArray[np.float64], target: NDArray[np.float64] | None = None) -> float:
+    """JSD in nats from a target distribution, given the log-probabilities `(m,)` of exactly its formulae.
 
-    The mass elsewhere is met by nothing, so each share of it adds ½·log 2 (thesis eq. 7.4, whose reference is
-    uniform over the correct sequences, not U(0, 1)).
+    The target has the probabilities `(m,)`; without them it is uniform. The mass elsewhere is met by nothing, so
+    each share of it adds ½·log 2 (thesis eq. 7.4, whose reference is uniform over the correct sequences, not
+    U(0, 1)).
     """
     probs = np.exp(log_probs)
     elsewhere = float(np.maximum(0.0, 1.0 - probs.sum()))
-    return float(_jsd_terms(probs, 1 / len(probs)).sum()) + elsewhere * math.log(2) / 2
+    reference = 1 / len(probs) if target is None else target
+    return float(_jsd_terms(probs, reference).sum()) + elsewhere * math.log(2) / 2
+
+
+def expected_coverage(log_probs: NDArray[np.float64], draws: float) -> float:
+    """Mean of 1 - (1 - p)^K over formulae `(m,)`: the share of them that K draws reach on average, exactly."""
+    with np.errstate(divide="ignore"):
+        misses = np.log1p(-np.minimum(1.0, np.exp(log_probs)))
+    return float(-np.expm1(draws * misses).mean())
+
+
+def ideal_coverage(draws: float, total: int) -> float:
+    """Expected coverage of a uniform generator over `total` formulae, 1 - (1 - 1/N)^K, about 1 - exp(-K/N)."""
+    return -math.expm1(draws * math.log1p(-1 / total)) if total > 1 else 1.0
+
+
+def expected_coverages(log_probs: NDArray[np.float64], total: int | None) -> Metrics:
+    """The metrics of `DRAWS`, and each as a share of the ideal where the number of formulae is known."""
+    metrics: Metrics = {}
+    for name, draws in DRAWS.items():
+        metrics[name] = expected_coverage(log_probs, draws)
+        if total is not None:
+            metrics[f"{name}_share"] = metrics[name] / ideal_coverage(draws, total)
+    return metrics
 
 
 def variety(log_probs: NDArray[np.float64]) -> Metrics:
@@ -318,7 +416,7 @@ def jsd_floor(n: int, total: int) -> float:
     return float(total * (chances * _jsd_terms(counts / n, 1 / total)).sum())
 
 
-def _jsd_terms(p: NDArray[np.float64], q: float) -> NDArray[np.float64]:
+def _jsd_terms(p: NDArray[np.float64], q: float | NDArray[np.float64]) -> NDArray[np.float64]:
     """½·p·log(p/m) + ½·q·log(q/m) for each p, m = (p + q)/2; 0·log 0 = 0."""
     m = (p + q) / 2
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -120,13 +120,66 @@ _ALL = [
         "share of the unseen", SHARE, "higher",
     ),
     Metric(
+        "novel_1k", "new among 1,000",
+        "Number of different formulae outside the training set among the first 1,000 correct ones of the sample.",
+        "formulae", COUNT, "higher",
+    ),
+    Metric(
+        "novel_10k", "new among 10,000",
+        "Number of different formulae outside the training set among the first 10,000 correct ones of the sample.",
+        "formulae", COUNT, "higher",
+    ),
+    Metric(
+        "num_canonical", "canonical forms",
+        "Number of distinct canonical forms of the sample's correct formulae, where the task defines one.",
+        "forms", COUNT,
+    ),
+    Metric(
+        "canonical_novelty", "canonical novelty",
+        "Share of the sample that is correct and whose canonical form no formula of the training set has.",
+        "share of the sample", SHARE, "higher",
+    ),
+    Metric(
+        "held_out_mass", "held-out mass",
+        "Share of the generator's mass on the formulae that a file keeps from the training.",
+        "share of the generator's mass", SHARE, "higher",
+    ),
+    Metric(
+        "coverage_10k", "coverage by 10,000 draws",
+        "Share of the correct formulae that 10,000 draws reach on average: mean of 1 - (1 - π)^10,000, over all "
+        "correct formulae, those that a file keeps from the training, or unseen ones of a sample of the task.",
+        "share of all", SHARE, "higher",
+    ),
+    Metric(
+        "coverage_10k_share", "of the ideal by 10,000 draws",
+        "Ratio of it to that of a uniform generator; only where the number of correct formulae is known.",
+        "share of the ideal", SHARE, "higher",
+    ),
+    Metric(
+        "coverage_1m", "coverage by 1,000,000 draws",
+        "Share of the correct formulae that 1,000,000 draws reach on average; over the same formulae.",
+        "share of all", SHARE, "higher",
+    ),
+    Metric(
+        "coverage_1m_share", "of the ideal by 1,000,000 draws",
+        "Ratio of it to that of a uniform generator; only where the number of correct formulae is known.",
+        "share of the ideal", SHARE, "higher",
+    ),
+    Metric(
+        "held_out_nll", "held-out NLL",
+        "Mean -log π of correct formulae outside the training set: all of them, those that a file keeps from the "
+        "training, or a sample of the task; where finite.",
+        "nats", NATS, "lower",
+    ),
+    Metric(
         "entropy", "entropy",
         "Entropy of the generator, estimated by the sample's mean -log π; only with probabilities.",
         "nats", NATS,
     ),
     Metric(
         "nll", "NLL",
-        "Mean -log π of the correct formulae; log(count) is perfect. Only with probabilities, and where finite.",
+        "Mean -log π of the correct formulae, or of a sample of the task; of a uniform distribution log(count) is "
+        "perfect. Only with probabilities, and where finite.",
         "nats", NATS, "lower",
     ),
     Metric(

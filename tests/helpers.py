@@ -24,7 +24,12 @@ FEW_SEQUENCES = 5_000
 
 
 def small_tasks() -> list[SequenceTask]:
-    """Each registered task, small enough to list all its sequences, and one of variable length."""
+    """Each registered task of which all sequences can be listed, made small; and one of variable length."""
+    return [*filter(is_small, (small_task(name) for name in symbol_tasks())), EvenOnes(5)]
+
+
+def every_task() -> list[SequenceTask]:
+    """Each registered task, made small where it can be, and one more of variable length."""
     return [*(small_task(name) for name in symbol_tasks()), EvenOnes(5)]
 
 
@@ -35,9 +40,20 @@ def small_task(name: str) -> SequenceTask:
             task = make_task(name, length=length)
         except FormulaError:
             continue
-        if task.vocabulary.size**task.max_length <= FEW_SEQUENCES:
+        if is_small(task):
             return task
     return make_task(name)
+
+
+def is_small(task: SequenceTask) -> bool:
+    return task.vocabulary.size**task.max_length <= FEW_SEQUENCES
+
+
+def count(task: SequenceTask) -> int:
+    """The number of correct formulae, which is known."""
+    total = task.count()
+    assert total is not None
+    return total
 
 
 SMALL = {

@@ -12,6 +12,8 @@ from formula_env.evaluators import (
     calibration,
     distinct_formulae,
     exact_jsd,
+    expected_coverage,
+    ideal_coverage,
     jsd_floor,
     make_evaluator,
     sampled_jsd,
@@ -218,10 +220,58 @@ def test_a_perfect_sampler_and_a_collapsed_one() -> None:
     assert collapsed["jsd"] > 0.6
 
 
+def test_expected_coverage_is_what_sampling_reaches_on_average() -> None:
+    """Within three standard errors of the mean of 400 samples, for a generator far from uniform."""
+    rng = np.random.default_rng(0)
+    probs = rng.dirichlet(np.full(50, 0.3)) * 0.9  # a tenth of the mass is incorrect
+    everything = np.append(probs, 0.1)
+    for draws in (10, 100, 1000):
+        reached = [len(set(rng.choice(51, draws, p=everything)) - {50}) / 50 for _ in range(400)]
+        error = float(np.std(reached)) / 20
+        assert abs(expected_coverage(np.log(probs), draws) - float(np.mean(reached))) < 3 * error
+
+
+def test_a_uniform_generator_has_the_ideal_coverage() -> None:
+    for total in (1, 2, 70, 12_870):
+        for draws in (1, 100, 10**4, 10**6):
+            uniform = expected_coverage(np.full(total, -log(total)), draws)
+            assert uniform == pytest.approx(ideal_coverage(draws, total), rel=1e-9)
+    assert ideal_coverage(2 * 10**9, 10**9) == pytest.approx(1 - np.exp(-2), rel=1e-6)
+    assert expected_coverage(np.log([0.25, 0.5]), 2) == pytest.approx((1 - 0.75**2 + 1 - 0.5**2) / 2)
+
+
+def test_new_formulae_are_counted_among_the_first_correct_ones() -> None:
+    known, new = BINARY.enumerate()[:40], BINARY.enumerate()[40:]
+    wrong = np.tile(BINARY.encode(["00000001"]), (500, 1))
+    first = np.concatenate([wrong, np.tile(known, (24, 1)), np.tile(new[:10], (4, 1))])  # 500 wrong, 1,000 correct
+    metrics = SequenceEvaluator(BINARY, known)(np.concatenate([first, np.tile(new, (10, 1))]))
+    assert metrics["novel_1k"] == 10
+    assert "novel_10k" not in metrics
+    assert "novel_1k" not in SequenceEvaluator(BINARY)(first)
+
+
+def test_the_held_out_nll_is_that_of_the_unseen_formulae() -> None:
+    known, new = BINARY.enumerate()[:40], BINARY.enumerate()[40:]
+    is_known = {row.tobytes() for row in known}
+    log_prob = lambda tokens: np.array([-3.0 if row.tobytes() in is_known else -5.0 for row in tokens])  # noqa: E731
+    metrics = SequenceEvaluator(BINARY, known)(new, log_prob)
+    assert metrics["held_out_nll"] == pytest.approx(5)
+    assert metrics["nll"] == pytest.approx((40 * 3 + 30 * 5) / 70)
+    assert "held_out_nll" not in SequenceEvaluator(BINARY)(new, log_prob)
+
+
+def test_the_divergence_from_a_target_that_is_not_uniform() -> None:
+    target, generated = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.1])
+    middle = (target + generated) / 2
+    by_hand = (target * np.log(target / middle)).sum() / 2 + (generated * np.log(generated / middle)).sum() / 2
+    assert exact_jsd(np.log(generated), target) == pytest.approx(by_hand + 0.4 * log(2) / 2)
+    assert exact_jsd(np.log(target), target) == pytest.approx(0, abs=1e-12)
+
+
 def test_what_is_too_large_to_list_gets_a_sampled_jsd_with_its_floor() -> None:
     task = make_task("binary-sum", length=32)
     metrics = SequenceEvaluator(task)(
-        task.sample(10_000, np.random.default_rng(0)), lambda tokens: np.full(len(tokens), -log(task.count()))
+        task.sample(10_000, np.random.default_rng(0)), lambda tokens: np.full(len(tokens), -log(601_080_390))
     )
     assert metrics["jsd_exact"] is False
     assert metrics["jsd"] == pytest.approx(metrics["jsd_floor"], abs=1e-4)

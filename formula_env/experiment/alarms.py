@@ -57,7 +57,8 @@ def _counted(metrics: Row) -> str:
     effective = METRICS["effective_number"]
     count = metrics.get(effective.name)
     effectively = f", {effective.label} {effective.text(count)}" if count is not None else ""
-    return f"{metrics['num_correct']} of {metrics['num_formulae']} correct formulae in the sample{effectively}"
+    of_all = f" of {metrics['num_formulae']}" if "num_formulae" in metrics else ""
+    return f"{metrics['num_correct']}{of_all} correct formulae in the sample{effectively}"
 
 
 def effective_share(row: Row) -> float | None:
@@ -75,10 +76,10 @@ def covered_share(row: Row) -> float | None:
         return metrics["coverage"]
     if "num_correct" not in metrics:  # mended by hand
         return None
-    correct, total = metrics["accuracy"] * metrics["num_samples"], metrics["num_formulae"]
+    correct, total = metrics["accuracy"] * metrics["num_samples"], metrics.get("num_formulae")
     if correct < FEW_CORRECT:
         return None
-    return metrics["num_correct"] / expected_distinct(correct, total)
+    return metrics["num_correct"] / (expected_distinct(correct, total) if total else correct)
 
 
 def expected_distinct(draws: float, total: int) -> float:

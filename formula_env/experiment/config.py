@@ -54,12 +54,18 @@ class DataConfig:
         check_types(self)
 
     def training_set(self, task: BaseTask, seed: int) -> Batch:
-        """`(size, …)`; raises FormulaError for a size that can't be had."""
+        """`(size, …)`, or what the task brings; raises FormulaError for a size that can't be had."""
+        if isinstance(task, SequenceTask) and (own := task.training_set()) is not None:
+            if self != DataConfig():
+                raise FormulaError(
+                    "data: the task brings its own training set; leave out data.size, data.distinct"
+                )
+            return own
         if isinstance(self.size, int) and not self.distinct:
             return task.sample(self.size, np.random.default_rng(seed))
         if not isinstance(task, SequenceTask):
             raise FormulaError("data: vectors can't be listed; give data.size as a whole number, no data.distinct")
-        if isinstance(self.size, float) and self.size * task.count() > DATA_LIMIT:
+        if isinstance(self.size, float) and self.size * (task.count() or 0) > DATA_LIMIT:
             raise FormulaError(f"data.size: a share of {self.size} is more than {DATA_LIMIT:,} formulae")
         return task.split(self.size, seed, held_out=0)[0]
 

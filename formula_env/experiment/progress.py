@@ -137,7 +137,12 @@ class Lines:
 def quality(metrics: Row) -> str:
     """The two numbers of an evaluation that matter most, written as in the summary."""
     first = METRICS["accuracy" if "accuracy" in metrics else "mse"]
-    return f"{first.label} {first.text(metrics[first.name])}  {METRICS['jsd'].label} {jsd_text(metrics)}"
+    numbers = [f"{first.label} {first.text(metrics[first.name])}"]
+    if "jsd" in metrics:
+        numbers.append(f"{METRICS['jsd'].label} {jsd_text(metrics)}")
+    elif "held_out_nll" in metrics:
+        numbers.append(f"{METRICS['held_out_nll'].label} {METRICS['held_out_nll'].text(metrics['held_out_nll'])}")
+    return "  ".join(numbers)
 
 
 def _loss(metrics: dict[str, float]) -> str:

@@ -60,14 +60,7 @@ def draw_training(rows: list[Row], summary: Row) -> Figure:
     else:
         _draw_metric(axes[0], rows, summary, "mse", "log scale")
         set_log_scale(axes[0], _curve(rows, "mse")[1])
-    kind = "exact" if summary["jsd_exact"] else "sampled"
-    _draw_metric(axes[1], rows, summary, "jsd", kind, "log scale")
-    set_log_scale(axes[1], _curve(rows, "jsd")[1])
-    if not summary["jsd_exact"]:
-        floor = summary["jsd_floor"]
-        axes[1].axhline(
-            floor, color=BLUE, ls=":", lw=1, label=f"perfect generator, mean ({METRICS['jsd_floor'].text(floor)})"
-        )
+    _draw_divergence(axes[1], rows, summary)
     _draw_variety(axes[2], rows)
     if losses:
         _draw_losses(axes[3], rows, losses)
@@ -80,12 +73,29 @@ def draw_training(rows: list[Row], summary: Row) -> Figure:
     return figure
 
 
+def _draw_divergence(axis: Axes, rows: list[Row], summary: Row) -> None:
+    """Draw the JSD; where the distribution to be learnt isn't known, the NLL of held-out formulae."""
+    if "jsd" not in summary:
+        _draw_metric(axis, rows, summary, "held_out_nll")
+        return
+    kind = "exact" if summary["jsd_exact"] else "sampled"
+    _draw_metric(axis, rows, summary, "jsd", kind, "log scale")
+    set_log_scale(axis, _curve(rows, "jsd")[1])
+    if not summary["jsd_exact"]:
+        floor = summary["jsd_floor"]
+        axis.axhline(
+            floor, color=BLUE, ls=":", lw=1, label=f"perfect generator, mean ({METRICS['jsd_floor'].text(floor)})"
+        )
+
+
 def _draw_metric(axis: Axes, rows: list[Row], summary: Row, metric: str, *notes: str) -> None:
     """Draw a metric with all to compare it to; `notes` on its axis."""
     rounds, values = _curve(rows, metric)
     axis.plot(rounds, values, color=BLUE, lw=1.6, marker=_marker(values), ms=4, label=summary["algorithm"])
-    axis.axhline(summary["random"][metric], color=GREY, ls=":", lw=1.2, label="random sampler")
-    axis.axhline(summary["start"][metric], color=ORANGE, ls="--", lw=1.2, label=summary["start_name"])
+    others = {"random": (GREY, ":", "random sampler"), "start": (ORANGE, "--", summary["start_name"])}
+    for name, (colour, style, label) in others.items():
+        if metric in summary[name]:
+            axis.axhline(summary[name][metric], color=colour, ls=style, lw=1.2, label=label)
     _, thesis = thesis_values(summary)
     if metric in thesis:
         axis.axhline(

@@ -50,7 +50,7 @@ from formula_env.files import (
     write_atomically,
 )
 
-SUMMARY_KEYS = {"algorithm", "task", "seed", "rounds", "seconds", "jsd", "start", "random"}
+SUMMARY_KEYS = {"algorithm", "task", "seed", "rounds", "seconds", "start", "random"}
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def print_summary(summary: Row) -> None:
     console.print(table)
     notes = ["random sampler: draws uniformly over legal symbols."]
     notes += [f"{METRICS[name].label}: {METRICS[name].definition}" for name in EXPLAINED if name in summary]
-    if not summary["jsd_exact"]:
+    if not summary.get("jsd_exact", True):
         notes.append(
             f"~: estimated from {summary['num_samples']:,} samples; of a perfect generator as many give "
             f"{METRICS['jsd_floor'].text(summary['jsd_floor'])} nats on average."
@@ -69,7 +69,7 @@ def print_summary(summary: Row) -> None:
 
 SHOWN = (
     "accuracy", "mse", "marginal_distance", "jsd", "coverage", "num_correct", "effective_number", "uniqueness",
-    "novelty", "integer_distance",
+    "novelty", "canonical_novelty", "held_out_mass", "held_out_nll", "integer_distance",
 )  # fmt: skip
 """Metrics of the summary's table, in this order, where a run has them."""
 

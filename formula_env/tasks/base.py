@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ Vectors = NDArray[np.float64]
 
 ENUMERATION_LIMIT = 2**20
 """How many correct formulae `SequenceTask.enumerate` will list at most."""
+
+MAX_FRUITLESS = 20
+"""Samples without a new formula after which a search for different ones is given up."""
 
 
 class BaseTask(ABC):
@@ -49,7 +52,15 @@ class SequenceTask(BaseTask):
     """A family of formulae made of symbols, with an exact verdict on each.
 
     Tokens are `(n, T)` int64 with T = `max_length`; a formula of variable length ends with EOS, then PAD.
+
+    Metrics are exact where the correct formulae can be listed. A task that does not know its `count`, or does not
+    draw from the uniform distribution, has fewer metrics.
     """
+
+    is_uniform: ClassVar[bool] = True
+    """Whether `sample` draws from the uniform distribution over all correct formulae."""
+    default_preset: ClassVar[str | None] = None
+    """Preset with which algorithms learn the task by default; those that have none of this name ignore it."""
 
     @property
     @abstractmethod
@@ -62,7 +73,7 @@ class SequenceTask(BaseTask):
 
     @abstractmethod
     def sample(self, n: int, rng: np.random.Generator) -> Tokens:
-        """n correct formulae `(n, T)`, independent and uniform over all correct ones."""
+        """n correct formulae `(n, T)`, independent, from the distribution that `distribution` states."""
 
     @abstractmethod
     def is_correct(self, tokens: Tokens) -> NDArray[np.bool_]:
@@ -77,19 +88,52 @@ class SequenceTask(BaseTask):
         """
 
     @abstractmethod
-    def count(self) -> int:
-        """How many correct formulae there are, exactly."""
+    def count(self) -> int | None:
+        """Exact number of correct formulae; None where it is not known."""
 
-    @abstractmethod
     def enumerate(self) -> Tokens:
         """All correct formulae `(count, T)` in lexicographic order of ids.
 
-        Raises FormulaError if there are more than `ENUMERATION_LIMIT`.
+        Raises FormulaError if there are more than `ENUMERATION_LIMIT`, or not known how many.
         """
+        raise FormulaError(f"the correct formulae of {type(self).__name__} can't be listed; use sample()")
 
     @property
     def enumerable(self) -> bool:
-        return self.count() <= ENUMERATION_LIMIT
+        """Whether `enumerate` lists all correct formulae."""
+        total = self.count()
+        return total is not None and total <= ENUMERATION_LIMIT
+
+    @property
+    def distribution(self) -> str:
+        """Description of what `sample` draws from: the distribution that is to be learnt."""
+        return "uniform over all correct formulae"
+
+    def target(self) -> tuple[Tokens, NDArray[np.float64]] | None:
+        """The distribution that is to be learnt, as formulae `(m, T)` and their probabilities `(m,)`.
+
+        None where it can't be listed, or isn't known.
+        """
+        if not (self.is_uniform and self.enumerable):
+            return None
+        formulae = self.enumerate()
+        return formulae, np.full(len(formulae), 1 / len(formulae))
+
+    def canonical(self, formulae: Sequence[str]) -> list[str]:
+        """The same text for formulae that differ only in form, such as `1+2=3` and `2+1=3`."""
+        return list(formulae)
+
+    def skeleton(self, formulae: Sequence[str]) -> list[str]:
+        """The canonical forms with `#` in the place of each number."""
+        return self.canonical(formulae)
+
+    def training_set(self) -> Tokens | None:
+        """The training formulae `(n, T)` of a task that brings its own, such as a file; else None."""
+        return None
+
+    def held_out(self) -> Tokens | None:
+        """The formulae `(n, T)` that such a task keeps from the training; else None."""
+        return None
 
     def encode(self, formulae: Sequence[str]) -> Tokens:
         """Strings to tokens `(n, T)`; raises FormulaError as `Vocabulary.encode`."""
@@ -111,30 +155,42 @@ class SequenceTask(BaseTask):
 
         Raises FormulaError if there are not that many correct formulae.
         """
-        total = self.count()
-        if isinstance(size, float) and not 0 < size <= 1:
-            raise FormulaError(f"a share of the correct formulae is above 0 and at most 1.0, got {size}")
-        train = round(size * total) if isinstance(size, float) else size
-        wanted = held_out if held_out is not None else (total - train if self.enumerable else train)
-        if train < 1 or wanted < 0 or train + wanted > total:
+        total, train = self.count(), self._number(size)
+        rest = total - train if total is not None and self.enumerable else train
+        wanted = rest if held_out is None else held_out
+        if train < 1 or wanted < 0 or (total is not None and train + wanted > total):
+            there, most = ("the", "1 or more") if total is None else (f"{total}", f"1 to {total} in all")
             raise FormulaError(
-                f"cannot split {total} correct formulae into {train} for training and {wanted} held out; "
-                f"ask for 1 to {total} in all"
+                f"cannot split {there} correct formulae into {train} for training and {wanted} held out; ask for "
+                f"{most}"
             )
         rng = np.random.default_rng(seed)
-        if self.enumerable:
-            chosen = rng.permutation(total)[: train + wanted]
-            formulae = self.enumerate()[chosen]
+        if total is not None and self.enumerable:
+            formulae = self.enumerate()[rng.permutation(total)[: train + wanted]]
         else:
             formulae = self._sample_distinct(train + wanted, rng)
         return formulae[:train], formulae[train:]
 
+    def _number(self, size: int | float) -> int:
+        """A number of formulae, or a share of all correct ones, as a number."""
+        if not isinstance(size, float):
+            return size
+        if not 0 < size <= 1:
+            raise FormulaError(f"a share of the correct formulae is above 0 and at most 1.0, got {size}")
+        if (total := self.count()) is None:
+            raise FormulaError("it is not known how many correct formulae there are; give a number, not a share")
+        return round(size * total)
+
     def _sample_distinct(self, n: int, rng: np.random.Generator) -> Tokens:
         formulae = self.sample(n, rng)
+        fruitless = 0
         while True:
             _, first = np.unique(formulae, axis=0, return_index=True)
             if len(first) >= n:
                 return formulae[np.sort(first)[:n]]
+            fruitless = fruitless + 1 if len(first) == len(formulae) - n else 0
+            if fruitless == MAX_FRUITLESS:
+                raise FormulaError(f"only {len(first)} different formulae turned up, not {n}")
             formulae = np.concatenate([formulae[np.sort(first)], self.sample(n, rng)])
 
 

@@ -8,6 +8,7 @@ import pytest
 from formula_env.errors import FormulaError
 from formula_env.tasks import make_task
 from formula_env.tasks.automaton import AutomatonTask
+from formula_env.tasks.binary_sum import BinarySum
 
 
 @pytest.mark.parametrize(("length", "count"), [(8, 70), (16, 12_870), (32, 601_080_390)])
@@ -21,8 +22,8 @@ def test_binary_sum_counts_are_central_binomials(length: int) -> None:
 
 
 def test_a_uniform_sampler_scores() -> None:
-    assert make_task("binary-sum").count() / 2**8 == pytest.approx(0.27344, abs=5e-6)
-    assert make_task("binary-sum", length=16).count() / 2**16 == pytest.approx(0.19638, abs=5e-6)
+    assert BinarySum().count() / 2**8 == pytest.approx(0.27344, abs=5e-6)
+    assert BinarySum(16).count() / 2**16 == pytest.approx(0.19638, abs=5e-6)
 
 
 def test_signed_equations_of_length_15() -> None:
