@@ -22,7 +22,6 @@ from formula_env.env_options import QEstimator
 from formula_env.errors import (
     MAX_BATCH,
     MAX_REPEATS,
-    MAX_WIDTH,
     check_at_least,
     check_fraction,
     check_no_effect,
@@ -30,7 +29,7 @@ from formula_env.errors import (
     check_range,
     check_types,
 )
-from formula_env.networks import AutoregressiveDiscriminator, LSTMGenerator, Tempered, make_discriminator
+from formula_env.networks import AutoregressiveDiscriminator, GeneratorConfig, Tempered, make_discriminator
 from formula_env.networks.generators import token_log_probs
 from formula_env.rollouts import check_tree_size
 from formula_env.sampling import Sampler, draw_keys
@@ -41,7 +40,7 @@ from formula_env.vocabulary import Tokens
 
 
 @dataclass(frozen=True)
-class SeqGANConfig:
+class SeqGANConfig(GeneratorConfig):
     rounds: int = 2500
     """Adversarial rounds: an update of the generator, then `d_steps` of the discriminator."""
     mle_rounds: int = 0
@@ -76,10 +75,6 @@ class SeqGANConfig:
     """Decay per update of the moving average of the generator's weights, which is reported; 0: the newest are."""
     max_grad_norm: float = 1.0
     """Bound of the generator gradient's norm."""
-    embedding_dim: int = 32
-    """Size of the symbol embedding of the generator, and of an autoregressive discriminator."""
-    hidden_dim: int = 64
-    """Size of the LSTM of the generator, and of an autoregressive discriminator."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -89,7 +84,7 @@ class SeqGANConfig:
         check_at_least(1, rounds=self.rounds)
         check_range(1, MAX_BATCH, batch_size=self.batch_size)
         check_range(1, MAX_REPEATS, d_steps=self.d_steps)
-        check_range(1, MAX_WIDTH, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
+        self.check_generator()
         check_fraction(ema_decay=self.ema_decay)
         check_fraction(lr_end_factor=self.lr_end_factor, mle_lr_end_factor=self.mle_lr_end_factor)
         check_positive(
@@ -140,7 +135,7 @@ class SeqGAN(Algorithm):
             check_tree_size(task.vocabulary.size**task.max_length)
         torch.manual_seed(seed)
         self.task, self.config, self.device = task, config, device
-        self.generator = LSTMGenerator(task.vocabulary, config.embedding_dim, config.hidden_dim).to(device)
+        self.generator = config.make_generator(task).to(device)
         self.weights = Averaged(self.generator, config.ema_decay)
         self.sampler = Sampler(self.weights.average, task, device)
         temperature = config.discriminator.proposal_temperature
@@ -149,7 +144,7 @@ class SeqGAN(Algorithm):
         self.adversary = Adversary(
             self._make_network(), config.discriminator, self.generator.log_prob, proposal.log_prob
         )
-        self.mle_optimizer = adam(self.generator.parameters(), config.mle_learning_rate)
+        self.mle_optimizer = adam(self.generator.parameters(), config.mle_learning_rate, config.weight_decay)
         self.generator_optimizer = adam(self.generator.parameters(), config.generator_learning_rate)
         self.rng = torch.Generator().manual_seed(seed)
         self.env = FormulaVectorEnv(
@@ -179,8 +174,8 @@ class SeqGAN(Algorithm):
         architecture = self.config.discriminator.architecture
         if architecture != "autoregressive":
             return make_discriminator(architecture, self.task).to(self.device)
-        dims = self.config.embedding_dim, self.config.hidden_dim
-        return AutoregressiveDiscriminator(self.task.vocabulary, self.task.max_length, *dims).to(self.device)
+        model = self.config.make_generator(self.task)
+        return AutoregressiveDiscriminator(self.task.vocabulary, self.task.max_length, model).to(self.device)
 
     @property
     def collapse_advice(self) -> str:

@@ -97,8 +97,10 @@ def labelled(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def mle_step(
     generator: nn.Module, optimizer: torch.optim.Optimizer, real: Tensor, pad: int, max_grad_norm: float
 ) -> Metrics:
-    """One update towards the likelihood of real formulae `(n, T)`: teacher forcing, nats per formula."""
+    """One update towards the likelihood of real formulae `(n, T)`: teacher forcing; NLL in nats per formula."""
+    generator.train()
     loss = -token_log_probs(generator(real), real, pad).sum(dim=1).mean()
+    generator.eval()
     gradient_step(generator, optimizer, loss, max_grad_norm)
     return {"train/nll": loss.detach()}
 

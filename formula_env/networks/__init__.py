@@ -1,10 +1,19 @@
 """Networks by name. A new one is a class beside these and a line in its table."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import nn
 
-from formula_env.errors import check_choice
+from formula_env.errors import (
+    MAX_WIDTH,
+    FormulaError,
+    check_at_least,
+    check_choice,
+    check_fraction,
+    check_no_effect,
+    check_range,
+)
 from formula_env.networks.discriminators import (
     AutoregressiveDiscriminator,
     CNNDiscriminator,
@@ -14,8 +23,57 @@ from formula_env.networks.discriminators import (
     RecurrentDiscriminator,
     raw_logits,
 )
-from formula_env.networks.generators import LSTMGenerator, Tempered
+from formula_env.networks.generators import Generator, LSTMGenerator, Tempered
+from formula_env.networks.transformer import TransformerGenerator
 from formula_env.tasks.base import SequenceTask
+
+GeneratorName = Literal["lstm", "transformer"]
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Settings of a generator's network."""
+
+    generator: GeneratorName = "lstm"
+    """Architecture of the generator; a "transformer" generalises better where there are many different symbols."""
+    embedding_dim: int = 32
+    """Size of the symbol embedding of an LSTM; that of a transformer is `hidden_dim`."""
+    hidden_dim: int = 64
+    """Size of the LSTM, or width of the transformer."""
+    layers: int = 2
+    """Number of blocks of a transformer."""
+    heads: int = 4
+    """Number of attention heads in a block of a transformer."""
+    dropout: float = 0.0
+    """Probability with which a transformer's activations are dropped in maximum likelihood."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay of the generator's Adam, as in AdamW; the share per update is that times the rate."""
+
+    def check_generator(self) -> None:
+        """Raise FormulaError for values that are wrong or have no effect."""
+        check_range(1, MAX_WIDTH, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
+        check_range(1, MAX_LAYERS, layers=self.layers, heads=self.heads)
+        check_fraction(dropout=self.dropout)
+        check_at_least(0, weight_decay=self.weight_decay)
+        if self.generator == "lstm":
+            check_no_effect(self, "generator lstm", "layers", "heads", "dropout")
+        else:
+            check_no_effect(self, "generator transformer", "embedding_dim")
+            if self.hidden_dim % self.heads:
+                raise FormulaError(
+                    f"hidden_dim must be a multiple of heads, got {self.hidden_dim} for {self.heads} heads"
+                )
+
+    def make_generator(self, task: SequenceTask) -> Generator:
+        """The generator of a task's formulae."""
+        if self.generator == "lstm":
+            return LSTMGenerator(task.vocabulary, self.embedding_dim, self.hidden_dim)
+        return TransformerGenerator(
+            task.vocabulary, task.max_length, self.hidden_dim, self.layers, self.heads, self.dropout
+        )
+
+
+MAX_LAYERS = 64
 
 DiscriminatorName = Literal["mlp", "cnn", "recurrent"]
 """Architectures whose output is the logit."""
@@ -43,9 +101,13 @@ __all__ = [
     "DiscriminatorKind",
     "DiscriminatorName",
     "EnergyName",
+    "Generator",
+    "GeneratorConfig",
+    "GeneratorName",
     "LSTMGenerator",
     "RatioDiscriminator",
     "Tempered",
+    "TransformerGenerator",
     "make_discriminator",
     "raw_logits",
 ]

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from formula_env.networks.generators import LSTMGenerator
+from formula_env.networks.generators import Generator, LSTMGenerator
 from formula_env.vocabulary import Vocabulary
 
 DiscriminatorKind = Literal["plain", "ratio"]
@@ -110,21 +110,16 @@ class AutoregressiveDiscriminator(nn.Module):
     1,000 of 12,870 formulae it still separates unseen ones from near misses.
     """
 
-    def __init__(
-        self, vocabulary: Vocabulary, max_length: int, embedding_dim: int = 32, hidden_dim: int = 64
-    ) -> None:
+    def __init__(self, vocabulary: Vocabulary, max_length: int, model: Generator | None = None) -> None:
         super().__init__()
-        self.model = LSTMGenerator(vocabulary, embedding_dim, hidden_dim)
+        self.model = model or LSTMGenerator(vocabulary)
         self.offset = nn.Parameter(torch.zeros(()))
+        self.train()  # a generator comes in evaluation mode
 
     def forward(self, tokens: Tensor) -> Tensor:
         if not tokens.is_floating_point():
             return self.model.log_prob(tokens) + self.offset
-        table = self.model.embedding.weight
-        vocabulary = self.model.vocabulary
-        bos = table[vocabulary.bos].expand(len(tokens), 1, -1)
-        hidden, _ = self.model.lstm(torch.cat([bos, tokens[:, :-1] @ table[: vocabulary.size]], dim=1))
-        return (tokens * self.model.output(hidden).log_softmax(dim=-1)).sum(dim=(1, 2)) + self.offset
+        return (tokens * self.model(tokens).log_softmax(dim=-1)).sum(dim=(1, 2)) + self.offset
 
 
 class RatioDiscriminator(nn.Module):

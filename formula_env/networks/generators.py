@@ -1,5 +1,7 @@
 """Generators: networks that are policies, with a differentiable likelihood."""
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -7,7 +9,40 @@ from formula_env.networks.policy import State
 from formula_env.vocabulary import Vocabulary
 
 
-class LSTMGenerator(nn.Module):
+class Generator(nn.Module):
+    """Base class of generators: a policy step by step, and the same in one pass over whole formulae.
+
+    A subclass defines `start` and `step` (see `formula_env.networks.policy.Policy`) and `forward`. Dropout, if it
+    has any, acts in `forward` alone, and only in training mode; generators are in evaluation mode otherwise.
+    """
+
+    vocabulary: Vocabulary
+
+    @abstractmethod
+    def start(self, n: int) -> State:
+        """State of n empty prefixes."""
+
+    @abstractmethod
+    def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
+        """Logits `(n, V)` after one more symbol `(n,)`, and the new state."""
+
+    @abstractmethod
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits `(n, T, V)` of every position given the true symbols before it (teacher forcing).
+
+        Formulae are ids `(n, T)`, or relaxed one-hots `(n, T, V)`.
+        """
+
+    def token_log_probs(self, tokens: Tensor) -> Tensor:
+        """log π(y_t | y_<t) `(n, T)` in nats; 0 where PAD stands."""
+        return token_log_probs(self(tokens), tokens, self.vocabulary.pad)
+
+    def log_prob(self, tokens: Tensor) -> Tensor:
+        """Log-likelihood `(n,)` in nats of formulae `(n, T)`."""
+        return self.token_log_probs(tokens).sum(dim=1)
+
+
+class LSTMGenerator(Generator):
     """Embedding, one LSTM layer, linear: the recurrent generator of the thesis' chapters 6 and 7."""
 
     def __init__(self, vocabulary: Vocabulary, embedding_dim: int = 32, hidden_dim: int = 64) -> None:
@@ -40,24 +75,14 @@ class LSTMGenerator(nn.Module):
         return self.output(hidden), (hidden, cell)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits `(n, T, V)` of every position given the true symbols before it (teacher forcing)."""
-        bos = tokens.new_full((len(tokens), 1), self.vocabulary.bos)
-        hidden, _ = self.lstm(self.embedding(torch.cat([bos, tokens[:, :-1]], dim=1)))
+        hidden, _ = self.lstm(embed_before(self.embedding, self.vocabulary, tokens))
         return self.output(hidden)
-
-    def token_log_probs(self, tokens: Tensor) -> Tensor:
-        """log π(y_t | y_<t) `(n, T)` in nats; 0 where PAD stands."""
-        return token_log_probs(self(tokens), tokens, self.vocabulary.pad)
-
-    def log_prob(self, tokens: Tensor) -> Tensor:
-        """Log-likelihood `(n,)` in nats of formulae `(n, T)`."""
-        return self.token_log_probs(tokens).sum(dim=1)
 
 
 class Tempered:
     """The policy that a generator becomes when its logits are divided by a temperature, with its density."""
 
-    def __init__(self, generator: LSTMGenerator, temperature: float) -> None:
+    def __init__(self, generator: Generator, temperature: float) -> None:
         self.generator, self.temperature = generator, temperature
 
     def start(self, n: int) -> State:
@@ -71,6 +96,17 @@ class Tempered:
         """Log-likelihood `(n,)` in nats of formulae `(n, T)`."""
         logits = self.generator(tokens) / self.temperature
         return token_log_probs(logits, tokens, self.generator.vocabulary.pad).sum(dim=1)
+
+
+def embed_before(embedding: nn.Embedding, vocabulary: Vocabulary, tokens: Tensor) -> Tensor:
+    """Embeddings `(n, T, d)` of what stands before each position: BOS, then all symbols but the last.
+
+    A relaxed one-hot, of formulae `(n, T, V)`, is embedded as the weighted mean.
+    """
+    bos = tokens.new_full((len(tokens), 1), vocabulary.bos, dtype=torch.int64)
+    if not tokens.is_floating_point():
+        return embedding(torch.cat([bos, tokens[:, :-1]], dim=1))
+    return torch.cat([embedding(bos), tokens[:, :-1] @ embedding.weight[: vocabulary.size]], dim=1)
 
 
 def fast_tanh(x: Tensor) -> Tensor:
