@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from formula_env.networks.policy import Policy
-from formula_env.rollouts import Level, derive_keys, write
+from formula_env.rollouts import Front, derive_keys, write
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens, Vocabulary
 
@@ -25,15 +25,20 @@ def draw_keys(n: int, generator: torch.Generator) -> Tensor:
 @torch.no_grad()
 def log_prob(policy: Policy, vocabulary: Vocabulary, tokens: Tensor) -> Tensor:
     """Log-likelihood `(n,)` in nats, float64, of formulae `(n, T)` under a policy."""
-    level = Level.root(policy, vocabulary, tokens.device)
-    node = torch.zeros(len(tokens), dtype=torch.int64, device=tokens.device)
     total = torch.zeros(len(tokens), dtype=torch.float64, device=tokens.device)
-    for symbol in tokens.T:
+    waiting = [(0, Front.root(policy, vocabulary, len(tokens), tokens.device))]
+    while waiting:
+        t, front = waiting.pop()
+        if t == tokens.shape[1]:
+            continue
+        level, whole = front.level, front.whole
         logits, state = level.step(policy)
         log_probs = torch.log_softmax(logits.double(), dim=-1)
         log_probs = torch.nn.functional.pad(log_probs, (0, 1))  # PAD is certain
-        total += log_probs.view(-1)[level.child(node, symbol)]
-        level, node = level.descend(level.child(node, symbol), state)
+        child = level.child(whole.node, tokens[:, t].index_select(0, whole.number))
+        total.index_add_(0, whole.number, log_probs.view(-1).index_select(0, child))
+        longer = front.descend(child, state, whole.number, front.left.number, front.left_at)
+        waiting.extend((t + 1, part) for part in longer.parts())
     return total
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from formula_env.errors import FormulaError
-from formula_env.networks import LSTMGenerator, make_discriminator
+from formula_env.networks import LSTMGenerator, TransformerGenerator, make_discriminator
 from formula_env.rewards import DiscriminatorReward
 from formula_env.tasks import make_task, symbol_tasks
 from formula_env.tasks.base import BaseTask, SequenceTask
@@ -121,6 +121,15 @@ def opinionated_pair(task: SequenceTask, seed: int = 0) -> tuple[LSTMGenerator, 
     discriminator = make_discriminator("mlp", task)
     sharpen(discriminator, 2.5)
     return generator, DiscriminatorReward(discriminator)
+
+
+def opinionated_transformer(task: SequenceTask, seed: int = 0) -> tuple[TransformerGenerator, DiscriminatorReward]:
+    """The same with a transformer."""
+    _, reward = opinionated_pair(task, seed)
+    torch.manual_seed(seed)
+    generator = TransformerGenerator(task.vocabulary, task.max_length, hidden_dim=16, layers=2, heads=2)
+    sharpen(generator, 3.0)
+    return generator, reward
 
 
 def saved_and_loaded(state: dict[str, Any]) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from math import log, sqrt
 
 import numpy as np
@@ -5,29 +6,34 @@ import pytest
 import torch
 from torch import nn
 
-from formula_env.networks import DISCRIMINATORS, Tempered, discriminators, make_discriminator
+from formula_env.networks import DISCRIMINATORS, Generator, Tempered, discriminators, make_discriminator
 from formula_env.networks.discriminators import SequenceLinear, one_hot
 from formula_env.networks.policy import UniformPolicy
+from formula_env.rewards import DiscriminatorReward
 from formula_env.sampling import log_prob, sample
 from formula_env.tasks import make_task
 from formula_env.tasks.base import SequenceTask
-from tests.helpers import name_of, opinionated_pair, sharpen, small_tasks
+from tests.helpers import name_of, opinionated_pair, opinionated_transformer, sharpen, small_tasks
 from tests.oracles import all_sequences
 
 tasks = pytest.mark.parametrize("task", small_tasks(), ids=name_of)
+architectures = pytest.mark.parametrize("make", [opinionated_pair, opinionated_transformer])
+Make = Callable[[SequenceTask], tuple[Generator, DiscriminatorReward]]
 
 
+@architectures
 @tasks
-def test_probabilities_over_all_sequences_sum_to_one(task: SequenceTask) -> None:
-    generator, _ = opinionated_pair(task)
+def test_probabilities_over_all_sequences_sum_to_one(make: Make, task: SequenceTask) -> None:
+    generator, _ = make(task)
     with torch.no_grad():
         total = generator.log_prob(all_sequences(task)).double().exp().sum()
     assert total.item() == pytest.approx(1, abs=1e-5)
 
 
+@architectures
 @tasks
-def test_teacher_forcing_equals_stepping(task: SequenceTask) -> None:
-    generator, _ = opinionated_pair(task)
+def test_teacher_forcing_equals_stepping(make: Make, task: SequenceTask) -> None:
+    generator, _ = make(task)
     sequences = all_sequences(task)[::3]
     stepped = log_prob(generator, task.vocabulary, sequences)
     with torch.no_grad():
@@ -35,9 +41,10 @@ def test_teacher_forcing_equals_stepping(task: SequenceTask) -> None:
     torch.testing.assert_close(stepped, forced, atol=1e-4, rtol=0)
 
 
+@architectures
 @tasks
-def test_sampling_follows_the_probabilities(task: SequenceTask) -> None:
-    generator, _ = opinionated_pair(task)
+def test_sampling_follows_the_probabilities(make: Make, task: SequenceTask) -> None:
+    generator, _ = make(task)
     sequences = all_sequences(task)
     with torch.no_grad():
         probs = generator.log_prob(sequences).double().exp().numpy()
@@ -52,10 +59,11 @@ def test_sampling_follows_the_probabilities(task: SequenceTask) -> None:
     assert abs(counts[~frequent].sum() - rare) < 5 * sqrt(rare) + 1
 
 
+@architectures
 @tasks
-def test_a_tempered_generator_is_a_policy_with_its_density(task: SequenceTask) -> None:
+def test_a_tempered_generator_is_a_policy_with_its_density(make: Make, task: SequenceTask) -> None:
     """Each logit is divided, each conditional normalised anew; stepping gives the same."""
-    generator, _ = opinionated_pair(task)
+    generator, _ = make(task)
     sequences = all_sequences(task)
     with torch.no_grad():
         plain = generator.log_prob(sequences)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from formula_env.errors import FormulaError
-from formula_env.networks.policy import Policy
+from formula_env.networks.policy import Policy, State
 from formula_env.rollouts.monte_carlo import Score
 from formula_env.rollouts.prefix_tree import Level
 from formula_env.vocabulary import Vocabulary
@@ -12,13 +12,16 @@ from formula_env.vocabulary import Vocabulary
 TREE_LIMIT = 2**17
 """Prefixes of one length that `exact_q` will hold at most."""
 
+TREE_STATE_LIMIT = 2**28
+"""Numbers in the policy's states of these prefixes, at most: 1 GiB."""
+
 
 @torch.no_grad()
 def exact_q(policy: Policy, score: Score, vocabulary: Vocabulary, tokens: Tensor, first: Tensor) -> Tensor:
     """Q `(B, T+1)` without sampling: E[score] over all completions, by backward recursion over the prefix tree.
 
     Arguments and result as in `monte_carlo_q`. Raises FormulaError where the tree has more than `TREE_LIMIT`
-    prefixes of one length (symbols of probability 0 do not count).
+    prefixes of one length (symbols of probability 0 do not count), or states beyond `TREE_STATE_LIMIT`.
     """
     if not len(tokens):
         return torch.zeros((0, tokens.shape[1] + 1), dtype=torch.float64, device=tokens.device)
@@ -36,7 +39,7 @@ def exact_q(policy: Policy, score: Score, vocabulary: Vocabulary, tokens: Tensor
         follows = follows & ((given != vocabulary.pad) | level.ended[node])
         child = level.child(node, given)
         wanted[child[follows]] = True
-        check_tree_size(int(wanted.sum()))
+        check_tree_size(int(wanted.sum()), state)
         level, index = level.children(wanted, state)
         is_open = branches.view(-1)[wanted]
         node = torch.where(follows, index[child], 0)
@@ -50,11 +53,13 @@ def exact_q(policy: Policy, score: Score, vocabulary: Vocabulary, tokens: Tensor
     return torch.stack(q[::-1], dim=1)
 
 
-def check_tree_size(prefixes: int) -> None:
-    """Raise FormulaError where there are too many prefixes of one length for `exact_q`."""
-    if prefixes > TREE_LIMIT:
+def check_tree_size(prefixes: int, state: State = ()) -> None:
+    """Raise FormulaError where prefixes of one length, or their states, are too many for `exact_q`."""
+    floats = sum(part[:1].numel() for part in state)
+    limit = min(TREE_LIMIT, TREE_STATE_LIMIT // max(1, floats))
+    if prefixes > limit:
         raise FormulaError(
-            f"exact Q needs a tree of more than {TREE_LIMIT:,} prefixes; "
+            f"exact Q needs a tree of more than {limit:,} prefixes; "
             'use q_estimator "monte-carlo" or a shorter task'
         )
 

@@ -41,6 +41,9 @@ NODE_LIMIT = 2**12
 """Prefixes of one length that are alive at once; more are worked off one part after the other. On a CPU this many
 still fit in its cache, which makes small parts the faster ones, too."""
 
+STATE_LIMIT = 2**22
+"""Numbers in the policy's states of these prefixes: where a state is large, fewer prefixes are alive at once."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -68,15 +71,30 @@ class Front:
     left: Group  # rollouts; one may have left its formula several times
     left_at: Tensor  # (rollouts,) the position where each left
 
+    @classmethod
+    def root(cls, policy: Policy, vocabulary: Vocabulary, n: int, device: torch.device) -> "Front":
+        """The empty prefix, with n formulae."""
+        nothing = torch.empty(0, dtype=torch.int64, device=device)
+        everyone = torch.arange(n, device=device)
+        whole = Group(everyone, torch.zeros_like(everyone))
+        return cls(Level.root(policy, vocabulary, device), whole, Group(nothing, nothing), nothing)
+
     @property
     def formulae(self) -> Tensor:
         return self.level.prefixes.tokens()
 
-    def parts(self, limit: int) -> list["Front"]:
-        """This front cut into fronts of at most `limit` nodes."""
+    def parts(self) -> list["Front"]:
+        """This front cut into fronts within `NODE_LIMIT` and `STATE_LIMIT`."""
+        floats = sum(part[:1].numel() for part in self.level.state)
+        limit = max(1, min(NODE_LIMIT, STATE_LIMIT // max(1, floats)))
         if len(self.level) <= limit:
             return [self]
         return [self._part(level, first) for first, level in self.level.parts(limit)]
+
+    def descend(self, child: Tensor, state: State, whole: Tensor, left: Tensor, left_at: Tensor) -> "Front":
+        """The front on the next level; `child` of the rollouts `left` first, then of the formulae `whole`."""
+        level, node = self.level.descend(child, state)
+        return Front(level, Group(whole, node[len(left) :]), Group(left, node[: len(left)]), left_at)
 
     def _part(self, level: Level, first: int) -> "Front":
         whole, left = (_between(group.node, first, first + len(level)) for group in (self.whole, self.left))
@@ -103,10 +121,7 @@ def completions(
     if isinstance(given, int):
         streams = torch.cat([streams, writer_keys(keys)])
     draws = stream_uniforms(streams, length)  # (T, B·N), and B more where formulae are written
-    nothing = torch.empty(0, dtype=torch.int64, device=keys.device)
-    everyone = torch.arange(len(keys), device=keys.device)
-    root = Level.root(policy, vocabulary, keys.device)
-    waiting = [(0, Front(root, Group(everyone, torch.zeros_like(everyone)), Group(nothing, nothing), nothing))]
+    waiting = [(0, Front.root(policy, vocabulary, len(keys), keys.device))]
     while waiting:
         t, front = waiting.pop()
         if t == length:
@@ -114,7 +129,7 @@ def completions(
             continue
         column = None if isinstance(given, int) else given[:, t]
         grown = grow(policy, front, column, first, draws[t], num_rollouts, t)
-        waiting.extend((t + 1, part) for part in grown.parts(NODE_LIMIT))
+        waiting.extend((t + 1, part) for part in grown.parts())
 
 
 def grow(
@@ -142,7 +157,7 @@ def grow(
     symbol = _draw(level, logits, node, draws.index_select(0, number))
     child = level.child(node, symbol)
     if not len(riding):  # nothing can leave: rollouts alone, or formulae that are only written
-        return _descend(level, state, child, whole.number, left.number, front.left_at)
+        return front.descend(child, state, whole.number, left.number, front.left_at)
 
     ridden = slice(len(left), len(left) + len(riding))
     number, own, own_child = whole.number, symbol[ridden.stop :], child[ridden.stop :]
@@ -154,7 +169,7 @@ def grow(
     children = [child[: len(left)], child[ridden].index_select(0, leaving), own_child]
     left_number = torch.cat([left.number, riding.number.index_select(0, leaving)])
     left_at = torch.cat([front.left_at, torch.full_like(leaving, t)])
-    return _descend(level, state, torch.cat(children), number, left_number, left_at)
+    return front.descend(torch.cat(children), state, number, left_number, left_at)
 
 
 def _leaving(ridden: Tensor, own: Tensor, is_wanted: Tensor) -> Tensor:
@@ -168,12 +183,6 @@ def _draw(level: Level, logits: Tensor, node: Tensor, uniforms: Tensor) -> Tenso
     if level.vocabulary.eos is None:
         return symbol
     return symbol.masked_fill(level.ended[node], level.vocabulary.pad)
-
-
-def _descend(level: Level, state: State, child: Tensor, whole: Tensor, left: Tensor, left_at: Tensor) -> Front:
-    """The front on the next level; `child` of the rollouts `left` first, then of the formulae `whole`."""
-    next_level, node = level.descend(child, state)
-    return Front(next_level, Group(whole, node[len(left) :]), Group(left, node[: len(left)]), left_at)
 
 
 def _between(node: Tensor, first: int, end: int) -> Tensor:
