@@ -25,6 +25,9 @@ T = TypeVar("T")
 Positional = tyro.conf.Positional
 """Mark of an argument without a name: `Annotated[Path, Positional]`."""
 
+UNSET: Any = tyro.MISSING_NONPROP
+"""Stands in a default for what has the defaults of its own type."""
+
 
 def option(name: str | None = None, short: str | None = None) -> Any:
     """Mark of an option that the command line calls otherwise than its field, or that has a short name, too."""

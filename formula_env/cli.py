@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from formula_env.algorithm import Algorithm, Batch
-from formula_env.arguments import Positional, option, options_of, parse, value_of, with_flat_tables
+from formula_env.arguments import UNSET, Positional, option, options_of, parse, value_of, with_flat_tables
 from formula_env.distributed import from_first, is_first, process_group
 from formula_env.errors import FormulaError, check_range, check_seed
 from formula_env.evaluators import Evaluator, SequenceEvaluator
@@ -27,7 +27,7 @@ from formula_env.experiment.interrupt import Interrupted
 from formula_env.experiment.isolation import isolated
 from formula_env.experiment.loop import load_algorithm, resume, train
 from formula_env.experiment.output import safe_output
-from formula_env.experiment.registry import algorithm_class, all_algorithms, preset
+from formula_env.experiment.registry import algorithm_class, all_algorithms, default_preset, preset
 from formula_env.experiment.run_folder import RunFolder, default_run_folder
 from formula_env.experiment.run_report import print_evaluation, print_summary
 from formula_env.experiment.terminal import SafeConsole, one_line, printable
@@ -117,7 +117,8 @@ class TrainOptions(RunConfig[TaskT, AlgoT]):
     task_name: Annotated[str, option(name="task")] = "binary-sum"
     """Family of formulae; `formula-env list tasks` names them."""
     preset: str | None = None
-    """Preset of hyper-parameters to start from; `list algorithms` names them."""
+    """Preset of hyper-parameters to start from; `list algorithms` names them. Default is the task's own, which the
+    algorithm may have; None: the algorithm's defaults."""
     json: bool = False
     """Output of the summary as JSON."""
 
@@ -133,10 +134,11 @@ def _train(arguments: list[str]) -> None:
     arguments, known = with_flat_tables(arguments), options_of(TrainOptions) | {"task": str}
     task_name = value_of("task", arguments, known) or "binary-sum"
     cls, task_cls = algorithm_class(algorithm), task_class(task_name)
+    name = value_of("preset", arguments, known) or default_preset(algorithm, task_cls)
     default = None
-    if (name := value_of("preset", arguments, known)) not in (None, "None"):
+    if name not in (None, "None"):
         algo = algo_config(algorithm, preset(algorithm, name))
-        default = TrainOptions(algorithm, task_cls(), algo, task_name, preset=name)
+        default = TrainOptions(algorithm, UNSET, algo, task_name, preset=name)
     options = parse(TrainOptions[task_cls, cls.Config], command, arguments, default)
     with process_group(options.device), contextlib.ExitStack() as stack:
         folder = options.out

@@ -74,6 +74,8 @@ def small_config(config: type[Any], **settings: Any) -> dict[str, Any]:
     dead = {"num_rollouts"} if {**defaults, **settings}.get("reward_mode") == "terminal" else set()
     if settings.get("reward_model", "discriminator") != "discriminator":
         dead |= {"d_steps", "discriminator_batch_size"}
+    if settings.get("generator") == "transformer":
+        dead |= {"embedding_dim"}
     small = {name: min(value, defaults[name]) for name, value in SMALL.items() if name in defaults}
     return {name: value for name, value in small.items() if name not in dead} | settings
 

@@ -16,6 +16,7 @@ from formula_env.algorithm import Algorithm
 from formula_env.errors import FormulaError
 from formula_env.experiment.config import DataConfig
 from formula_env.experiment.registry import algorithm_class, all_algorithms, check_fit
+from formula_env.networks import GeneratorConfig
 from formula_env.tasks import BaseTask, ContinuousTask, SequenceTask, make_task
 from formula_env.tasks.integer_sum import IntegerSum
 from tests.helpers import name_of, saved_and_loaded, small_config, small_tasks
@@ -24,9 +25,12 @@ ALGORITHMS = sorted(all_algorithms())
 TASKS: list[BaseTask] = [*small_tasks(), IntegerSum(), IntegerSum(real=True)]
 
 
-def build(name: str, task: BaseTask) -> Algorithm:
+TRANSFORMER = {"generator": "transformer", "heads": 2, "dropout": 0.2}
+
+
+def build(name: str, task: BaseTask, settings: dict[str, Any] | None = None) -> Algorithm:
     cls = algorithm_class(name)
-    return cls(task, cls.Config(**small_config(cls.Config)), 0, torch.device("cpu"))
+    return cls(task, cls.Config(**small_config(cls.Config, **settings or {})), 0, torch.device("cpu"))
 
 
 @cache
@@ -41,9 +45,23 @@ def supported(name: str, task: BaseTask) -> bool:
 
 
 every = pytest.mark.parametrize("name", ALGORITHMS)
+
+
+def networks(name: str) -> dict[str, dict[str, Any]]:
+    """The settings of each architecture that the algorithm's generator can have."""
+    can_choose = issubclass(algorithm_class(name).Config, GeneratorConfig)
+    return {"": {}, "-transformer": TRANSFORMER} if can_choose else {"": {}}
+
+
 every_pair = pytest.mark.parametrize(
-    ("name", "task"),
-    [pytest.param(n, t, id=f"{n}-{name_of(t)}") for n in ALGORITHMS for t in TASKS if supported(n, t)],
+    ("name", "settings", "task"),
+    [
+        pytest.param(n, settings, t, id=f"{n}{suffix}-{name_of(t)}")
+        for n in ALGORITHMS
+        for suffix, settings in networks(n).items()
+        for t in TASKS
+        if supported(n, t)
+    ],
 )
 
 
@@ -61,8 +79,8 @@ def rounds(algorithm: Algorithm, task: BaseTask, first: int, last: int) -> list[
 
 
 @every_pair
-def test_it_trains_and_samples(name: str, task: BaseTask) -> None:
-    algorithm = build(name, task)
+def test_it_trains_and_samples(name: str, settings: dict[str, Any], task: BaseTask) -> None:
+    algorithm = build(name, task, settings)
     total = algorithm.pretrain_rounds + algorithm.rounds
     assert algorithm.rounds == 6
     for metrics in rounds(algorithm, task, 0, total):
@@ -91,9 +109,9 @@ def test_it_trains_and_samples(name: str, task: BaseTask) -> None:
 
 @pytest.mark.slow
 @every_pair
-def test_it_goes_on_bit_for_bit(name: str, task: BaseTask) -> None:
+def test_it_goes_on_bit_for_bit(name: str, settings: dict[str, Any], task: BaseTask) -> None:
     """Stopped in the middle, saved to a file, taken up by a new object; evaluating in between changes nothing."""
-    whole, begun, resumed = (build(name, task) for _ in range(3))
+    whole, begun, resumed = (build(name, task, settings) for _ in range(3))
     total, middle = whole.pretrain_rounds + whole.rounds, whole.pretrain_rounds + 3
     expected = rounds(whole, task, 0, total)
     torch.manual_seed(99)  # nobody else's random numbers matter

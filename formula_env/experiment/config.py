@@ -108,7 +108,8 @@ class RunConfig(Generic[TaskT, AlgoT]):
         check_at_least(1, eval_every=self.eval_every)
         check_range(1, MAX_SAMPLES, eval_samples=self.eval_samples)
         check_printable(device=self.device, wandb_project=self.wandb_project, wandb_group=self.wandb_group or "")
-        check_fit(self.algorithm, self.task_name, self.task)
+        if isinstance(self.task, BaseTask):  # the command line has defaults before it has a task
+            check_fit(self.algorithm, self.task_name, self.task)
         if not 1 <= self.threads <= MAX_THREADS:
             raise FormulaError(f"threads must be from 1 to {MAX_THREADS}, got {self.threads}")
         check_at_least(0, keep_samples=min(self.keep_samples, default=0))

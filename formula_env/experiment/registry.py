@@ -67,6 +67,12 @@ def preset(algorithm: str, name: str | None) -> dict[str, Any]:
     return presets[name]
 
 
+def default_preset(algorithm: str, task: type[BaseTask]) -> str | None:
+    """The preset with which an algorithm learns this kind of task where none is named; None if it has none."""
+    name = getattr(task, "default_preset", None)
+    return name if name in getattr(algorithm_class(algorithm), "presets", {}) else None
+
+
 def check_fit(algorithm: str, task_name: str, task: BaseTask) -> None:
     """Raise FormulaError for an algorithm that is for another kind of task."""
     wanted = algorithm_class(algorithm).task_type

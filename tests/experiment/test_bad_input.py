@@ -36,7 +36,7 @@ from tests.experiment.commands import TINY_MLE
         ("train mle --algo.rounds 0", "rounds must be at least 1, got 0"),
         ("train seqgan --algo.num-rollouts -1", "num_rollouts must be at least 0"),
         ("train seqgan --preset thesiz", "unknown preset 'thesiz'; perhaps you meant thesis; there are"),
-        ("train mle --preset thesis", "unknown preset 'thesis'; mle has none"),
+        ("train ppo --preset thesis", "unknown preset 'thesis'; ppo has none"),
         ("train seqgan --preset", "--preset"),
         ("train seqgan --preset thesis --task integer-sum", "can't learn integer-sum"),
         ("train seqgan --preset thesis --algo.roundz 3", "unknown option --algo.roundz"),

@@ -17,6 +17,7 @@ import pytest
 import torch
 import yaml
 
+from formula_env.agents.mle import MLE
 from formula_env.agents.seqgan import SeqGAN
 from formula_env.cli import main
 from formula_env.errors import FormulaError
@@ -24,7 +25,7 @@ from formula_env.experiment.checkpoint import checkpoints, load_checkpoint
 from formula_env.experiment.config import algo_config, load_config
 from formula_env.experiment.loop import load_algorithm
 from formula_env.files import exclusive
-from formula_env.tasks import make_task
+from formula_env.tasks import make_task, task_class
 from tests.experiment.commands import TINY_MLE, TINY_SEQGAN, assert_same_run, rows_without_time, run, start
 
 pytestmark = pytest.mark.slow
@@ -242,11 +243,28 @@ def test_a_preset_is_the_settings_that_it_stands_for(tmp_path: Path) -> None:
     assert rows_without_time(folder) == before
 
 
+def test_a_task_has_a_preset_which_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of algorithms that have one of this name; None takes the algorithm's own defaults."""
+    monkeypatch.setattr(task_class("binary-sum"), "default_preset", "transformer")
+
+    def trained(arguments: str) -> Any:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        common = "--algo.rounds 2 --task.length 6 --data.size 20 --eval-samples 20 --algo.hidden-dim 8"
+        assert main(["train", *arguments.split(), *common.split(), "--out", str(folder)]) == 0
+        return load_config(folder).algo
+
+    small = {"rounds": 2, "hidden_dim": 8}
+    assert trained("mle") == algo_config("mle", {**MLE.presets["transformer"], **small})
+    assert trained("mle --preset None") == algo_config("mle", small)
+    assert trained("gumbel-softmax-gan") == algo_config("gumbel-softmax-gan", small)
+
+
 def test_presets_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "algorithms", "--json"]) == 0
     presets = {entry["name"]: entry["presets"] for entry in json.loads(capsys.readouterr().out)}
     assert presets["seqgan"] == SeqGAN.presets
-    assert presets["mle"] == {}
+    assert presets["mle"] == MLE.presets
+    assert presets["ppo"] == {}
 
 
 def test_damaged_checkpoints_never_escape_as_something_else(finished: Path, tmp_path: Path) -> None:

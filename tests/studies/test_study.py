@@ -453,9 +453,13 @@ def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (
             "rounds = 20\nhidden",
             "roundz = 20\nhidden",
-            "variants.mle: unknown algo setting 'roundz'; perhaps you meant rounds; there are: rou",
+            "variants.mle: unknown algo setting 'roundz'; perhaps you meant rounds; there are: ",
         ),
-        ('algorithm = "mle"', 'algorithm = "mle"\npreset = "thesis"', "unknown preset 'thesis'; mle has none"),
+        (
+            'algorithm = "mle"',
+            'algorithm = "mle"\npreset = "thesis"',
+            "unknown preset 'thesis'; there are: trans",
+        ),
         (
             'algorithm = "mle"',
             'algorithm = "seqgan"\npreset = "thesiz"',
