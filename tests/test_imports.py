@@ -12,7 +12,10 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted(
     path for folder in ("formula_env", "agents", "gan", "examples") for path in (ROOT / folder).rglob("[!.]*.py")
 )
-GROUND = {"formula_env.tasks", "formula_env.vocabulary", "formula_env.errors", "formula_env.suggestions"}
+GROUND = {
+    "formula_env.tasks", "formula_env.checkers", "formula_env.vocabulary", "formula_env.errors",
+    "formula_env.suggestions",
+}  # fmt: skip
 BELOW_ROLLOUTS = {*GROUND, "formula_env.networks", "formula_env.rollouts"}
 WORDS = {"formula_env.metrics", "formula_env.suggestions"}
 """Modules of text and numbers alone, which import nothing of ours."""
@@ -65,7 +68,8 @@ def forbidden(path: Path, module: str) -> bool:
         return within(module, "formula_env", "torch", "numpy")
     if within(importer, *GROUND):
         ours = within(module, "formula_env")
-        return (ours and not within(module, *GROUND)) or within(module, "torch", "gymnasium")
+        upwards = within(importer, "formula_env.checkers") and within(module, "formula_env.tasks")
+        return upwards or (ours and not within(module, *GROUND)) or within(module, "torch", "gymnasium")
     if within(importer, "formula_env.rollouts"):
         return within(module, "formula_env") and not within(module, *BELOW_ROLLOUTS)
     if importer == "formula_env.episodes":
@@ -115,6 +119,9 @@ def test_studies_never_reach_the_training_loop() -> None:
         ("gan/x.py", "formula_env.cli"),
         ("formula_env/tasks/x.py", "formula_env.env"),
         ("formula_env/tasks/x.py", "torch.nn"),
+        ("formula_env/checkers/x.py", "torch.nn"),
+        ("formula_env/checkers/x.py", "formula_env.env"),
+        ("formula_env/checkers/x.py", "formula_env.tasks.base"),
         ("formula_env/metrics.py", "formula_env.errors"),
         ("formula_env/rewards.py", "formula_env.agents.seqgan"),
         ("formula_env/rollouts/x.py", "formula_env.rewards"),
@@ -147,6 +154,7 @@ def test_the_rules_catch_what_they_forbid(path: str, module: str) -> None:
     ("path", "module"),
     [
         ("examples/x.py", "formula_env.agents.sb3"),
+        ("formula_env/tasks/x.py", "formula_env.checkers.equation"),
         ("agents/x.py", "formula_env.vector_env"),
         ("formula_env/cli.py", LOOP),
         ("formula_env/cli.py", "formula_env.studies.pool"),

@@ -1,8 +1,8 @@
 """Verdicts on equations between integers, `3*(4+1)=15`.
 
-A formula is two expressions, as in `expression.py`, around one `=`. It is correct iff both have the same value and no
-value on the way is beyond 2^128. `is_correct` is the plain reference for one formula. `check` and `check_codes` give
-the same verdicts on whole batches, by shift-reduce parsing of all formulae at once.
+A formula is two expressions, as in `expression.py`, around one `=`. It is correct iff both have the same value and
+no value on the way is beyond 2^128. `is_correct` is the plain reference for one formula. `check` and `check_codes`
+give the same verdicts on whole batches, by shift-reduce parsing of all formulae at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -96,8 +96,14 @@ def text_of(codes: Codes) -> str:
 _KINDS = np.array([0] * 16 + [1, 2, 1, 1, 1, 3, 4, 5, 6, 7], dtype=np.int8)
 """Of each code: digit, operator, minus, (, ), =, end, unknown."""
 _MAY_FOLLOW = np.zeros((8, 8), dtype=bool)
-for _before, _after in enumerate(((0, 1, 2, 4, 5, 6), (0, 3), (0, 3), (0, 2, 3), (1, 2, 4, 5, 6), (0, 2, 3), (6,))):
-    _MAY_FOLLOW[_before, list(_after)] = True
+for _kinds, _following in (
+    ([0], [0, 1, 2, 4, 5, 6]),
+    ([1, 2], [0, 3]),
+    ([3, 5], [0, 2, 3]),
+    ([4], [1, 2, 4, 5, 6]),
+):
+    _MAY_FOLLOW[np.ix_(_kinds, _following)] = True
+_MAY_FOLLOW[6, 6] = True
 
 
 def well_formed(codes: Codes, base: int) -> Flags:

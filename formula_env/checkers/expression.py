@@ -1,8 +1,8 @@
 """Integer expressions, `3*(4+1)`: a parser without recursion, and exact values with bounded work.
 
-An expression is made of integers without leading zeros, `+ - * / ^`, parentheses, and a minus sign at its beginning
-or after `(`. `^` binds first and is right-associative, then come `*` and `/`, then `+`, `-` and the minus sign:
-`-2^2` is -4.
+An expression is made of integers without leading zeros, `+ - * / ^`, parentheses, and a minus sign at its
+beginning or after `(`. `^` binds first and is right-associative, then come `*` and `/`, then `+`, `-` and the
+minus sign: `-2^2` is -4.
 """
 
 import re

@@ -1,9 +1,10 @@
-"""Tasks whose formulae a finite automaton reads: masks, counts and uniform sampling follow from its transition table.
+"""Tasks whose formulae a finite automaton reads: everything follows from its transition table.
 
 Counting, uniform sampling and legality are all one backward dynamic program over (position, state).
 """
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -117,14 +118,23 @@ class Paths:
 
     def enumerate(self) -> Tokens:
         """All paths `(count, T)` in lexicographic order."""
-        tokens = np.zeros((1, 0), dtype=np.int64)
-        state = np.zeros(1, dtype=np.int64)
-        for t in range(self.length):
+        return np.concatenate([*self.blocks(self.count)]) if self.count else np.zeros((0, self.length), np.int64)
+
+    def blocks(self, size: int) -> Iterator[Tokens]:
+        """All paths in lexicographic order, a number `(n, T)` at once that is about `size` or less."""
+        live = self.ways > 0
+        waiting = [(np.zeros((1, 0), dtype=np.int64), np.zeros(1, dtype=np.int64))]
+        while waiting:
+            prefixes, state = waiting.pop()
+            t = prefixes.shape[1]
+            if t == self.length:
+                yield prefixes
+                continue
             following = self.table[t, state]
-            rows, symbols = np.nonzero(self.ways[t + 1][following])
-            tokens = np.column_stack([tokens[rows], symbols])
-            state = following[rows, symbols]
-        return tokens
+            rows, symbols = np.nonzero(live[t + 1][following])
+            tokens, state = np.column_stack([prefixes[rows], symbols]), following[rows, symbols]
+            starts = range(0, len(tokens), max(1, size))
+            waiting += [(tokens[start : start + size], state[start : start + size]) for start in reversed(starts)]
 
 
 def _follow(table: NDArray[np.int64], tokens: Tokens) -> NDArray[np.int64]:

@@ -69,7 +69,7 @@ def test_table_7_1_holds_29_correct_of_30() -> None:
         ("binary-sum", {"length": 66}, "even number from 2 to 64"),
         ("signed-equation", {"length": 8}, "odd number from 3 to 63"),
         ("binary-sum", {"size": 8}, "unexpected keyword argument 'size'; there are: length"),
-        ("ternary-sum", {}, "there are: binary-sum, integer-sum, signed-equation"),
+        ("ternary-sum", {}, "there are: binary-sum, .*integer-sum, .*signed-equation"),
     ],
 )
 def test_impossible_tasks_are_refused(name: str, options: dict[str, int], message: str) -> None:
