@@ -88,13 +88,13 @@ def _postfix(side: str, base: int) -> Postfix:
     """Dijkstra's shunting yard: operators wait on a stack until their second operand is complete."""
     output: Postfix = []
     waiting: list[str] = []
-    previous = "("
+    previous = ""
     for token in _tokens(side, base):
-        expects_operand = previous in PRECEDENCE
-        if expects_operand and token == "-" and previous == "(":
+        expects_operand = not previous or previous in PRECEDENCE
+        if token == "-" and previous in ("", "("):
             waiting.append("negate")
         elif expects_operand != (token == "(" or token[0] in DIGITS):
-            raise FormulaError(f"{token} can't stand after {previous}" if output else f"{token} can't stand first")
+            raise FormulaError(f"{token} can't " + (f"stand after {previous}" if previous else "begin a side"))
         elif token == "(":
             waiting.append(token)
         elif token == ")":
@@ -110,8 +110,10 @@ def _postfix(side: str, base: int) -> Postfix:
         else:
             output.append(int(token, base))
         previous = token
+    if not previous:
+        raise FormulaError("a side is empty")
     if previous in PRECEDENCE:
-        raise FormulaError("a side ends without a number" if waiting else "a side is empty")
+        raise FormulaError(f"a side can't end with {previous}")
     _move(waiting, output, lowest=1)
     if waiting:
         raise FormulaError("a ( is not closed")

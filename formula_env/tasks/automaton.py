@@ -130,9 +130,12 @@ class Paths:
             if t == self.length:
                 yield prefixes
                 continue
-            following = self.table[t, state]
-            rows, symbols = np.nonzero(live[t + 1][following])
-            tokens, state = np.column_stack([prefixes[rows], symbols]), following[rows, symbols]
+            states, symbols = np.nonzero(live[t + 1][self.table[t]])  # every step there is, by state
+            first, branches = np.searchsorted(states, state), np.bincount(states, minlength=live.shape[1])[state]
+            rows = np.repeat(np.arange(len(state)), branches)
+            steps = np.arange(len(rows)) + (first - np.cumsum(branches) + branches)[rows]
+            tokens = np.column_stack([prefixes[rows], symbols[steps]])
+            state = self.table[t, states[steps], symbols[steps]]
             starts = range(0, len(tokens), max(1, size))
             waiting += [(tokens[start : start + size], state[start : start + size]) for start in reversed(starts)]
 
