@@ -13,7 +13,7 @@ from formula_env.checkers.equation import Codes, ShiftReduce, check_codes, codes
 from formula_env.checkers.expression import DIGITS, OPERATORS, evaluate, parse
 from formula_env.errors import FormulaError, check_range, check_types
 from formula_env.tasks.automaton import Paths, check_tokens
-from formula_env.tasks.base import ENUMERATION_LIMIT, SequenceTask
+from formula_env.tasks.base import SequenceTask
 from formula_env.tasks.equation_grammar import Grammar
 from formula_env.vocabulary import Tokens, Vocabulary
 
@@ -127,8 +127,8 @@ class Equation(SequenceTask):
 
     def enumerate(self) -> Tokens:
         if not self.enumerable:
-            many = "too many" if (total := self.count()) is None else f"{total:,}, more than {ENUMERATION_LIMIT:,}"
-            raise FormulaError(f"the correct formulae are too many to list ({many}); use sample()")
+            number = "not known how many" if self._count is None else f"{self._count:,}"
+            raise FormulaError(f"there are too many correct formulae to list, {number}; use sample()")
         # No left side begins another one, so the formulae come in the order of their left sides.
         return np.concatenate([self._completed(left) for left in self._left_sides.blocks(BLOCK)])
 
