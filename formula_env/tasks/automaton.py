@@ -121,7 +121,7 @@ class Paths:
         return np.concatenate([*self.blocks(self.count)]) if self.count else np.zeros((0, self.length), np.int64)
 
     def blocks(self, size: int) -> Iterator[Tokens]:
-        """All paths in lexicographic order, a number `(n, T)` at once that is about `size` or less."""
+        """All paths in lexicographic order, at most `size` at once: `(n, T)`."""
         live = self.ways > 0
         waiting = [(np.zeros((1, 0), dtype=np.int64), np.zeros(1, dtype=np.int64))]
         while waiting:
@@ -136,7 +136,7 @@ class Paths:
             steps = np.arange(len(rows)) + (first - np.cumsum(branches) + branches)[rows]
             tokens = np.column_stack([prefixes[rows], symbols[steps]])
             state = self.table[t, states[steps], symbols[steps]]
-            starts = range(0, len(tokens), max(1, size))
+            starts = range(0, len(tokens), size)
             waiting += [(tokens[start : start + size], state[start : start + size]) for start in reversed(starts)]
 
 

@@ -30,7 +30,8 @@ class Equation(SequenceTask):
     """`12+7=19` is correct: left of `=` an expression of a fixed number of integers, right of it its exact value.
 
     Numbers have no leading zeros. `^` binds first and is right-associative, then come `*` and `/`, then `+` and
-    `-`. A division must be exact and an exponent not negative. Each left side has at most one right side.
+    `-`. A division must be exact and an exponent not negative. Each left side has at most one right side. Left sides
+    without one are drawn in vain: sampling is slow where they are many, as with several `/` between large integers.
     """
 
     length: int = 9
@@ -109,7 +110,9 @@ class Equation(SequenceTask):
         drawn = 0
         while len(kept) < n:
             if not len(kept) and drawn >= MAX_DRAWS:
-                raise FormulaError(f"none of {drawn:,} left sides has a value that fits; allow more length")
+                raise FormulaError(
+                    f"none of {drawn:,} left sides has a value that fits; use fewer operands or another length"
+                )
             wanted = (n - len(kept)) * (drawn + 1) // (len(kept) + 1) + 16
             left = self._left_sides.sample(min(wanted, BLOCK), rng)
             drawn += len(left)

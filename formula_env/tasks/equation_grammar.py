@@ -60,9 +60,8 @@ class Grammar:
         if isinstance(state, str):
             return self.right.get((state, symbol))
         if symbol == "=":
-            return (
-                "right" if state.written and state.integers == self.operands and state.levels == (True,) else None
-            )
+            is_complete = state.written and state.integers == self.operands and len(state.levels) == 1
+            return "right" if is_complete else None
         new = self._next_left(state, symbol)
         return new if new is not None and self._can_be_finished(new) else None
 

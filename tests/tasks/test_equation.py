@@ -12,7 +12,7 @@ import sympy
 
 from formula_env.checkers.equation import is_correct
 from formula_env.errors import FormulaError
-from formula_env.tasks import make_task
+from formula_env.tasks import equation, make_task
 from formula_env.tasks.equation import Equation
 from tests.checkers.equation_oracle import NoValue, Reader, in_base, value, verdict
 from tests.oracles import all_sequences
@@ -103,6 +103,16 @@ def test_the_correct_formulae_are_those_of_the_definition(task: Equation) -> Non
     assert set(listed) == expected
     tokens = task.enumerate().tolist()
     assert tokens == sorted(tokens)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 2**20])
+def test_blocks_are_all_paths_in_lexicographic_order(size: int) -> None:
+    paths = Equation(length=11, largest=2, operands=3, operators="+-", parentheses=True)._left_sides
+    blocks = list(paths.blocks(size))
+    assert max(map(len, blocks)) <= size
+    listed = np.concatenate(blocks).tolist()
+    assert len(listed) == paths.count
+    assert listed == sorted(listed)
 
 
 @on_tiny
@@ -297,6 +307,12 @@ def test_what_is_too_much_to_list_is_refused() -> None:
     assert not task.enumerable
     with pytest.raises(FormulaError, match="not known how many"):
         task.enumerate()
+
+
+def test_sampling_gives_up_where_hardly_a_left_side_has_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(equation, "MAX_DRAWS", 100)
+    with pytest.raises(FormulaError, match="left sides has a value that fits; use fewer operands"):
+        Equation(length=63, operators="/", operands=6, largest=1_000_000).sample(1, np.random.default_rng(0))
 
 
 def test_construction_is_cheap() -> None:
