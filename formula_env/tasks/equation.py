@@ -30,8 +30,8 @@ class Equation(SequenceTask):
     """`12+7=19` is correct: left of `=` an expression of a fixed number of integers, right of it its exact value.
 
     Numbers have no leading zeros. `^` binds first and is right-associative, then come `*` and `/`, then `+` and
-    `-`. A division must be exact and an exponent not negative. Each left side has at most one right side. Left sides
-    without one are drawn in vain: sampling is slow where they are many, as with several `/` between large integers.
+    `-`. A division must be exact and an exponent not negative. Each left side has at most one right side.
+    Sampling is slow where most left sides have none, as with several `/` between large integers.
     """
 
     length: int = 9
