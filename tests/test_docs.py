@@ -248,6 +248,7 @@ def test_options_within_sentences_exist(
         *([name] for name in COMMANDS if name != "train"),
         *(["train", name] for name in ("seqgan", "ppo")),
         ["train", "vanilla-gan", "--task", "integer-sum"],
+        ["train", "mle", "--task", "equation"],
     ):
         assert main([*arguments, "--help"]) == 0
     known = set(re.findall(r"--[a-z][\w.-]*", capsys.readouterr().out)) | FOREIGN_OPTIONS
