@@ -11,6 +11,7 @@ from formula_env.algorithm import Algorithm, LogProb
 from formula_env.averaged import Averaged
 from formula_env.errors import MAX_BATCH, check_at_least, check_fraction, check_positive, check_range, check_types
 from formula_env.networks import GeneratorConfig
+from formula_env.networks.policy import Policy
 from formula_env.sampling import Sampler
 from formula_env.schedules import cosine
 from formula_env.tasks.base import SequenceTask
@@ -77,6 +78,10 @@ class MLE(Algorithm):
 
     def sample(self, n: int, seed: int) -> Tokens:
         return self.sampler.sample(n, seed)
+
+    @property
+    def policy(self) -> Policy:
+        return self.sampler.policy
 
     @property
     def log_prob(self) -> LogProb:

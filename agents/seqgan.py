@@ -29,9 +29,10 @@ from formula_env.errors import (
     check_range,
     check_types,
 )
-from formula_env.networks import AutoregressiveDiscriminator, GeneratorConfig, Tempered, make_discriminator
+from formula_env.networks import AutoregressiveDiscriminator, GeneratorConfig, make_discriminator
 from formula_env.networks.generators import token_log_probs
-from formula_env.rollouts import check_tree_size
+from formula_env.networks.policy import Policy
+from formula_env.rollouts import DecodedGenerator, Decoding, check_tree_size
 from formula_env.sampling import Sampler, draw_keys
 from formula_env.schedules import linear
 from formula_env.tasks.base import SequenceTask
@@ -139,7 +140,8 @@ class SeqGAN(Algorithm):
         self.weights = Averaged(self.generator, config.ema_decay)
         self.sampler = Sampler(self.weights.average, task, device)
         temperature = config.discriminator.proposal_temperature
-        proposal = self.generator if temperature == 1 else Tempered(self.generator, temperature)
+        tempered = DecodedGenerator(self.generator, Decoding(temperature))
+        proposal = self.generator if temperature == 1 else tempered
         self.proposal = Sampler(proposal, task, device)
         self.adversary = Adversary(
             self._make_network(), config.discriminator, self.generator.log_prob, proposal.log_prob
@@ -258,6 +260,10 @@ class SeqGAN(Algorithm):
 
     def sample(self, n: int, seed: int) -> Tokens:
         return self.sampler.sample(n, seed)
+
+    @property
+    def policy(self) -> Policy:
+        return self.sampler.policy
 
     @property
     def log_prob(self) -> LogProb:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from formula_env.networks.policy import Policy
 from formula_env.tasks.base import BaseTask
 
 Batch = NDArray[Any]
@@ -70,6 +71,12 @@ class Algorithm(ABC):
     @abstractmethod
     def sample(self, n: int, seed: int) -> Batch:
         """n formulae `(n, T)` from the generator that the algorithm stands for."""
+
+    @property
+    def policy(self) -> Policy | None:
+        """That generator step by step, which decoding rules and templates act on; None where it has no known
+        distribution of the next symbol."""
+        return None
 
     @property
     def log_prob(self) -> LogProb | None:

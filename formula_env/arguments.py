@@ -30,7 +30,10 @@ UNSET: Any = tyro.MISSING_NONPROP
 
 
 def option(name: str | None = None, short: str | None = None) -> Any:
-    """Mark of an option that the command line calls otherwise than its field, or that has a short name, too."""
+    """Mark of an option that the command line calls otherwise than its field, or that has a short name, too.
+
+    A table of options whose name is empty has its options without a prefix.
+    """
     return tyro.conf.arg(name=name, aliases=[short] if short else None)
 
 
@@ -83,9 +86,9 @@ def options_of(cls: Any, prefix: str = "") -> dict[str, Any]:
         hint = given.get(hint, hint)
         if tyro.conf.Positional in extras or not field.init:
             continue
-        name = next((extra.name for extra in extras if getattr(extra, "name", None)), field.name)
-        name = prefix + name.replace("_", "-")
-        options |= options_of(hint, f"{name}.") if is_dataclass(hint) else {name: hint}
+        names = [extra.name for extra in extras if getattr(extra, "name", None) is not None]
+        name = prefix + next(iter(names), field.name).replace("_", "-")
+        options |= options_of(hint, f"{name}." if name else "") if is_dataclass(hint) else {name: hint}
     return options
 
 

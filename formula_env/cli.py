@@ -19,6 +19,7 @@ import numpy as np
 
 from formula_env.algorithm import Algorithm, Batch
 from formula_env.arguments import UNSET, Positional, option, options_of, parse, value_of, with_flat_tables
+from formula_env.conditional import conditional_sampler
 from formula_env.distributed import from_first, is_first, process_group
 from formula_env.errors import FormulaError, check_range, check_seed
 from formula_env.evaluators import Evaluator, SequenceEvaluator
@@ -26,13 +27,18 @@ from formula_env.experiment.config import MAX_SAMPLES, AlgoT, RunConfig, TaskT, 
 from formula_env.experiment.interrupt import Interrupted
 from formula_env.experiment.isolation import isolated
 from formula_env.experiment.loop import load_algorithm, resume, train
+from formula_env.experiment.notices import notice
 from formula_env.experiment.output import safe_output
 from formula_env.experiment.registry import algorithm_class, all_algorithms, default_preset, preset
 from formula_env.experiment.run_folder import RunFolder, default_run_folder
 from formula_env.experiment.run_report import print_evaluation, print_summary
 from formula_env.experiment.terminal import SafeConsole, one_line, printable
+from formula_env.networks.policy import Policy
+from formula_env.rollouts import Decoded, Decoding
+from formula_env.sampling import Sampler
 from formula_env.suggestions import unknown
 from formula_env.tasks import BaseTask, all_tasks, task_class
+from formula_env.tasks.templates import TemplateMask, read_prefix, read_template
 
 if TYPE_CHECKING:
     from formula_env.studies.spec import Study
@@ -182,6 +188,29 @@ def _resume(arguments: list[str]) -> None:
         _show(resume(options.folder, options.device), options.folder, options.json)
 
 
+# --- decoding -------------------------------------------------------------------------------------------------
+
+Rules = Annotated[Decoding, option(name="")]
+"""Decoding rules as options of a command: `--temperature`, `--top-k`, `--top-p`, `--epsilon`."""
+
+
+def _policy(config: RunConfig[Any, Any], algorithm: Algorithm) -> Policy:
+    """The policy that decoding rules and templates act on; raises FormulaError where there is none."""
+    if algorithm.policy is None:
+        raise FormulaError(
+            f"{config.algorithm} has no step-by-step policy here, which decoding rules, --prefix and --template "
+            "need; leave them out, or train another algorithm, such as mle or seqgan"
+        )
+    return algorithm.policy
+
+
+def _decoded(decoding: Decoding, config: RunConfig[Any, Any], algorithm: Algorithm) -> Algorithm | Sampler:
+    """The generator under decoding rules: what draws formulae, and has their log-likelihood."""
+    if decoding == Decoding():
+        return algorithm
+    return Sampler(Decoded(_policy(config, algorithm), decoding), config.task, config.device)
+
+
 # --- evaluate -------------------------------------------------------------------------------------------------
 
 
@@ -195,6 +224,7 @@ class EvaluateOptions:
     """Random seed of the drawing."""
     device: str | None = None
     """Device of the generator; default the run's own."""
+    decoding: Rules = Decoding()
     json: bool = False
     """Output of the metrics as JSON."""
 
@@ -204,9 +234,10 @@ def _evaluate(arguments: list[str]) -> None:
     options = parse(EvaluateOptions, "evaluate", arguments)
     check_range(1, MAX_SAMPLES, samples=options.samples)
     check_seed(options.seed)
-    _, algorithm, evaluator = load_algorithm(options.folder, options.device)
-    batch = algorithm.sample(options.samples, options.seed)
-    metrics = evaluator(batch, algorithm.log_prob, algorithm.density_ratio)
+    config, algorithm, evaluator = load_algorithm(options.folder, options.device)
+    sampler = _decoded(options.decoding, config, algorithm)
+    batch = sampler.sample(options.samples, options.seed)
+    metrics = evaluator(batch, sampler.log_prob, algorithm.density_ratio)
     if options.json:
         print(json.dumps(metrics))
     else:
@@ -214,6 +245,9 @@ def _evaluate(arguments: list[str]) -> None:
 
 
 # --- sample ---------------------------------------------------------------------------------------------------
+
+Draws = Callable[[int, int], Batch]
+"""A number n and a seed to n formulae `(n, …)`."""
 
 Format = Literal["text", "jsonl", "csv", "latex", "sympy"]
 
@@ -234,6 +268,11 @@ class SampleOptions:
     """Restriction to correct formulae that are not in the training set."""
     unique: bool = False
     """Restriction to different formulae."""
+    prefix: str | None = None
+    """Beginning of every formula, such as "12+"."""
+    template: str | None = None
+    """Form of every formula, such as "?+?=100"; each ? stands for one or more symbols."""
+    decoding: Rules = Decoding()
     format: Format = "text"
     """Form of the output; jsonl and csv have a field each for correct and novel, sympy is for correct
     formulae only."""
@@ -245,15 +284,36 @@ def _sample(arguments: list[str]) -> None:
     check_range(1, MAX_SAMPLES, num=options.num)
     check_seed(options.seed)
     config, algorithm, evaluator = load_algorithm(options.folder, options.device)
-    sys.stdout.write(format_formulae(config.task, evaluator, _draw(options, algorithm, evaluator), options.format))
+    batch = _draw(options, _draws(options, config, algorithm), evaluator)
+    sys.stdout.write(format_formulae(config.task, evaluator, batch, options.format))
     sys.stdout.flush()
 
 
-def _draw(options: SampleOptions, algorithm: Algorithm, evaluator: Evaluator) -> Batch:
+def _draws(options: SampleOptions, config: RunConfig[Any, Any], algorithm: Algorithm) -> Draws:
+    """What formulae are drawn from: the generator, under the decoding rules, given the prefix or template.
+
+    With either of these, a line on stderr states which distribution that is.
+    """
+    if options.prefix is not None and options.template is not None:
+        raise FormulaError("--prefix and --template exclude each other; a template can begin with the prefix")
+    if options.prefix is None and options.template is None:
+        return _decoded(options.decoding, config, algorithm).sample
+    policy, vocabulary = _policy(config, algorithm), config.task.vocabulary
+    if options.prefix is not None:
+        template = read_prefix(options.prefix, vocabulary)
+    else:
+        template = read_template(options.template or "", vocabulary)
+    mask = TemplateMask(config.task, template)
+    sampler = conditional_sampler(policy, options.decoding, mask, config.device)
+    notice(sampler.description)
+    return sampler.sample
+
+
+def _draw(options: SampleOptions, draws: Draws, evaluator: Evaluator) -> Batch:
     """`(num, …)` formulae that pass the filters; raises FormulaError if they don't turn up."""
     only_correct = options.correct or options.format == "sympy"  # sympy can't read what is not well-formed
     if not (only_correct or options.novel or options.unique):
-        return algorithm.sample(options.num, int(np.random.default_rng(options.seed).integers(2**31)))
+        return draws(options.num, int(np.random.default_rng(options.seed).integers(2**31)))
     if not isinstance(evaluator, SequenceEvaluator):
         raise FormulaError("vectors are neither correct nor wrong, nor twice the same; leave out such filters")
     total = evaluator.task.count()
@@ -264,7 +324,7 @@ def _draw(options: SampleOptions, algorithm: Algorithm, evaluator: Evaluator) ->
     batch = max(1_000, options.num)
     drawn, limit = 0, max(batch, min(options.num * DRAWS_PER_FORMULA, MAX_DRAWS))
     while len(kept) < options.num and drawn < limit:
-        tokens = algorithm.sample(batch, int(rng.integers(2**31)))
+        tokens = draws(batch, int(rng.integers(2**31)))
         drawn += batch
         if options.novel:
             tokens = tokens[evaluator.is_novel(tokens)]

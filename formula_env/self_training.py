@@ -27,14 +27,9 @@ from formula_env.errors import (
     whole_number,
 )
 from formula_env.modes import default_modes
-from formula_env.networks import (
-    EnergyName,
-    LSTMGenerator,
-    Tempered,
-    make_discriminator,
-    raw_logits,
-)
+from formula_env.networks import EnergyName, LSTMGenerator, make_discriminator, raw_logits
 from formula_env.rewards import RewardModel
+from formula_env.rollouts import DecodedGenerator, Decoding
 from formula_env.sampling import Sampler, draw_keys
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
@@ -108,7 +103,7 @@ class SelfTrainingDiscriminator(RewardModel):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed a GPU's generators too
             energy = make_discriminator(self.config.architecture, task).to(self.device)
             self.density = LSTMGenerator(task.vocabulary, **DENSITY_SIZE).to(self.device)
-        proposal = Tempered(self.density, self.config.proposal_temperature)
+        proposal = DecodedGenerator(self.density, Decoding(self.config.proposal_temperature))
         self.proposal = Sampler(proposal, task, self.device)
         self.adversary = Adversary(energy, self.config, self.density.log_prob, proposal.log_prob)
         self.density_optimizer = adam(self.density.parameters(), density_learning_rate)

@@ -15,6 +15,7 @@ from formula_env.algorithm import DensityRatio, LogProb
 from formula_env.errors import check_positive
 from formula_env.gan.unrolled import UnrolledGAN, UnrolledGANConfig, UnrolledGenerator
 from formula_env.networks import raw_logits
+from formula_env.networks.policy import Policy
 from formula_env.sampling import Sampler
 from formula_env.vocabulary import Tokens
 
@@ -64,10 +65,14 @@ class GumbelSoftmaxGAN(UnrolledGAN):
         return first * (last / first) ** self.progress
 
     @property
-    def log_prob(self) -> LogProb | None:
+    def policy(self) -> Policy | None:
         """Known where all that the generator reads is BOS and symbols."""
         known = self.config.hard and not self.config.latent_dim
-        return self._policy(self.weights.average).log_prob if known else None
+        return self._sampler(self.weights.average).policy if known else None
+
+    @property
+    def log_prob(self) -> LogProb | None:
+        return self._sampler(self.weights.average).log_prob if self.policy is not None else None
 
     @property
     def density_ratio(self) -> DensityRatio | None:
@@ -75,9 +80,9 @@ class GumbelSoftmaxGAN(UnrolledGAN):
 
     def _density_ratio(self, tokens: Tokens) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         logits = raw_logits(self.discriminator, self.encode(tokens)).double().cpu().numpy()
-        return logits, self._policy(self.generator).log_prob(tokens)
+        return logits, self._sampler(self.generator).log_prob(tokens)
 
-    def _policy(self, generator: nn.Module) -> Sampler:
+    def _sampler(self, generator: nn.Module) -> Sampler:
         assert isinstance(generator, UnrolledGenerator)
         return Sampler(generator, self.task, self.device)
 

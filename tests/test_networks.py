@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from formula_env.networks import DISCRIMINATORS, Generator, Tempered, discriminators, make_discriminator
+from formula_env.networks import DISCRIMINATORS, Generator, discriminators, make_discriminator
 from formula_env.networks.discriminators import SequenceLinear, one_hot
 from formula_env.networks.policy import UniformPolicy
 from formula_env.rewards import DiscriminatorReward
+from formula_env.rollouts import DecodedGenerator, Decoding
 from formula_env.sampling import log_prob, sample
 from formula_env.tasks import make_task
 from formula_env.tasks.base import SequenceTask
@@ -67,9 +68,9 @@ def test_a_tempered_generator_is_a_policy_with_its_density(make: Make, task: Seq
     sequences = all_sequences(task)
     with torch.no_grad():
         plain = generator.log_prob(sequences)
-        torch.testing.assert_close(Tempered(generator, 1.0).log_prob(sequences), plain)
+        torch.testing.assert_close(DecodedGenerator(generator, Decoding(1.0)).log_prob(sequences), plain)
         for temperature in (2.0, 5.0, 1e6):
-            tempered = Tempered(generator, temperature)
+            tempered = DecodedGenerator(generator, Decoding(temperature))
             forced = tempered.log_prob(sequences)
             assert forced.double().exp().sum().item() == pytest.approx(1, abs=1e-5)
             stepped = log_prob(tempered, task.vocabulary, sequences).float()

@@ -11,7 +11,8 @@ import torch
 
 from formula_env import make_task
 from formula_env.errors import FormulaError
-from formula_env.networks import DISCRIMINATORS, Tempered
+from formula_env.networks import DISCRIMINATORS
+from formula_env.rollouts import DecodedGenerator, Decoding
 from formula_env.self_training import SELF_TRAINING, SelfTrainingDiscriminator
 from formula_env.vocabulary import Tokens
 from tests.even_ones import EvenOnes
@@ -71,7 +72,7 @@ def test_fakes_are_draws_from_the_tempered_density() -> None:
     every, probs = torch.from_numpy(ALL), np.full(len(ALL), 0.02)
     probs[0] = 0.7
     model = trained(probs, 4)
-    tempered = Tempered(model.density, 2.0).log_prob(every).exp()
+    tempered = DecodedGenerator(model.density, Decoding(2.0)).log_prob(every).exp()
     assert tempered.max() < model.density.log_prob(every).exp().max() - 0.1
     shares = (model._draw_fake(4_000)[:, None] == every).all(dim=2).float().mean(dim=0)
     assert shares.numpy() == pytest.approx(tempered.detach().numpy(), abs=0.03)

@@ -21,7 +21,7 @@ from formula_env.adversary import AdversaryConfig
 from formula_env.agents.sb3.callback import SB3_DISCRIMINATOR, AdversarialCallback
 from formula_env.agents.sb3.checks import check_gamma, check_proposal
 from formula_env.agents.sb3.extractor import SymbolEmbedding
-from formula_env.agents.sb3.policies import policy_of
+from formula_env.agents.sb3.policies import SB3Policy, policy_of
 from formula_env.agents.sb3.state import load_model_state, model_state
 from formula_env.agents.sb3.vec_env import FormulaVecEnv
 from formula_env.algorithm import Algorithm, DensityRatio, LogProb
@@ -122,9 +122,9 @@ class SB3Algorithm(Algorithm):
             self.env = VecMonitor(self._make_env())
             self.model = self._make_model(seed)
             check_gamma(self.model, config.reward_mode)
-            self.policy = policy_of(self.model, task)
-            self.env.env_method("set_rollout_policy", self.policy)
-            self.sampler = Sampler(self.policy, task, device)
+            self._policy = policy_of(self.model, task)
+            self.env.env_method("set_rollout_policy", self._policy)
+            self.sampler = Sampler(self._policy, task, device)
             self.reals = RoundOfFormulae()
             self.adversary = self._make_adversary(seed) if config.reward_model == "discriminator" else None
             self.logged = Logged()
@@ -225,6 +225,10 @@ class SB3Algorithm(Algorithm):
 
     def sample(self, n: int, seed: int) -> Tokens:
         return self.sampler.sample(n, seed)
+
+    @property
+    def policy(self) -> SB3Policy:
+        return self._policy
 
     @property
     def log_prob(self) -> LogProb:

@@ -23,7 +23,7 @@ from formula_env.networks.discriminators import (
     RecurrentDiscriminator,
     raw_logits,
 )
-from formula_env.networks.generators import Generator, LSTMGenerator, Tempered
+from formula_env.networks.generators import Generator, LSTMGenerator
 from formula_env.networks.transformer import TransformerGenerator
 from formula_env.tasks.base import SequenceTask
 
@@ -106,7 +106,6 @@ __all__ = [
     "GeneratorName",
     "LSTMGenerator",
     "RatioDiscriminator",
-    "Tempered",
     "TransformerGenerator",
     "make_discriminator",
     "raw_logits",

@@ -79,25 +79,6 @@ class LSTMGenerator(Generator):
         return self.output(hidden)
 
 
-class Tempered:
-    """The policy that a generator becomes when its logits are divided by a temperature, with its density."""
-
-    def __init__(self, generator: Generator, temperature: float) -> None:
-        self.generator, self.temperature = generator, temperature
-
-    def start(self, n: int) -> State:
-        return self.generator.start(n)
-
-    def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
-        logits, state = self.generator.step(symbols, state)
-        return logits / self.temperature, state
-
-    def log_prob(self, tokens: Tensor) -> Tensor:
-        """Log-likelihood `(n,)` in nats of formulae `(n, T)`."""
-        logits = self.generator(tokens) / self.temperature
-        return token_log_probs(logits, tokens, self.generator.vocabulary.pad).sum(dim=1)
-
-
 def embed_before(embedding: nn.Embedding, vocabulary: Vocabulary, tokens: Tensor) -> Tensor:
     """Embeddings `(n, T, d)` of what stands before each position: BOS, then all symbols but the last.
 

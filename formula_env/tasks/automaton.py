@@ -182,6 +182,16 @@ class AutomatonTask(SequenceTask):
     def _correct(self) -> Paths:
         return Paths(self._automaton.next_state, self._automaton.ended, self._automaton.correct)
 
+    @property
+    def transitions(self) -> NDArray[np.int64]:
+        """Next states `(T, S+1, V+1)` at each position: PAD is symbol V, and the last state is dead."""
+        return self._table
+
+    @property
+    def well_formed_states(self) -> NDArray[np.bool_]:
+        """Which states `(S+1,)` after position T-1 mean a well-formed formula."""
+        return np.append(self._automaton.well_formed, False)
+
     @cached_property
     def _well_formed(self) -> Paths:
         return Paths(self._automaton.next_state, self._automaton.ended, self._automaton.well_formed)

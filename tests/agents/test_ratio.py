@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from formula_env.adversarial import discriminator_loss
 from formula_env.adversary import AdversaryConfig
 from formula_env.agents.seqgan import SeqGAN, SeqGANConfig
-from formula_env.networks import AutoregressiveDiscriminator, LSTMGenerator, RatioDiscriminator, Tempered
+from formula_env.networks import AutoregressiveDiscriminator, LSTMGenerator, RatioDiscriminator
 from formula_env.rewards import DiscriminatorReward
+from formula_env.rollouts import DecodedGenerator, Decoding
 from formula_env.sampling import log_prob
 from formula_env.tasks import make_task
 from tests.even_ones import EvenOnes
@@ -77,7 +78,7 @@ def flat_gradient(value: Tensor, generator: LSTMGenerator) -> Tensor:
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_its_optimum_is_the_density_of_the_data_whatever_the_noise(temperature: float) -> None:
     generator, data = some_generator(), some_data()
-    noise, energy = Tempered(generator, temperature), Table(4)
+    noise, energy = DecodedGenerator(generator, Decoding(temperature)), Table(4)
     with torch.no_grad():
         log_probs, fake = generator.log_prob(SEQUENCES), noise.log_prob(SEQUENCES).exp()
     assert (log_probs - data.log()).abs().max() > 1, "the generator is far from the data"
@@ -107,7 +108,7 @@ def test_climbing_the_reward_descends_the_divergence() -> None:
 def test_at_the_truth_nothing_is_left_to_do(temperature: float) -> None:
     """Data that the generator itself makes: the trained discriminator pays 0 for all, and the update is 0."""
     generator, energy = some_generator(), Table(4)
-    noise = Tempered(generator, temperature)
+    noise = DecodedGenerator(generator, Decoding(temperature))
     with torch.no_grad():
         data, fake = generator.log_prob(SEQUENCES).exp(), noise.log_prob(SEQUENCES).exp()
     train_to_convergence(RatioDiscriminator(energy, noise.log_prob), data, fake)
