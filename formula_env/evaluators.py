@@ -122,7 +122,7 @@ class SequenceEvaluator:
             metrics |= calibration(*_ratio_in_chunks(density_ratio, self.correct_set))
         if log_prob is None:
             return metrics
-        metrics["entropy"] = float(-(counts * in_chunks(log_prob, formulae)).sum() / len(batch))
+        metrics |= _finite({"entropy": float(-(counts * in_chunks(log_prob, formulae)).sum() / len(batch))})
         if self._lists_all:
             metrics.pop("jsd_floor", None)  # an exact divergence has none
             return metrics | self._exact_metrics(in_chunks(log_prob, self.correct_set))

@@ -65,6 +65,14 @@ def test_what_is_no_sample_is_refused(task: BaseTask, change: Any, got: str) -> 
         make_evaluator(task)(change(sample))
 
 
+def test_what_is_infinite_is_left_out() -> None:
+    metrics = SequenceEvaluator(TINY)(
+        TINY.encode(["00", "01"]), lambda tokens: np.where(tokens[:, 1], -np.inf, 0.0)
+    )
+    assert not {"entropy", "nll", "kl"} & set(metrics)
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
 def test_hand_arithmetic_on_probabilities() -> None:
     probs = {"00": 0.5, "11": 0.2, "01": 0.2, "10": 0.1}
     evaluate = SequenceEvaluator(TINY, TINY.encode(["00"]))
