@@ -1,12 +1,13 @@
 """Second, plainer ways to compute what the project computes. Slow and obvious on purpose."""
 
 from itertools import product
+from math import prod
 
 import torch
 from torch import Tensor
 
 from formula_env.networks import LSTMGenerator
-from formula_env.rollouts import Score
+from formula_env.rollouts import Decoding, Score
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Vocabulary
 
@@ -79,3 +80,41 @@ def _complete(generator: LSTMGenerator, vocabulary: Vocabulary, tokens: Tensor, 
         symbols = tokens[:, position] if position < t else drawn
         written.append(symbols)
     return torch.stack(written, dim=1)
+
+
+def decoded_probs(probs: list[float], decoding: Decoding) -> list[float]:
+    """What a distribution of the next symbol becomes under decoding rules."""
+    powers = [p ** (1 / decoding.temperature) for p in probs]
+    kept = [(p / sum(powers), -v) for v, p in enumerate(powers)]
+    kept = sorted(kept, reverse=True)[: decoding.top_k or len(probs)]
+    kept = [(p / sum(q for q, _ in kept), v) for p, v in kept]
+    nucleus: list[tuple[float, int]] = []
+    while kept and sum(p for p, _ in nucleus) < decoding.top_p:
+        nucleus.append(kept.pop(0))
+    nucleus = [(p / sum(q for q, _ in nucleus), v) for p, v in nucleus]
+    left = [(p, v) for p, v in nucleus if p >= decoding.epsilon] or nucleus[:1]
+    result = [0.0] * len(probs)
+    for p, v in left:
+        result[-v] = p / sum(q for q, _ in left)
+    return result
+
+
+def decoded_sequence_probs(generator: LSTMGenerator, decoding: Decoding, sequences: Tensor) -> list[float]:
+    """Probabilities of sequences `(n, T)` under decoding rules: the product over their symbols, PAD left out."""
+    with torch.no_grad():
+        conditional = torch.softmax(generator(sequences).double(), dim=-1).tolist()
+    pad = generator.vocabulary.pad
+    return [
+        prod(decoded_probs(probs, decoding)[v] for probs, v in zip(rows, symbols, strict=True) if v != pad)
+        for rows, symbols in zip(conditional, sequences.tolist(), strict=True)
+    ]
+
+
+def is_well_formed(task: SequenceTask, sequences: Tensor) -> Tensor:
+    """Whether each symbol of sequences `(n, T)` is legal behind those before it: `(n,)`."""
+    rows = sequences.numpy()
+    good = torch.ones(len(rows), dtype=torch.bool)
+    for t in range(rows.shape[1]):
+        for i, legal in enumerate(task.legal_symbols(rows[:, :t]).tolist()):
+            good[i] &= bool(rows[i, t] == task.vocabulary.pad or legal[rows[i, t]])
+    return good

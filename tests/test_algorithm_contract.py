@@ -15,8 +15,10 @@ from formula_env.adversary import AdversaryConfig
 from formula_env.algorithm import Algorithm
 from formula_env.errors import FormulaError
 from formula_env.experiment.config import DataConfig
+from formula_env.experiment.registry import ALGORITHMS as OURS
 from formula_env.experiment.registry import algorithm_class, all_algorithms, check_fit
 from formula_env.networks import GeneratorConfig
+from formula_env.sampling import Sampler
 from formula_env.tasks import BaseTask, ContinuousTask, SequenceTask, make_task
 from formula_env.tasks.integer_sum import IntegerSum
 from tests.helpers import name_of, saved_and_loaded, small_config, small_tasks
@@ -105,6 +107,18 @@ def test_it_trains_and_samples(name: str, settings: dict[str, Any], task: BaseTa
         assert logits.dtype == log_probs.dtype == np.float64
         assert np.isfinite(logits).all()
         assert (log_probs <= 1e-9).all()
+    if algorithm.policy is not None:
+        assert isinstance(task, SequenceTask)
+        assert algorithm.log_prob is not None
+        log_probs = Sampler(algorithm.policy, task, "cpu").log_prob(sample)
+        np.testing.assert_allclose(log_probs, algorithm.log_prob(sample), atol=1e-5)
+
+
+def test_the_generators_with_a_policy_are_these() -> None:
+    """Others draw noise first, are no sequences, or are another package's."""
+    task = make_task("binary-sum", length=4)
+    with_policy = {name for name in ALGORITHMS if supported(name, task) and build(name, task).policy is not None}
+    assert set(OURS) - with_policy == {"vanilla-gan", "softmax-gan"}
 
 
 @pytest.mark.slow
