@@ -146,6 +146,8 @@ def _train(arguments: list[str]) -> None:
         algo = algo_config(algorithm, preset(algorithm, name))
         default = TrainOptions(algorithm, UNSET, algo, task_name, preset=name)
     options = parse(TrainOptions[task_cls, cls.Config], command, arguments, default)
+    if is_first():
+        print(*map(printable, options.task.notes), sep="\n", end="", file=sys.stderr)
     with process_group(options.device), contextlib.ExitStack() as stack:
         folder = options.out
         if folder is None:
@@ -177,6 +179,8 @@ class ResumeOptions:
     """Folder of the run."""
     device: str | None = None
     """Device to continue on: cpu, cuda, …; default the run's own."""
+    trust_checker: bool = False
+    """Consent to running the checker of the run, where that is code."""
     json: bool = False
     """Output of the summary as JSON."""
 
@@ -184,8 +188,8 @@ class ResumeOptions:
 def _resume(arguments: list[str]) -> None:
     """Resume a run from its last checkpoint, bit for bit."""
     options = parse(ResumeOptions, "resume", arguments)
-    with process_group(load_config(options.folder, options.device).device):
-        _show(resume(options.folder, options.device), options.folder, options.json)
+    with process_group(load_config(options.folder, options.device, options.trust_checker).device):
+        _show(resume(options.folder, options.device, options.trust_checker), options.folder, options.json)
 
 
 # --- decoding -------------------------------------------------------------------------------------------------
@@ -224,6 +228,8 @@ class EvaluateOptions:
     """Random seed of the drawing."""
     device: str | None = None
     """Device of the generator; default the run's own."""
+    trust_checker: bool = False
+    """Consent to running the checker of the run, where that is code."""
     decoding: Rules = Decoding()
     json: bool = False
     """Output of the metrics as JSON."""
@@ -234,7 +240,7 @@ def _evaluate(arguments: list[str]) -> None:
     options = parse(EvaluateOptions, "evaluate", arguments)
     check_range(1, MAX_SAMPLES, samples=options.samples)
     check_seed(options.seed)
-    config, algorithm, evaluator = load_algorithm(options.folder, options.device)
+    config, algorithm, evaluator = load_algorithm(options.folder, options.device, options.trust_checker)
     sampler = _decoded(options.decoding, config, algorithm)
     batch = sampler.sample(options.samples, options.seed)
     metrics = evaluator(batch, sampler.log_prob, algorithm.density_ratio)
@@ -262,6 +268,8 @@ class SampleOptions:
     """Random seed of the drawing."""
     device: str | None = None
     """Device of the generator; default the run's own."""
+    trust_checker: bool = False
+    """Consent to running the checker of the run, where that is code."""
     correct: bool = False
     """Restriction to correct formulae."""
     novel: bool = False
@@ -283,7 +291,7 @@ def _sample(arguments: list[str]) -> None:
     options = parse(SampleOptions, "sample", arguments)
     check_range(1, MAX_SAMPLES, num=options.num)
     check_seed(options.seed)
-    config, algorithm, evaluator = load_algorithm(options.folder, options.device)
+    config, algorithm, evaluator = load_algorithm(options.folder, options.device, options.trust_checker)
     batch = _draw(options, _draws(options, config, algorithm), evaluator)
     sys.stdout.write(format_formulae(config.task, evaluator, batch, options.format))
     sys.stdout.flush()

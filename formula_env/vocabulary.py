@@ -54,6 +54,10 @@ class Vocabulary:
         return re.compile("|".join(re.escape(s) for s in sorted(self.symbols, key=len, reverse=True)))
 
     @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {symbol: i for i, symbol in enumerate(self.symbols)}
+
+    @cached_property
     def _texts(self) -> NDArray[np.str_]:
         hidden = [""] * (self.variable_length + 2)
         return np.array([*self.symbols, *hidden])
@@ -67,7 +71,7 @@ class Vocabulary:
             if match is None:
                 known = " ".join(self.symbols)
                 raise FormulaError(f"unknown symbol {text[position]!r} in {formula!r}; the symbols are {known}")
-            ids.append(self.symbols.index(match.group()))
+            ids.append(self._ids[match.group()])
             position = match.end()
         return ids
 

@@ -1,1 +1,46 @@
-"""Exact verdicts on formulae as text, one file per kind; all work is bounded by counting."""
+"""Checkers: exact verdicts on formulae as text, whose work is bounded by counting.
+
+A new one is a file in this folder and a line in `CHECKERS`.
+
+Another package adds its own through the entry-point group `formula_env.checkers` (name = "module:function").
+"""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.metadata import entry_points
+
+import numpy as np
+from numpy.typing import NDArray
+
+from formula_env.checkers.code import code_checker, is_code
+from formula_env.errors import FormulaError
+from formula_env.suggestions import unknown
+
+Checker = Callable[[Sequence[str]], NDArray[np.bool_]]
+"""From n formulae as text to n verdicts; malformed text is merely not correct."""
+
+CHECKERS: dict[str, str] = {
+    "equation": "formula_env.checkers.equation:check",
+}
+"""Checkers by name, as name -> "module:function"."""
+
+
+def all_checkers() -> dict[str, str]:
+    """Every checker that can be asked for by name."""
+    return {entry.name: entry.value for entry in entry_points(group="formula_env.checkers")} | CHECKERS
+
+
+def find_checker(spec: str) -> Checker:
+    """The checker of this name, or that this code is; raises FormulaError for an unknown name."""
+    if is_code(spec):
+        return code_checker(spec)
+    known = all_checkers()
+    if spec not in known:
+        raise FormulaError(
+            f"{unknown('checker', spec, known)}; or module:function, path.py:function, command:PROGRAM"
+        )
+    module, _, name = known[spec].partition(":")
+    return getattr(import_module(module), name)
+
+
+__all__ = ["CHECKERS", "Checker", "all_checkers", "find_checker", "is_code"]

@@ -17,7 +17,7 @@ from formula_env.experiment.record import CONFIG_FILE
 from formula_env.experiment.registry import algorithm_class, check_fit, preset
 from formula_env.files import is_unused, read_text, write_atomically
 from formula_env.suggestions import unknown
-from formula_env.tasks import BaseTask, SequenceTask, make_any_task
+from formula_env.tasks import BaseTask, SequenceTask, make_any_task, task_class
 
 TaskT = TypeVar("TaskT", bound=BaseTask)
 AlgoT = TypeVar("AlgoT")
@@ -147,17 +147,18 @@ def save_config(config: RunConfig[Any, Any], folder: Path) -> None:
     write_atomically(folder / CONFIG_FILE, yaml.safe_dump(config_document(config), sort_keys=False))
 
 
-def load_config(folder: Path, device: str | None = None) -> RunConfig[Any, Any]:
+def load_config(folder: Path, device: str | None = None, trust_checker: bool = False) -> RunConfig[Any, Any]:
     """Read `config.yaml`, perhaps for another device than the run was trained on.
 
-    Raises FormulaError where the folder is no run folder or the file was damaged.
+    Raises FormulaError where the folder is no run folder or the file was damaged, and where the task's checker is
+    code that is not trusted.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise FormulaError(f"{folder} is not a run folder: it holds no {CONFIG_FILE}{_advice(folder)}")
     text = read_text(path)
     try:
-        return parse_settings(text, device)
+        return parse_settings(text, device, trust_checker)
     except FormulaError as error:
         raise FormulaError(f"{error}{_written_by(text)}") from None
     except (yaml.YAMLError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
@@ -179,7 +180,7 @@ def _advice(folder: Path) -> str:
     return f"; nothing of a run is in it, so begin one: formula-env train ALGORITHM --out {folder}"
 
 
-def parse_settings(text: str, device: str | None = None) -> RunConfig[Any, Any]:
+def parse_settings(text: str, device: str | None = None, trust_checker: bool = False) -> RunConfig[Any, Any]:
     """Settings from YAML, perhaps for another device. Raises FormulaError or other errors if they are damaged."""
     settings = yaml.safe_load(text)
     if not isinstance(settings, dict):
@@ -187,7 +188,7 @@ def parse_settings(text: str, device: str | None = None) -> RunConfig[Any, Any]:
     settings.pop("environment", None)
     if device is not None:
         settings["device"] = device
-    return config_from(settings)
+    return config_from(settings, trust_checker)
 
 
 def first_difference(then: RunConfig[Any, Any], now: RunConfig[Any, Any]) -> tuple[str, Any, Any] | None:
@@ -208,11 +209,11 @@ def _innermost(name: str, then: Any, now: Any) -> tuple[str, Any, Any]:
     return name, then, now
 
 
-def config_from(settings: dict[str, Any]) -> RunConfig[Any, Any]:
+def config_from(settings: dict[str, Any], trust_checker: bool = False) -> RunConfig[Any, Any]:
     """A run's settings from plain values, as `config.yaml` and a study's cells hold them; the latter may name
     a `preset`, over which `algo` prevails.
 
-    Raises FormulaError for names and values that are wrong.
+    Raises FormulaError for names and values that are wrong, and where the task would run code that is not trusted.
     """
     for name in ("algorithm", "task"):
         if name not in settings:
@@ -227,6 +228,10 @@ def config_from(settings: dict[str, Any]) -> RunConfig[Any, Any]:
     for what, name in (("algorithm", settings["algorithm"]), ("task.name", task_name)):
         if not isinstance(name, str):
             raise FormulaError(f"{what} must be text, got {name!r}")
+    if not trust_checker and (code := task_class(task_name).code_in(task)):
+        raise FormulaError(
+            f"the checker {code!r} is code, which this would run on your machine; if you trust it: --trust-checker"
+        )
     settings = dict(settings)
     preset_name = settings.pop("preset", None)
     algo = _merged(preset(settings["algorithm"], preset_name), settings.get("algo", {}))

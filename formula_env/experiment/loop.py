@@ -63,9 +63,9 @@ def train(config: RunConfig[Any, Any], folder: Path) -> Row:
 
 
 @isolated()
-def resume(folder: Path, device: str | None = None) -> Row:
+def resume(folder: Path, device: str | None = None, trust_checker: bool = False) -> Row:
     """Go on from the last whole checkpoint, bit for bit; returns the summary of a finished run too."""
-    config = load_config(folder, device)
+    config = load_config(folder, device, trust_checker)
     left_behind = RunFolder(folder)
     if not left_behind.checkpoints() and (summary := left_behind.summary()) is not None:
         left_behind.check()
@@ -100,9 +100,11 @@ def on_first(action: Callable[[], None]) -> None:
 
 
 @isolated()
-def load_algorithm(folder: Path, device: str | None = None) -> tuple[RunConfig[Any, Any], Algorithm, Evaluator]:
+def load_algorithm(
+    folder: Path, device: str | None = None, trust_checker: bool = False
+) -> tuple[RunConfig[Any, Any], Algorithm, Evaluator]:
     """A run's settings, its algorithm with the newest weights, and the evaluator with its training set."""
-    config = load_config(folder, device)
+    config = load_config(folder, device, trust_checker)
     training = Training(config, folder)
     training.load(training.folder.load_checkpoint())
     algorithm: Any = Isolated(training.algorithm)

@@ -15,6 +15,7 @@ from formula_env.tasks.base import BaseTask, ContinuousTask, SequenceTask
 TASKS = {
     "binary-sum": "formula_env.tasks.binary_sum:BinarySum",
     "equation": "formula_env.tasks.equation:Equation",
+    "formula-file": "formula_env.tasks.formula_file:FormulaFile",
     "signed-equation": "formula_env.tasks.signed_equation:SignedEquation",
 }
 """Tasks of symbols; each is also a Gymnasium environment."""

@@ -34,6 +34,16 @@ class BaseTask(ABC):
     def decode(self, batch: NDArray[Any]) -> list[str]:
         """Formulae as text."""
 
+    @property
+    def notes(self) -> list[str]:
+        """Remarks about what the options led to, which a run prints at its start."""
+        return []
+
+    @staticmethod
+    def code_in(options: dict[str, Any]) -> str | None:
+        """The code that a task of these options would run, as its name; None if there is none."""
+        return None
+
     def to_latex(self, formula: str) -> str:
         """The formula for a LaTeX document (without dollar signs)."""
         return formula

@@ -1,0 +1,259 @@
+"""Formulae from a file: the vocabulary, the lengths and the distribution to be learnt are those of its lines."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from formula_env.checkers import find_checker, is_code
+from formula_env.errors import FormulaError, check_types
+from formula_env.reading import MAX_SYMBOLS, Lines, read_lines, split_symbols
+from formula_env.tasks.base import ENUMERATION_LIMIT, SequenceTask
+from formula_env.vocabulary import Tokens, Vocabulary, row_keys
+
+MAX_TOKENS = 2**27
+"""Tokens of all lines together at most, each line as long as the longest: 1 GiB."""
+
+MAX_REASONS = 5
+"""Refused lines that the report shows."""
+
+
+@dataclass(frozen=True)
+class FormulaFile(SequenceTask):
+    """Formulae of a text file; correct is what a checker approves, or without one what the file holds."""
+
+    path: str = ""
+    """File of formulae, UTF-8, one a line."""
+    checker: str = ""
+    """Checker of formulae: a name such as equation, or code: module:function, path.py:function or command:PROGRAM.
+    Default: correct are the lines of the file alone."""
+    tokens: str = ""
+    """Symbols: a list separated by blanks, or regex:EXPRESSION that matches one. Default: all characters."""
+    column: str = ""
+    """Column of a CSV table that holds the formulae."""
+    held_out_size: int | float = 0.1
+    """Number, or share, of the different formulae that are kept from the training."""
+    split_seed: int = 0
+    """Random seed that chooses them."""
+    sha256: str = ""
+    """Hash of the file; a file with another one is refused. Default: that of the file as it is."""
+
+    is_uniform: ClassVar[bool] = False
+    default_preset: ClassVar[str | None] = "transformer"
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if not self.path:
+            raise FormulaError("formula-file needs a file; name one with --task.path FILE")
+        size, is_share = self.held_out_size, isinstance(self.held_out_size, float)
+        if size < 0 or (is_share and size >= 1):
+            raise FormulaError(f"held_out_size must be a number of formulae or a share below 1.0, got {size}")
+        object.__setattr__(self, "path", str(Path(self.path).absolute()))
+        lines = read_lines(Path(self.path), self.column)
+        if self.sha256 not in ("", lines.sha256):
+            raise FormulaError(f"{self.path} has changed since it was first read: its SHA-256 is {lines.sha256}")
+        object.__setattr__(self, "sha256", lines.sha256)
+        object.__setattr__(self, "_contents", Contents(self, lines))
+
+    @staticmethod
+    def code_in(options: dict[str, Any]) -> str | None:
+        checker = options.get("checker")
+        return checker if isinstance(checker, str) and is_code(checker) else None
+
+    @property
+    def contents(self) -> "Contents":
+        """What was read from the file."""
+        return self.__dict__["_contents"]
+
+    @property
+    def notes(self) -> list[str]:
+        return self.contents.notes
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.contents.vocabulary
+
+    @property
+    def max_length(self) -> int:
+        return self.contents.max_length
+
+    @property
+    def distribution(self) -> str:
+        return "the training lines of the file, each as often as it occurs"
+
+    def target(self) -> tuple[Tokens, NDArray[np.float64]]:
+        """All formulae of the file, held out or not, each with its share of the lines."""
+        return self.contents.distinct, self.contents.repetitions / self.contents.repetitions.sum()
+
+    def training_set(self) -> Tokens:
+        """The training lines, with repetitions."""
+        contents = self.contents
+        return np.repeat(contents.distinct, np.where(contents.is_held_out, 0, contents.repetitions), axis=0)
+
+    def held_out(self) -> Tokens:
+        return self.contents.distinct[self.contents.is_held_out]
+
+    def sample(self, n: int, rng: np.random.Generator) -> Tokens:
+        weights = np.where(self.contents.is_held_out, 0, self.contents.repetitions)
+        drawn = np.searchsorted(weights.cumsum(), rng.integers(weights.sum(), size=n), side="right")
+        return self.contents.distinct[drawn]
+
+    def is_correct(self, tokens: Tokens) -> NDArray[np.bool_]:
+        self._check_tokens(tokens)
+        correct = self._well_formed(tokens)
+        if not self.checker:
+            correct[correct] = self.contents.contains(tokens[correct])
+            return correct
+        correct[correct] = find_checker(self.checker)(self.decode(tokens[correct]))
+        return correct
+
+    def _check_tokens(self, tokens: Tokens) -> None:
+        if tokens.shape[1:] != (self.max_length,):
+            raise FormulaError(f"tokens must be (n, {self.max_length}), got shape {tokens.shape}")
+        if tokens.size and not (tokens.min() >= 0 and tokens.max() <= self.vocabulary.pad):
+            raise FormulaError(f"tokens must be ids from 0 to {self.vocabulary.pad} (PAD)")
+
+    def _well_formed(self, tokens: Tokens) -> NDArray[np.bool_]:
+        """`(n,)`: one symbol or more, EOS, and PAD behind it; the symbols are those that its text is read as."""
+        lengths = (tokens == self.vocabulary.eos).argmax(axis=1)
+        place = np.arange(self.max_length)
+        fits = np.where(place > lengths[:, None], tokens == self.vocabulary.pad, tokens != self.vocabulary.pad)
+        well_formed = fits.all(axis=1) & (lengths > 0)
+        if max(map(len, self.vocabulary.symbols)) > 1:
+            rows = np.flatnonzero(well_formed)
+            texts = self.decode(tokens[rows])
+            well_formed[rows] = [
+                self.vocabulary.read(text) == row[: lengths[i]].tolist()
+                for i, text, row in zip(rows, texts, tokens[rows], strict=True)
+            ]
+        return well_formed
+
+    def legal_symbols(self, prefixes: Tokens) -> NDArray[np.bool_]:
+        """EOS ends a formula of one symbol or more; at the last position it must."""
+        eos, pad = self.vocabulary.eos, self.vocabulary.pad
+        lengths = (prefixes != pad).sum(axis=1)
+        legal = np.ones((len(prefixes), self.vocabulary.size), dtype=bool)
+        legal[lengths == 0, eos] = False
+        legal[lengths == self.max_length - 1, :eos] = False
+        legal[(prefixes == eos).any(axis=1)] = True
+        return legal
+
+    def count(self) -> int | None:
+        return None if self.checker else len(self.contents.distinct)
+
+    def enumerate(self) -> Tokens:
+        if self.checker:
+            return super().enumerate()
+        if len(self.contents.distinct) > ENUMERATION_LIMIT:
+            raise FormulaError(f"{len(self.contents.distinct)} formulae are too many to list; use sample()")
+        return self.contents.distinct
+
+
+class Contents:
+    """The distinct formulae of a file `(m, T)` in lexicographic order of ids, and how it was read.
+
+    Raises FormulaError if a formula can't be split into symbols, if there are too many symbols or lines, if no
+    line passes the checker, or if nothing is left to train on.
+    """
+
+    def __init__(self, task: FormulaFile, lines: Lines) -> None:
+        counts = Counter(lines.texts)
+        texts = sorted(counts)
+        approved = find_checker(task.checker)(texts) if task.checker else np.ones(len(texts), dtype=bool)
+        wrong = {text for text, is_right in zip(texts, approved.tolist(), strict=True) if not is_right}
+        refused = [(n, text) for n, text in zip(lines.numbers.tolist(), lines.texts, strict=True) if text in wrong]
+        if len(wrong) == len(texts):
+            raise FormulaError(
+                f"{lines.path}: no line passes the checker {task.checker!r}; the first is {lines.texts[0][:40]!r}"
+            )
+        texts = [text for text in texts if text not in wrong]
+        self.vocabulary, rows = _read(lines, texts, task.tokens)
+        self.max_length = rows.shape[1]
+        order = np.lexsort(rows.T[::-1])
+        self.distinct = rows[order].astype(np.int64)
+        self.repetitions = np.array([counts[text] for text in texts])[order]
+        self.is_held_out = self._split(task)
+        self.notes = self._report(lines, refused)
+
+    def _split(self, task: FormulaFile) -> NDArray[np.bool_]:
+        total, size = len(self.distinct), task.held_out_size
+        number = round(size * total) if isinstance(size, float) else size
+        if number >= total:
+            raise FormulaError(f"held_out_size: {number} of {total} different formulae leave none to train on")
+        is_held_out = np.zeros(total, dtype=bool)
+        is_held_out[np.random.default_rng(task.split_seed).permutation(total)[:number]] = True
+        return is_held_out
+
+    def _report(self, lines: Lines, refused: list[tuple[int, str]]) -> list[str]:
+        total, distinct = len(lines.texts), len(self.distinct)
+        notes = [
+            f"{lines.path}: {total:,} formulae, {total - len(refused):,} of them correct, {distinct:,} different "
+            f"({int(self.is_held_out.sum()):,} held out); up to {self.max_length - 1} symbols out of "
+            f"{len(self.vocabulary.symbols)}"
+        ]
+        notes += [
+            f"line {number} is left out, it is not correct: {text[:60]}" for number, text in refused[:MAX_REASONS]
+        ]
+        if len(refused) > MAX_REASONS:
+            notes.append(f"and {len(refused) - MAX_REASONS:,} more lines")
+        return notes
+
+    @cached_property
+    def _keys(self) -> NDArray[np.bytes_]:
+        return np.sort(row_keys(self.distinct))
+
+    def contains(self, tokens: Tokens) -> NDArray[np.bool_]:
+        """Whether each of tokens `(n, T)` is one of the file's formulae."""
+        keys = row_keys(tokens)
+        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return self._keys[place] == keys
+
+
+def _read(lines: Lines, texts: list[str], rule: str) -> tuple[Vocabulary, NDArray[np.int16]]:
+    """The vocabulary of these different formulae, and their tokens `(m, T)`, int16."""
+    if not rule:
+        symbols = sorted(set(chain.from_iterable(texts)))
+        _check_size(lines, len(symbols), len(texts), max(map(len, texts)))
+        return Vocabulary(tuple(symbols), variable_length=True), _encode_characters(texts, symbols)
+    numbers = dict(zip(reversed(lines.texts), reversed(lines.numbers.tolist()), strict=True))
+    places = np.array([numbers[text] for text in texts])
+    split = split_symbols(Lines(lines.path, texts, places, ""), rule)
+    symbols = sorted(set(chain.from_iterable(split)))
+    longest = max(map(len, split))
+    _check_size(lines, len(symbols), len(texts), longest)
+    vocabulary = Vocabulary(tuple(symbols), variable_length=True)
+    rows = np.full((len(texts), longest + 1), vocabulary.pad, dtype=np.int16)
+    for place, text, row, formula in zip(places.tolist(), texts, rows, split, strict=True):
+        row[: len(formula) + 1] = [*vocabulary.read(text), vocabulary.eos]
+        if [symbols[i] for i in row[: len(formula)]] != formula:
+            raise FormulaError(
+                f"{lines.path}, line {place}: {text[:40]!r} is split into {' '.join(formula)[:60]}, not into the "
+                "longest symbols"
+            )
+    return vocabulary, rows
+
+
+def _encode_characters(texts: list[str], symbols: list[str]) -> NDArray[np.int16]:
+    """Tokens `(m, T)` of formulae whose symbols, sorted, are characters."""
+    points = np.array(texts).view(np.uint32).reshape(len(texts), -1)
+    tokens = np.full((len(texts), points.shape[1] + 1), len(symbols) + 1, dtype=np.int16)
+    tokens[:, :-1] = np.searchsorted([ord(symbol) for symbol in symbols], points)
+    lengths = (points != 0).sum(axis=1)
+    tokens[np.arange(points.shape[1] + 1) > lengths[:, None]] = len(symbols) + 1
+    tokens[np.arange(len(texts)), lengths] = len(symbols)
+    return tokens
+
+
+def _check_size(lines: Lines, symbols: int, formulae: int, longest: int) -> None:
+    if symbols > MAX_SYMBOLS:
+        raise FormulaError(f"{lines.path}: {symbols:,} different symbols; at most {MAX_SYMBOLS:,} can be learnt")
+    if formulae * (longest + 1) > MAX_TOKENS:
+        raise FormulaError(
+            f"{lines.path}: {formulae:,} different formulae of up to {longest} symbols are more than "
+            f"{MAX_TOKENS:,} tokens; use fewer or shorter ones"
+        )
