@@ -24,6 +24,11 @@ class UnexpectedArgument(FormulaError, TypeError):
         super().__init__(message)
 
 
+def reason(error: OSError) -> str:
+    """The operating system's message of an error, in one line."""
+    return error.strerror or " ".join(str(error).split()) or type(error).__name__
+
+
 def unexpected_argument(function: str, name: str, known: Iterable[str]) -> UnexpectedArgument:
     """The error with Python's own wording, which other libraries look for, and the known names."""
     return UnexpectedArgument(

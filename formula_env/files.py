@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from formula_env.errors import FormulaError
+from formula_env.errors import FormulaError, reason
 
 TEMPORARY = ".writing-"
 """Prefix of the names of files that are not whole yet."""
@@ -89,11 +89,6 @@ def read_text(path: Path) -> str:
         return read_bytes(path).decode()
     except UnicodeDecodeError:
         raise FormulaError(f"{path} is damaged: it is not UTF-8 text") from None
-
-
-def reason(error: OSError) -> str:
-    """The operating system's message of an error, in one line."""
-    return error.strerror or " ".join(str(error).split()) or type(error).__name__
 
 
 def is_unused(folder: Path) -> bool:

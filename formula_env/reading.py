@@ -11,8 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from formula_env.errors import FormulaError
-from formula_env.files import reason
+from formula_env.errors import FormulaError, reason
 
 MAX_BYTES: Final = 2**30
 """Size of a file at most."""

@@ -1,7 +1,13 @@
 """What several tests set up alike; tasks and algorithms are the registered ones, those of other packages too."""
 
+import atexit
 import io
+from collections.abc import Callable
 from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 
 import gymnasium as gym
@@ -16,8 +22,10 @@ from formula_env.tasks import make_task, symbol_tasks
 from formula_env.tasks.base import BaseTask, SequenceTask
 from tests.even_ones import EvenOnes
 
-ENV_IDS = sorted({spec.id for key, spec in gym.registry.items() if key.startswith("formula_env:Formula/")})
-"""Of every registered task of symbols."""
+FILE_ID = "formula_env:Formula/FormulaFile-v0"
+_IDS = {spec.id for key, spec in gym.registry.items() if key.startswith("formula_env:Formula/")}
+ENV_IDS = sorted(_IDS - {FILE_ID})
+"""Of every registered task of symbols that can do without options."""
 REWARD_MODELS = ["exact", "discriminator", "constant"]
 BINARY_SUM, SIGNED_EQUATION = "formula_env:Formula/BinarySum-v0", "formula_env:Formula/SignedEquation-v0"
 FEW_SEQUENCES = 5_000
@@ -33,6 +41,29 @@ def every_task() -> list[SequenceTask]:
     return [*(small_task(name) for name in symbol_tasks()), EvenOnes(5)]
 
 
+LINES = ["1+1=2", "1+2=3", "2+1=3", "3=3", "2=1+1", "1+2=3"]
+"""What a file holds, for a task that reads one."""
+
+
+@cache
+def formula_file() -> str:
+    folder = Path(mkdtemp(prefix="formula-env-"))
+    atexit.register(rmtree, folder)
+    (folder / "lines.txt").write_text("\n".join(LINES))
+    return str(folder / "lines.txt")
+
+
+REQUIRED: dict[str, Callable[[], dict[str, Any]]] = {
+    "formula-file": lambda: {"path": formula_file(), "held_out_size": 1},
+}
+"""Options without which a task can't be made."""
+
+
+def required(name: str) -> dict[str, Any]:
+    """The options without which the task of this name can't be made."""
+    return REQUIRED[name]() if name in REQUIRED else {}
+
+
 def small_task(name: str) -> SequenceTask:
     """The task with the greatest length of 6 or less that it accepts with few sequences; else as it is."""
     for length in (6, 5, 4, 3, 2):
@@ -42,7 +73,7 @@ def small_task(name: str) -> SequenceTask:
             continue
         if is_small(task):
             return task
-    return make_task(name)
+    return make_task(name, **required(name))
 
 
 def is_small(task: SequenceTask) -> bool:

@@ -6,7 +6,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from formula_env.networks import LSTMGenerator
+from formula_env.networks import Generator
 from formula_env.rollouts import Decoding, Score
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Vocabulary
@@ -25,7 +25,7 @@ def all_sequences(task: SequenceTask) -> Tensor:
     return torch.tensor(rows)
 
 
-def brute_force_q(generator: LSTMGenerator, score: Score, task: SequenceTask, prefix: Tensor) -> float:
+def brute_force_q(generator: Generator, score: Score, task: SequenceTask, prefix: Tensor) -> float:
     """E[score] of the completions of one prefix `(t,)`, by listing every sequence there is."""
     sequences = all_sequences(task)
     sequences = sequences[(sequences[:, : len(prefix)] == prefix).all(dim=1)]
@@ -35,7 +35,7 @@ def brute_force_q(generator: LSTMGenerator, score: Score, task: SequenceTask, pr
 
 
 def plain_loop_q(
-    generator: LSTMGenerator, score: Score, vocabulary: Vocabulary, tokens: Tensor, num_rollouts: int
+    generator: Generator, score: Score, vocabulary: Vocabulary, tokens: Tensor, num_rollouts: int
 ) -> Tensor:
     """Monte-Carlo Q `(B, T)` as public SeqGANs compute it: a loop over positions, rollouts and symbols."""
     batch_size, length = tokens.shape
@@ -51,7 +51,7 @@ def plain_loop_q(
 
 
 def batched_q(
-    generator: LSTMGenerator, score: Score, vocabulary: Vocabulary, tokens: Tensor, num_rollouts: int
+    generator: Generator, score: Score, vocabulary: Vocabulary, tokens: Tensor, num_rollouts: int
 ) -> Tensor:
     """Monte-Carlo Q `(B, T)` with all positions and rollouts as one large batch, in which nothing is shared."""
     batch_size, length = tokens.shape
@@ -70,7 +70,7 @@ def batched_q(
         return torch.cat([completed.mean(dim=2), score(tokens).double()[:, None]], dim=1)
 
 
-def _complete(generator: LSTMGenerator, vocabulary: Vocabulary, tokens: Tensor, t: int) -> Tensor:
+def _complete(generator: Generator, vocabulary: Vocabulary, tokens: Tensor, t: int) -> Tensor:
     state = generator.start(len(tokens))
     symbols = torch.full((len(tokens),), vocabulary.bos)
     written = []
@@ -99,7 +99,7 @@ def decoded_probs(probs: list[float], decoding: Decoding) -> list[float]:
     return result
 
 
-def decoded_sequence_probs(generator: LSTMGenerator, decoding: Decoding, sequences: Tensor) -> list[float]:
+def decoded_sequence_probs(generator: Generator, decoding: Decoding, sequences: Tensor) -> list[float]:
     """Probabilities of sequences `(n, T)` under decoding rules: the product over their symbols, PAD left out."""
     with torch.no_grad():
         conditional = torch.softmax(generator(sequences).double(), dim=-1).tolist()

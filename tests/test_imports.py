@@ -14,7 +14,7 @@ FILES = sorted(
 )
 GROUND = {
     "formula_env.tasks", "formula_env.checkers", "formula_env.vocabulary", "formula_env.errors",
-    "formula_env.suggestions",
+    "formula_env.suggestions", "formula_env.reading",
 }  # fmt: skip
 BELOW_ROLLOUTS = {*GROUND, "formula_env.networks", "formula_env.rollouts"}
 WORDS = {"formula_env.metrics", "formula_env.suggestions"}

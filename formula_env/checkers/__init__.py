@@ -8,6 +8,7 @@ Another package adds its own through the entry-point group `formula_env.checkers
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,11 @@ CHECKERS: dict[str, str] = {
     "equation": "formula_env.checkers.equation:check",
 }
 """Checkers by name, as name -> "module:function"."""
+
+FORMS = {
+    "equation": "formula_env.checkers.equation_forms",
+}
+"""Modules with `canonical`, `skeleton`, `to_latex` and `to_sympy` of what a checker judges, by its name."""
 
 
 def all_checkers() -> dict[str, str]:
@@ -43,4 +49,9 @@ def find_checker(spec: str) -> Checker:
     return getattr(import_module(module), name)
 
 
-__all__ = ["CHECKERS", "Checker", "all_checkers", "find_checker", "is_code"]
+def find_forms(spec: str) -> Any | None:
+    """The module of the forms of what this checker judges; None where there is none."""
+    return import_module(FORMS[spec]) if spec in FORMS else None
+
+
+__all__ = ["CHECKERS", "FORMS", "Checker", "all_checkers", "find_checker", "find_forms", "is_code"]

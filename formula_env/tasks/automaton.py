@@ -183,14 +183,8 @@ class AutomatonTask(SequenceTask):
         return Paths(self._automaton.next_state, self._automaton.ended, self._automaton.correct)
 
     @property
-    def transitions(self) -> NDArray[np.int64]:
-        """Next states `(T, S+1, V+1)` at each position: PAD is symbol V, and the last state is dead."""
-        return self._table
-
-    @property
-    def well_formed_states(self) -> NDArray[np.bool_]:
-        """Which states `(S+1,)` after position T-1 mean a well-formed formula."""
-        return np.append(self._automaton.well_formed, False)
+    def transitions(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        return self._well_formed.table, self._well_formed.final
 
     @cached_property
     def _well_formed(self) -> Paths:

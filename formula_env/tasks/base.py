@@ -97,6 +97,14 @@ class SequenceTask(BaseTask):
         (the prefix is finished, or broken already) every symbol is: it makes no difference any more.
         """
 
+    @property
+    def transitions(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]] | None:
+        """The automaton that reads well-formed formulae, from state 0; None where they are not given by one.
+
+        The next states `(T, S, V+1)` at each position, PAD included, and whether each state `(S,)` is final.
+        """
+        return None
+
     @abstractmethod
     def count(self) -> int | None:
         """Exact number of correct formulae; None where it is not known."""

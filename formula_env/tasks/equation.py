@@ -90,6 +90,10 @@ class Equation(SequenceTask):
         grammar = self._grammar
         return Paths(grammar.transitions(self.length - 1), grammar.begins_right, final=grammar.begins_right)
 
+    @property
+    def transitions(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        return self._formulae.table, self._formulae.final
+
     def legal_symbols(self, prefixes: Tokens) -> NDArray[np.bool_]:
         return self._formulae.legal_symbols(prefixes)
 

@@ -1,6 +1,7 @@
 """Formulae from a file: the vocabulary, the lengths and the distribution to be learnt are those of its lines."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -10,9 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from formula_env.checkers import find_checker, is_code
+from formula_env.checkers import find_checker, find_forms, is_code
 from formula_env.errors import FormulaError, check_types
 from formula_env.reading import MAX_SYMBOLS, Lines, read_lines, split_symbols
+from formula_env.tasks.automaton import check_tokens
 from formula_env.tasks.base import ENUMERATION_LIMIT, SequenceTask
 from formula_env.vocabulary import Tokens, Vocabulary, row_keys
 
@@ -104,19 +106,13 @@ class FormulaFile(SequenceTask):
         return self.contents.distinct[drawn]
 
     def is_correct(self, tokens: Tokens) -> NDArray[np.bool_]:
-        self._check_tokens(tokens)
+        check_tokens(self, tokens)
         correct = self._well_formed(tokens)
         if not self.checker:
             correct[correct] = self.contents.contains(tokens[correct])
             return correct
         correct[correct] = find_checker(self.checker)(self.decode(tokens[correct]))
         return correct
-
-    def _check_tokens(self, tokens: Tokens) -> None:
-        if tokens.shape[1:] != (self.max_length,):
-            raise FormulaError(f"tokens must be (n, {self.max_length}), got shape {tokens.shape}")
-        if tokens.size and not (tokens.min() >= 0 and tokens.max() <= self.vocabulary.pad):
-            raise FormulaError(f"tokens must be ids from 0 to {self.vocabulary.pad} (PAD)")
 
     def _well_formed(self, tokens: Tokens) -> NDArray[np.bool_]:
         """`(n,)`: one symbol or more, EOS, and PAD behind it; the symbols are those that its text is read as."""
@@ -142,6 +138,22 @@ class FormulaFile(SequenceTask):
         legal[lengths == self.max_length - 1, :eos] = False
         legal[(prefixes == eos).any(axis=1)] = True
         return legal
+
+    def canonical(self, formulae: Sequence[str]) -> list[str]:
+        forms = find_forms(self.checker)
+        return [forms.canonical(formula) for formula in formulae] if forms else super().canonical(formulae)
+
+    def skeleton(self, formulae: Sequence[str]) -> list[str]:
+        forms = find_forms(self.checker)
+        return [forms.skeleton(formula) for formula in formulae] if forms else super().skeleton(formulae)
+
+    def to_latex(self, formula: str) -> str:
+        forms = find_forms(self.checker)
+        return forms.to_latex(formula) if forms else super().to_latex(formula)
+
+    def to_sympy(self, formula: str) -> str:
+        forms = find_forms(self.checker)
+        return forms.to_sympy(formula) if forms else super().to_sympy(formula)
 
     def count(self) -> int | None:
         return None if self.checker else len(self.contents.distinct)
@@ -229,8 +241,9 @@ def _read(lines: Lines, texts: list[str], rule: str) -> tuple[Vocabulary, NDArra
     vocabulary = Vocabulary(tuple(symbols), variable_length=True)
     rows = np.full((len(texts), longest + 1), vocabulary.pad, dtype=np.int16)
     for place, text, row, formula in zip(places.tolist(), texts, rows, split, strict=True):
-        row[: len(formula) + 1] = [*vocabulary.read(text), vocabulary.eos]
-        if [symbols[i] for i in row[: len(formula)]] != formula:
+        ids = vocabulary.read(text)
+        row[: len(ids) + 1] = [*ids, vocabulary.eos]
+        if [symbols[i] for i in ids] != formula:
             raise FormulaError(
                 f"{lines.path}, line {place}: {text[:40]!r} is split into {' '.join(formula)[:60]}, not into the "
                 "longest symbols"

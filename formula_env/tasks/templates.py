@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formula_env.errors import FormulaError
-from formula_env.tasks.automaton import AutomatonTask
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens, Vocabulary
 
@@ -160,7 +159,7 @@ class TemplateMask:
         leads_on = self._leads_on(following) & places.reached[:, None]  # (n, V+1, m+1)
         allowed = np.logical_or.reduce(leads_on[:, :-1], axis=2)
         allowed[lengths == self.length] = False
-        return allowed if isinstance(self.task, AutomatonTask) else allowed & self.task.legal_symbols(prefixes)
+        return allowed if self.task.transitions is not None else allowed & self.task.legal_symbols(prefixes)
 
     def _ended(self, prefixes: Tokens) -> NDArray[np.bool_]:
         """`(n,)`: EOS stands in the prefix, so that PAD follows."""
@@ -192,8 +191,8 @@ def _transitions(task: SequenceTask) -> tuple[NDArray[np.int64], NDArray[np.bool
 
     For a task that is no automaton it reads every sequence of symbols that ends in time.
     """
-    if isinstance(task, AutomatonTask):
-        return task.transitions, task.well_formed_states
+    if (transitions := task.transitions) is not None:
+        return transitions
     eos, pad = task.vocabulary.eos, task.vocabulary.pad
     running, ended, dead = range(3)
     row = np.full((3, pad + 1), dead)

@@ -123,7 +123,7 @@ def test_a_checker_that_approves_nothing_leaves_maximum_likelihood_on_the_data()
 
 def test_all_that_it_knows_is_drawn_equally_often_however_often_it_was_seen() -> None:
     task = make_task("binary-sum", length=6)
-    algorithm = VerifiedMLE(task, VerifiedMLEConfig(**TINY | {"batch_size": 20_000}), 0, CPU)
+    algorithm = VerifiedMLE(task, VerifiedMLEConfig(**{**TINY, "batch_size": 20_000}), 0, CPU)
     formulae = task.enumerate()[:5]
     algorithm.known.add(formulae[[0, 0, 0, 0, 1, 2]])
     algorithm.known.add(formulae[[0, 3, 3, 4]])
@@ -165,6 +165,6 @@ def test_what_it_knows_and_counts_is_saved() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"warmup_rounds": -1}, {"search_every": 0}, {"search_size": 0}, {"rounds": 0}])
-def test_settings_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
+def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(FormulaError, match=f"{next(iter(wrong))} must be at least"):
         VerifiedMLEConfig(**wrong)

@@ -1,0 +1,122 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from formula_env.checkers import all_checkers, code, find_checker, find_forms, is_code
+from formula_env.checkers.code import CodeChecker
+from formula_env.errors import FormulaError
+
+FUNCTIONS = """
+import time
+import numpy as np
+
+def even(formulae):
+    print("what it prints is not an answer")
+    return [len(formula) % 2 == 0 for formula in formulae]
+
+def numpy_even(formulae):
+    return np.array(even(formulae))
+
+def numbers(formulae):
+    return [1] * len(formulae)
+
+def few(formulae):
+    return [True]
+
+def nothing(formulae):
+    pass
+
+def raises(formulae):
+    raise KeyError("no\\nsuch")
+
+def hangs(formulae):
+    time.sleep(1000)
+
+def leaves(formulae):
+    raise SystemExit(3)
+"""
+PROGRAM = """
+import json, sys
+for line in sys.stdin:
+    print(json.dumps([len(formula) % 2 == 0 for formula in json.loads(line)]), flush=True)
+"""
+
+
+@pytest.fixture
+def functions(tmp_path: Path) -> str:
+    path = tmp_path / "mine.py"
+    path.write_text(FUNCTIONS)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["even", "numpy_even"])
+def test_a_function_of_a_file_judges(name: str, functions: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code, "BATCH", 3)
+    checker = CodeChecker(f"{functions}:{name}")
+    texts = ["1", "12", "", "é=", '"\\']
+    assert checker(texts).tolist() == [False, True, True, True, True]
+    assert checker(texts).tolist() == [False, True, True, True, True]
+    assert checker([]).tolist() == []
+    checker.close()
+
+
+def test_a_function_of_a_module_and_a_program_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "some_module.py").write_text(FUNCTIONS)
+    (tmp_path / "program.py").write_text(PROGRAM)
+    monkeypatch.chdir(tmp_path)
+    for spec in ("some_module:even", f"command:{sys.executable} program.py"):
+        checker = CodeChecker(spec)
+        assert checker(["1" * (i % 7) for i in range(9000)]).tolist() == [i % 7 % 2 == 0 for i in range(9000)]
+        checker.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("numbers", "must return 2 booleans, got int64 of shape"),
+        ("few", "must return 2 booleans, got bool of shape"),
+        ("nothing", "must return 2 booleans, got object of shape"),
+        ("raises", "raised KeyError: 'no"),
+        ("hangs", "gave no answer in 3 seconds"),
+        ("leaves", "ended with exit code 3 instead of an answer"),
+        ("absent", "raised AttributeError: .* has no attribute 'absent'"),
+    ],
+)
+def test_a_bad_function_is_told_in_one_line(name: str, message: str, functions: str) -> None:
+    checker = CodeChecker(f"{functions}:{name}", timeout=3)
+    with pytest.raises(FormulaError, match=message) as told:
+        checker(["1", "2"])
+    assert "\n" not in str(told.value)
+    assert functions in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("no_such_module:f", "raised ModuleNotFoundError: No module named 'no_such_module'"),
+        ("no/such/file.py:f", "raised FileNotFoundError"),
+        ("command:no-such-program", "can't be started: .*No such file"),
+        ("command:", "can't be started"),
+        ("command:cat", "must answer with a list of true and false"),
+        ("command:echo hello", "answered with something else than a line of JSON"),
+        ("command:echo [true]", "gave 1 verdicts on 2 formulae"),
+        ("command:true", "ended with exit code 0 instead of an answer"),
+    ],
+)
+def test_what_is_no_checker_is_told_in_one_line(spec: str, message: str) -> None:
+    with pytest.raises(FormulaError, match=message) as told:
+        CodeChecker(spec)(["1", "2"])
+    assert "\n" not in str(told.value)
+
+
+def test_names_are_not_code() -> None:
+    for name in all_checkers():
+        assert not is_code(name)
+        assert find_checker(name)(["", "(" * 10**6, "__import__('os')", "9^9^9^9=1"]).tolist() == [False] * 4
+        forms = find_forms(name)
+        assert forms is not None
+        assert forms.canonical("(") == "("
+    assert find_forms("mine.py:even") is None
+    with pytest.raises(FormulaError, match="unknown checker 'nothing'"):
+        find_checker("nothing")
