@@ -42,7 +42,7 @@ class MLEConfig(GeneratorConfig):
 
 TRANSFORMER = {
     "generator": "transformer", "hidden_dim": 128, "dropout": 0.1, "weight_decay": 1.0, "learning_rate": 1e-3,
-    "max_grad_norm": 1.0, "rounds": 6000, "ema_decay": 0.99,
+    "max_grad_norm": 1.0, "rounds": 3000, "ema_decay": 0.99, "layers": 3, "epsilon": 0.005,
 }  # fmt: skip
 """Preset for formulae with many different symbols, of which few are seen."""
 
@@ -59,7 +59,7 @@ class MLE(Algorithm):
         self.task, self.config, self.device = task, config, device
         self.generator = config.make_generator(task).to(device)
         self.weights = Averaged(self.generator, config.ema_decay)
-        self.sampler = Sampler(self.weights.average, task, device)
+        self.sampler = Sampler(config.decoded(self.weights.average), task, device)
         self.optimizer = adam(self.generator.parameters(), config.learning_rate, config.weight_decay)
         distributed.local_batch_size(config.batch_size)
         self.rounds, self.real_batch_size = config.rounds, config.batch_size

@@ -30,9 +30,10 @@ from formula_env.errors import (
     check_types,
 )
 from formula_env.networks import AutoregressiveDiscriminator, GeneratorConfig, make_discriminator
+from formula_env.networks.decoding import DecodedGenerator, Decoding
 from formula_env.networks.generators import token_log_probs
 from formula_env.networks.policy import Policy
-from formula_env.rollouts import DecodedGenerator, Decoding, check_tree_size
+from formula_env.rollouts import check_tree_size
 from formula_env.sampling import Sampler, draw_keys
 from formula_env.schedules import linear
 from formula_env.tasks.base import SequenceTask
@@ -138,7 +139,7 @@ class SeqGAN(Algorithm):
         self.task, self.config, self.device = task, config, device
         self.generator = config.make_generator(task).to(device)
         self.weights = Averaged(self.generator, config.ema_decay)
-        self.sampler = Sampler(self.weights.average, task, device)
+        self.sampler = Sampler(config.decoded(self.weights.average), task, device)
         temperature = config.discriminator.proposal_temperature
         tempered = DecodedGenerator(self.generator, Decoding(temperature))
         proposal = self.generator if temperature == 1 else tempered

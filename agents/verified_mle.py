@@ -13,6 +13,7 @@ import torch
 from formula_env import distributed
 from formula_env.agents.mle import MLE, MLEConfig
 from formula_env.errors import MAX_BATCH, check_at_least, check_range
+from formula_env.sampling import Sampler
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens, distinct_rows
 
@@ -50,6 +51,7 @@ class VerifiedMLE(MLE):
 
     def __init__(self, task: SequenceTask, config: VerifiedMLEConfig, seed: int, device: torch.device) -> None:
         super().__init__(task, config, seed, device)
+        self.searcher = Sampler(self.weights.average, task, device)  # nothing that is possible is cut
         self.rng = torch.Generator().manual_seed(seed)
         self.num_updates = self.env_steps = 0
         self.known = DistinctFormulae(task.max_length)
@@ -77,7 +79,7 @@ class VerifiedMLE(MLE):
 
     def search(self) -> None:
         """Let the generator write; of what is new, keep what is correct."""
-        written = self.sampler.draw(self.config.search_size, self.rng)
+        written = self.searcher.draw(self.config.search_size, self.rng)
         written = distributed.from_first(written)  # no rounding may let several processes' knowledge drift apart
         self.env_steps += int((written != self.task.vocabulary.pad).sum())
         candidates = self.known.new_among(written)

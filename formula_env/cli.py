@@ -33,8 +33,8 @@ from formula_env.experiment.registry import algorithm_class, all_algorithms, def
 from formula_env.experiment.run_folder import RunFolder, default_run_folder
 from formula_env.experiment.run_report import print_evaluation, print_summary
 from formula_env.experiment.terminal import SafeConsole, one_line, printable
+from formula_env.networks.decoding import Decoded, Decoding
 from formula_env.networks.policy import Policy
-from formula_env.rollouts import Decoded, Decoding
 from formula_env.sampling import Sampler
 from formula_env.suggestions import unknown
 from formula_env.tasks import BaseTask, all_tasks, task_class

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from formula_env.errors import FormulaError
 from formula_env.evaluators import in_chunks
+from formula_env.networks.decoding import Decoded, Decoding, Masked
 from formula_env.networks.policy import Policy
-from formula_env.rollouts import Decoded, Decoding, Masked
 from formula_env.sampling import Sampler
 from formula_env.tasks.templates import TemplateMask
 from formula_env.vocabulary import Tokens

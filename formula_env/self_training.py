@@ -28,8 +28,8 @@ from formula_env.errors import (
 )
 from formula_env.modes import default_modes
 from formula_env.networks import EnergyName, LSTMGenerator, make_discriminator, raw_logits
+from formula_env.networks.decoding import DecodedGenerator, Decoding
 from formula_env.rewards import RewardModel
-from formula_env.rollouts import DecodedGenerator, Decoding
 from formula_env.sampling import Sampler, draw_keys
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from formula_env.networks import Generator
-from formula_env.rollouts import Decoding, Score
+from formula_env.networks.decoding import Decoding
+from formula_env.rollouts import Score
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Vocabulary
 

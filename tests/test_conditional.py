@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from formula_env.conditional import ConditionalSampler, MaskedSampler, conditional_sampler
 from formula_env.errors import FormulaError
 from formula_env.networks import LSTMGenerator
-from formula_env.rollouts import Decoded, Decoding, Masked
+from formula_env.networks.decoding import Decoded, Decoding, Masked
 from formula_env.sampling import log_prob
 from formula_env.tasks import make_task, templates
 from formula_env.tasks.base import SequenceTask

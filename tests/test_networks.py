@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from formula_env.networks import DISCRIMINATORS, Generator, discriminators, make_discriminator
+from formula_env.networks.decoding import DecodedGenerator, Decoding
 from formula_env.networks.discriminators import SequenceLinear, one_hot
 from formula_env.networks.policy import UniformPolicy
 from formula_env.rewards import DiscriminatorReward
-from formula_env.rollouts import DecodedGenerator, Decoding
 from formula_env.sampling import log_prob, sample
 from formula_env.tasks import make_task
 from formula_env.tasks.base import SequenceTask

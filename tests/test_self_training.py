@@ -12,7 +12,7 @@ import torch
 from formula_env import make_task
 from formula_env.errors import FormulaError
 from formula_env.networks import DISCRIMINATORS
-from formula_env.rollouts import DecodedGenerator, Decoding
+from formula_env.networks.decoding import DecodedGenerator, Decoding
 from formula_env.self_training import SELF_TRAINING, SelfTrainingDiscriminator
 from formula_env.vocabulary import Tokens
 from tests.even_ones import EvenOnes

@@ -5,7 +5,7 @@ A text that is not well-formed has no other forms; it comes back as it is, or in
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -64,6 +64,45 @@ def to_sympy(formula: str, base: int = 10) -> str:
     decimal = re.sub(f"[{DIGITS[:base]}]+", lambda number: str(int(number.group(), base)), formula)
     left, _, right = decimal.replace("^", "**").partition("=")
     return f"Eq({left}, {right})"
+
+
+def equal_forms(formula: str, base: int = 10) -> list[str]:
+    """The equation, and what it becomes where operands of sums and products on its left side change places.
+
+    At most `MAX_FORMS`; a text that is not well-formed has itself alone.
+    """
+    try:
+        left, _ = parse(formula, base)
+    except FormulaError:
+        return [formula]
+    right = formula.partition("=")[2]
+    return list(dict.fromkeys([formula, *(f"{form.text}={right}" for form in _swapped(left, base))]))
+
+
+MAX_FORMS = 24
+
+
+def _swapped(expression: Postfix, base: int) -> list[_Form]:
+    operands: list[list[_Form]] = []
+    for item in expression:
+        if isinstance(item, int):
+            operands.append([_Form(4, np.base_repr(item, base).lower())])
+        elif item == "negate":
+            operands.append([_Form(1, f"-{_inside(form, 2)}") for form in operands.pop()])
+        else:
+            second, first = operands.pop(), operands.pop()
+            pairs = list(product(first, second)) + (list(product(second, first)) if item in "+*" else [])
+            operands.append([_joined(item, *pair) for pair in pairs[:MAX_FORMS]])
+    return operands[0]
+
+
+def _joined(operator: str, first: _Form, second: _Form) -> _Form:
+    precedence = PRECEDENCE[operator]
+    if operator == "^":
+        return _Form(precedence, f"{_inside(first, 4)}^{_inside(second, 3)}")
+    inner = _inside(second, precedence if operator in "+*" else precedence + 1)
+    inner = f"({inner})" if inner.startswith("-") else inner
+    return _Form(precedence, f"{_inside(first, precedence)}{operator}{inner}")
 
 
 def _canonical(expression: Postfix, base: int) -> str:

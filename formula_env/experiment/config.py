@@ -43,6 +43,9 @@ class DataConfig:
     distinct."""
     distinct: bool = False
     """Restriction to different formulae, so that the others are unseen."""
+    equal_forms: bool = True
+    """Extension by what differs from training formulae in form only, such as 2+1=3 from 1+2=3; where the task
+    has such forms."""
 
     def __post_init__(self) -> None:
         is_share, is_number = type(self.size) is float, type(self.size) is int
@@ -56,7 +59,7 @@ class DataConfig:
     def training_set(self, task: BaseTask, seed: int) -> Batch:
         """`(size, …)`, or what the task brings; raises FormulaError for a size that can't be had."""
         if isinstance(task, SequenceTask) and (own := task.training_set()) is not None:
-            if self != DataConfig():
+            if self != DataConfig(equal_forms=self.equal_forms):
                 raise FormulaError(
                     "data: the task brings its own training set; leave out data.size, data.distinct"
                 )
@@ -68,6 +71,19 @@ class DataConfig:
         if isinstance(self.size, float) and self.size * (task.count() or 0) > DATA_LIMIT:
             raise FormulaError(f"data.size: a share of {self.size} is more than {DATA_LIMIT:,} formulae")
         return task.split(self.size, seed, held_out=0)[0]
+
+    def extended(self, formulae: Batch, task: BaseTask) -> Batch:
+        """The training set and, where that is wanted, equal forms once each: those neither in it nor held out."""
+        if not self.equal_forms or not isinstance(task, SequenceTask):
+            return formulae
+        held_out = task.held_out()
+        texts = dict.fromkeys(task.decode(formulae))
+        known = {*texts, *([] if held_out is None else task.decode(held_out))}
+        forms = dict.fromkeys(form for text in texts for form in task.equal_forms(text) if form not in known)
+        if not forms:
+            return formulae
+        rows = task.encode([form for form in forms if task.fits(form)])
+        return np.concatenate([formulae, rows[task.is_correct(rows)]])
 
 
 @dataclass(frozen=True)

@@ -124,8 +124,9 @@ class Training:
         self.writes = distributed.is_first()
         seed_global_random(config.seed)
         self.task: BaseTask = config.task
-        self.real = RealBatches(config.data.training_set(self.task, config.seed), config.seed)
-        self.evaluator = make_evaluator(self.task, self.real.formulae)
+        training_set = config.data.training_set(self.task, config.seed)
+        self.real = RealBatches(config.data.extended(training_set, self.task), config.seed)
+        self.evaluator = make_evaluator(self.task, training_set)  # what is new is not in the set that was given
         cls = algorithm_class(config.algorithm)
         self.algorithm: Algorithm = cls(self.task, config.algo, config.seed, torch.device(config.device))
         self.total_rounds = self.algorithm.pretrain_rounds + self.algorithm.rounds

@@ -14,6 +14,7 @@ from formula_env.errors import (
     check_no_effect,
     check_range,
 )
+from formula_env.networks.decoding import Decoded, Decoding
 from formula_env.networks.discriminators import (
     AutoregressiveDiscriminator,
     CNNDiscriminator,
@@ -24,6 +25,7 @@ from formula_env.networks.discriminators import (
     raw_logits,
 )
 from formula_env.networks.generators import Generator, LSTMGenerator
+from formula_env.networks.policy import Policy
 from formula_env.networks.transformer import TransformerGenerator
 from formula_env.tasks.base import SequenceTask
 
@@ -48,6 +50,8 @@ class GeneratorConfig:
     """Probability with which a transformer's activations are dropped in maximum likelihood."""
     weight_decay: float = 0.0
     """Decoupled weight decay of the generator's Adam, as in AdamW; the share per update is that times the rate."""
+    epsilon: float = 0.0
+    """Probability below which the trained generator's symbols are cut; its density stays exact."""
 
     def check_generator(self) -> None:
         """Raise FormulaError for values that are wrong or have no effect."""
@@ -55,6 +59,7 @@ class GeneratorConfig:
         check_range(1, MAX_LAYERS, layers=self.layers, heads=self.heads)
         check_fraction(dropout=self.dropout)
         check_at_least(0, weight_decay=self.weight_decay)
+        Decoding(epsilon=self.epsilon)
         if self.generator == "lstm":
             check_no_effect(self, "generator lstm", "layers", "heads", "dropout")
         else:
@@ -63,6 +68,10 @@ class GeneratorConfig:
                 raise FormulaError(
                     f"hidden_dim must be a multiple of heads, got {self.hidden_dim} for {self.heads} heads"
                 )
+
+    def decoded(self, generator: Policy) -> Policy:
+        """The trained generator as it writes: without improbable symbols."""
+        return Decoded(generator, Decoding(epsilon=self.epsilon)) if self.epsilon else generator
 
     def make_generator(self, task: SequenceTask) -> Generator:
         """The generator of a task's formulae."""

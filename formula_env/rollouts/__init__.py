@@ -1,6 +1,5 @@
-"""Writing formulae under a policy, decoding rules, and Q of prefixes: by Monte-Carlo completion, or exactly."""
+"""Writing formulae under a policy, and the Q of prefixes: by Monte-Carlo completion, or exactly."""
 
-from formula_env.rollouts.decoding import Decoded, DecodedGenerator, Decoding, Masked
 from formula_env.rollouts.draws import cumulative_probs, inverse_cdf
 from formula_env.rollouts.estimators import Estimator, Exact, MonteCarlo, NoRollouts
 from formula_env.rollouts.exact import check_tree_size, exact_q
@@ -10,15 +9,11 @@ from formula_env.rollouts.prefix_tree import Level
 from formula_env.rollouts.streams import derive_keys, stream_uniforms
 
 __all__ = [
-    "Decoded",
-    "DecodedGenerator",
-    "Decoding",
     "Estimator",
     "Exact",
     "Front",
     "Group",
     "Level",
-    "Masked",
     "MonteCarlo",
     "NoRollouts",
     "Score",

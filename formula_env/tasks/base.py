@@ -145,6 +145,10 @@ class SequenceTask(BaseTask):
         """The canonical forms with `#` in the place of each number."""
         return self.canonical(formulae)
 
+    def equal_forms(self, formula: str) -> list[str]:
+        """Correct formulae that differ from this one in form only, such as `2+1=3` from `1+2=3`; and itself."""
+        return [formula]
+
     def training_set(self) -> Tokens | None:
         """The training formulae `(n, T)` of a task that brings its own, such as a file; else None."""
         return None
@@ -152,6 +156,14 @@ class SequenceTask(BaseTask):
     def held_out(self) -> Tokens | None:
         """The formulae `(n, T)` that such a task keeps from the training; else None."""
         return None
+
+    def fits(self, formula: str) -> bool:
+        """Whether a text has symbols of this task only, and not too many."""
+        try:
+            self.vocabulary.encode(formula, self.max_length)
+        except FormulaError:
+            return False
+        return True
 
     def encode(self, formulae: Sequence[str]) -> Tokens:
         """Strings to tokens `(n, T)`; raises FormulaError as `Vocabulary.encode`."""

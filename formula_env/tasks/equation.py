@@ -183,6 +183,9 @@ class Equation(SequenceTask):
     def skeleton(self, formulae: Sequence[str]) -> list[str]:
         return [equation_forms.skeleton(formula, self.base) for formula in formulae]
 
+    def equal_forms(self, formula: str) -> list[str]:
+        return equation_forms.equal_forms(formula, self.base)
+
     def to_latex(self, formula: str) -> str:
         return equation_forms.to_latex(formula, self.base)
 

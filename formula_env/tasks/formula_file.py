@@ -147,6 +147,10 @@ class FormulaFile(SequenceTask):
         forms = find_forms(self.checker)
         return [forms.skeleton(formula) for formula in formulae] if forms else super().skeleton(formulae)
 
+    def equal_forms(self, formula: str) -> list[str]:
+        forms = find_forms(self.checker)
+        return forms.equal_forms(formula) if forms else super().equal_forms(formula)
+
     def to_latex(self, formula: str) -> str:
         forms = find_forms(self.checker)
         return forms.to_latex(formula) if forms else super().to_latex(formula)

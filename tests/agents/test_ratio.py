@@ -11,8 +11,8 @@ from formula_env.adversarial import discriminator_loss
 from formula_env.adversary import AdversaryConfig
 from formula_env.agents.seqgan import SeqGAN, SeqGANConfig
 from formula_env.networks import AutoregressiveDiscriminator, LSTMGenerator, RatioDiscriminator
+from formula_env.networks.decoding import DecodedGenerator, Decoding
 from formula_env.rewards import DiscriminatorReward
-from formula_env.rollouts import DecodedGenerator, Decoding
 from formula_env.sampling import log_prob
 from formula_env.tasks import make_task
 from tests.even_ones import EvenOnes

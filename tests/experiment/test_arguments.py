@@ -23,7 +23,7 @@ from formula_env.arguments import nearest, options_of, parse, value_of, with_fla
 from formula_env.cli import EvaluateOptions, SampleOptions, StudyOptions, TrainOptions, main
 from formula_env.errors import FormulaError
 from formula_env.experiment.registry import ALGORITHMS, algorithm_class
-from formula_env.rollouts import Decoding
+from formula_env.networks.decoding import Decoding
 from formula_env.suggestions import edit_distance
 from formula_env.tasks import task_class
 

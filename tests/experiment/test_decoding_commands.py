@@ -9,7 +9,7 @@ import torch
 
 from formula_env.cli import main
 from formula_env.experiment.loop import load_algorithm
-from formula_env.rollouts import Decoding
+from formula_env.networks.decoding import Decoding
 from tests.experiment.commands import TINY_MLE
 from tests.oracles import decoded_sequence_probs
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from formula_env.errors import FormulaError
+from formula_env.networks.decoding import Decoded, DecodedGenerator, Decoding, Masked
 from formula_env.networks.policy import State, UniformPolicy
-from formula_env.rollouts import Decoded, DecodedGenerator, Decoding, Masked, exact_q
+from formula_env.rollouts import exact_q
 from formula_env.sampling import log_prob, sample
 from formula_env.tasks import make_task
 from formula_env.tasks.base import SequenceTask
