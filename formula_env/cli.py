@@ -21,9 +21,11 @@ from formula_env.algorithm import Algorithm, Batch
 from formula_env.arguments import UNSET, Positional, option, options_of, parse, value_of, with_flat_tables
 from formula_env.conditional import conditional_sampler
 from formula_env.distributed import from_first, is_first, process_group
-from formula_env.errors import FormulaError, check_range, check_seed
+from formula_env.errors import FormulaError, check_at_least, check_range, check_seed
 from formula_env.evaluators import Evaluator, SequenceEvaluator
 from formula_env.experiment.config import MAX_SAMPLES, AlgoT, RunConfig, TaskT, algo_config, load_config
+from formula_env.experiment.found import read_found
+from formula_env.experiment.found_table import FoundFormat, Order, found_table, in_order, latex_table
 from formula_env.experiment.interrupt import Interrupted
 from formula_env.experiment.isolation import isolated
 from formula_env.experiment.loop import load_algorithm, resume, train
@@ -362,6 +364,36 @@ def format_formulae(task: BaseTask, evaluator: Evaluator, batch: Batch, form: Fo
     return buffer.getvalue()
 
 
+# --- found ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FoundOptions:
+    folder: Annotated[Path, Positional]
+    """Folder of the run."""
+    top: int = 50
+    """Number of formulae."""
+    order: Order = "log-prob"
+    """Order: the most probable first, the shortest, or the oldest."""
+    format: FoundFormat = "text"
+    """Form of the output."""
+    trust_checker: bool = False
+    """Consent to running the checker of the run, where that is code."""
+
+
+def _found(arguments: list[str]) -> None:
+    """List the correct new formulae that a run has found: formula-env found RUN --top 50 --format html"""
+    options = parse(FoundOptions, "found", arguments)
+    check_at_least(1, top=options.top)
+    rows = in_order(read_found(options.folder), options.order)[: options.top]
+    if options.format == "latex":
+        task = load_config(options.folder, trust_checker=options.trust_checker).task
+        sys.stdout.write(latex_table(task, rows))
+    else:
+        sys.stdout.write(found_table(rows, options.format))
+    sys.stdout.flush()
+
+
 # --- studies --------------------------------------------------------------------------------------------------
 
 
@@ -552,6 +584,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "resume": _resume,
     "evaluate": _evaluate,
     "sample": _sample,
+    "found": _found,
     "study": _study,
     "figures": _figures,
     "report": _report,

@@ -196,7 +196,9 @@ def _advice(folder: Path) -> str:
     return f"; nothing of a run is in it, so begin one: formula-env train ALGORITHM --out {folder}"
 
 
-def parse_settings(text: str, device: str | None = None, trust_checker: bool = False) -> RunConfig[Any, Any]:
+def parse_settings(
+    text: str, device: str | None = None, trusted: bool | str | None = False
+) -> RunConfig[Any, Any]:
     """Settings from YAML, perhaps for another device. Raises FormulaError or other errors if they are damaged."""
     settings = yaml.safe_load(text)
     if not isinstance(settings, dict):
@@ -204,7 +206,7 @@ def parse_settings(text: str, device: str | None = None, trust_checker: bool = F
     settings.pop("environment", None)
     if device is not None:
         settings["device"] = device
-    return config_from(settings, trust_checker)
+    return config_from(settings, trusted)
 
 
 def first_difference(then: RunConfig[Any, Any], now: RunConfig[Any, Any]) -> tuple[str, Any, Any] | None:
@@ -225,11 +227,12 @@ def _innermost(name: str, then: Any, now: Any) -> tuple[str, Any, Any]:
     return name, then, now
 
 
-def config_from(settings: dict[str, Any], trust_checker: bool = False) -> RunConfig[Any, Any]:
+def config_from(settings: dict[str, Any], trusted: bool | str | None = False) -> RunConfig[Any, Any]:
     """A run's settings from plain values, as `config.yaml` and a study's cells hold them; the latter may name
     a `preset`, over which `algo` prevails.
 
-    Raises FormulaError for names and values that are wrong, and where the task would run code that is not trusted.
+    Raises FormulaError for names and values that are wrong, and where the task would run code that is not trusted:
+    `trusted` is True for any, or the code itself.
     """
     for name in ("algorithm", "task"):
         if name not in settings:
@@ -244,7 +247,8 @@ def config_from(settings: dict[str, Any], trust_checker: bool = False) -> RunCon
     for what, name in (("algorithm", settings["algorithm"]), ("task.name", task_name)):
         if not isinstance(name, str):
             raise FormulaError(f"{what} must be text, got {name!r}")
-    if not trust_checker and (code := task_class(task_name).code_in(task)):
+    code = task_class(task_name).code_in(task)
+    if code is not None and trusted not in (True, code):
         raise FormulaError(
             f"the checker {code!r} is code, which this would run on your machine; if you trust it: --trust-checker"
         )

@@ -14,7 +14,7 @@ import torch
 from formula_env import distributed
 from formula_env.algorithm import Algorithm, Batch
 from formula_env.errors import FormulaError
-from formula_env.evaluators import Evaluator, make_evaluator
+from formula_env.evaluators import Evaluator, SequenceEvaluator, make_evaluator
 from formula_env.evaluators import Metrics as Evaluation
 from formula_env.experiment.alarms import collapse
 from formula_env.experiment.checkpoint import first_non_finite
@@ -27,6 +27,7 @@ from formula_env.experiment.config import (
     save_config,
     settings_text,
 )
+from formula_env.experiment.found import Finder
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
 from formula_env.experiment.isolation import Isolated, isolated
 from formula_env.experiment.notices import notice
@@ -127,6 +128,8 @@ class Training:
         training_set = config.data.training_set(self.task, config.seed)
         self.real = RealBatches(config.data.extended(training_set, self.task), config.seed)
         self.evaluator = make_evaluator(self.task, training_set)  # what is new is not in the set that was given
+        evaluator = self.evaluator
+        self.finder = Finder(folder, evaluator) if isinstance(evaluator, SequenceEvaluator) else None
         cls = algorithm_class(config.algorithm)
         self.algorithm: Algorithm = cls(self.task, config.algo, config.seed, torch.device(config.device))
         self.total_rounds = self.algorithm.pretrain_rounds + self.algorithm.rounds
@@ -148,7 +151,7 @@ class Training:
         self._began = time.monotonic()
         if self.finished and (summary := self._recorded_summary()) is not None:
             return summary
-        on_first(lambda: self.record.take_up(self.evaluated_round))
+        on_first(self._take_up)
         with stop_requests() as stop:
             schedule = Schedule(self.total_rounds, self.algorithm.pretrain_rounds, self.round)
             last = self.record.rows[-1] if self.record.rows else None
@@ -165,6 +168,11 @@ class Training:
             finally:
                 progress.close()
                 tracker.close(completed, stop)
+
+    def _take_up(self) -> None:
+        self.record.take_up(self.evaluated_round)
+        if self.finder is not None:
+            self.finder.take_up(self.evaluated_round)
 
     def _open_tracker(self, progress: RunProgress) -> Tracker:
         """Raises FormulaError if W&B can't track a new run; one that has begun goes on without."""
@@ -248,6 +256,8 @@ class Training:
         # By the round alone: runs that are compared are sampled with the same random numbers.
         tokens = self.algorithm.sample(self.config.eval_samples, seed=self.round)
         evaluation = self._metrics_of(tokens)
+        if self.finder is not None and self.writes:
+            self.finder.add(tokens, self.algorithm.log_prob, self.round)
         self.evaluated_round = self.round
         if self.round == self.algorithm.pretrain_rounds:
             self.start = evaluation
@@ -350,7 +360,8 @@ class Training:
     def load(self, state: dict[str, Any]) -> None:
         """Take up a checkpoint's state. Raises FormulaError if it is not one of this run, with these settings."""
         try:
-            _check_same(parse_settings(state["settings"]), self.config)
+            trusted = self.task.code_in(self.task.options)  # only this, which was trusted with the settings
+            _check_same(parse_settings(state["settings"], trusted=trusted), self.config)
             self.algorithm.load_state_dict(state["algorithm"])
             set_global_random_state(state["random"])
             self.round, self.evaluated_round = int(state["round"]), int(state["evaluated_round"])

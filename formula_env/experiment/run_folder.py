@@ -3,6 +3,7 @@
 config.yaml            settings, versions and commit (`formula_env.experiment.config`)
 metrics.jsonl          a row per evaluation (`formula_env.experiment.rows`)
 samples*.txt           formulae with their verdicts: of the end, and of the rounds in `keep_samples`
+found.csv              correct formulae that are not in the training set (`formula_env.experiment.found`)
 distribution.csv       the correct formulae, their probabilities and counts, where they can be listed
 checkpoint-ROUND.pt    the last two (`formula_env.experiment.checkpoint`)
 summary.json           written last: where it is, the record is complete
@@ -26,6 +27,7 @@ from formula_env.experiment.checkpoint import checkpoints, load_checkpoint, save
 from formula_env.experiment.record import (
     CONFIG_FILE,
     DISTRIBUTION_FILE,
+    FOUND_FILE,
     METRICS_FILE,
     SAMPLES_FILE,
     SUMMARY_FILE,
@@ -174,7 +176,7 @@ class RunFolder:
 
     def clear(self) -> None:
         """Delete rows, results and checkpoints, so that the run begins again; its settings stay."""
-        results = [self.path / name for name in (SUMMARY_FILE, SUMS_FILE, METRICS_FILE)]
+        results = [self.path / name for name in (SUMMARY_FILE, SUMS_FILE, METRICS_FILE, FOUND_FILE)]
         for path in (*results, *self.checkpoints()):
             path.unlink(missing_ok=True)
 
