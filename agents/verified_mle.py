@@ -5,13 +5,13 @@ more, and so on: expert iteration with the checker as the expert.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from formula_env import distributed
-from formula_env.agents.mle import MLE, MLEConfig
+from formula_env.agents.mle import MLE, TRANSFORMER, MLEConfig
 from formula_env.errors import MAX_BATCH, check_at_least, check_range
 from formula_env.sampling import Sampler
 from formula_env.tasks.base import SequenceTask
@@ -47,6 +47,7 @@ class VerifiedMLE(MLE):
     """
 
     Config = VerifiedMLEConfig
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"transformer": TRANSFORMER | {"batch_size": 128}}
     config: VerifiedMLEConfig
 
     def __init__(self, task: SequenceTask, config: VerifiedMLEConfig, seed: int, device: torch.device) -> None:
