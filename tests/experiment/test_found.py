@@ -83,21 +83,10 @@ def test_orders() -> None:
 
 def test_a_run_keeps_what_it_finds_and_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(tmp_path / "run")
-    task = {
-        "task": "equation",
-        "task.largest": 5,
-        "data.size": 20,
-        "data.distinct": True,
-        "data.equal-forms": False,
-    }
-    tiny = {
-        "data.equal-forms": False,
-        "preset": None,
-        "algo.rounds": 90,
-        "algo.learning-rate": 0.02,
-        "eval-every": 30,
-    }
-    options = [part for name, value in {**task, **tiny}.items() for part in (f"--{name}", str(value))]
+    task = {"task": "equation", "task.largest": 9, "data.size": 70, "data.distinct": True}
+    plain = {"data.equal-forms": False, "preset": None}
+    tiny = {"algo.rounds": 90, "algo.learning-rate": 0.02, "eval-every": 30}
+    options = [part for name, value in {**task, **plain, **tiny}.items() for part in (f"--{name}", str(value))]
     assert main(["train", "mle", *options, "--out", folder]) == 0
     found = read_found(tmp_path / "run")
     assert found
