@@ -285,7 +285,7 @@ def test_every_field_of_a_command_is_an_option() -> None:
     for command in (EvaluateOptions, SampleOptions, StudyOptions):
         assert is_dataclass(command)
         positional = {"folder", "folders"}
-        names = {field.name for field in fields(command)} - positional
+        names = {field.name.replace("_", "-") for field in fields(command)} - positional
         if "decoding" in names:  # a table without a prefix
             names = names - {"decoding"} | {field.name.replace("_", "-") for field in fields(Decoding)}
         assert set(options_of(command)) == names
