@@ -188,8 +188,9 @@ def _canonical(arguments: Sequence[str], options: Mapping[str, Any], command: st
 
 def _following(rest: list[str], hint: Any) -> list[str]:
     """Take an option's values from the arguments behind it; a truth value without one is True."""
-    if hint is bool:
-        return [rest.pop(0)] if rest and rest[0].lower() in TRUTH else ["True"]
+    if hint is bool or "True" in get_args(hint):
+        known = {*TRUTH, *(choice.lower() for choice in get_args(hint))}
+        return [rest.pop(0)] if rest and rest[0].lower() in known else ["True"]
     values: list[str] = []
     while rest and not rest[0].startswith("--") and (get_origin(hint) is tuple or not values):
         values.append(rest.pop(0))
@@ -202,6 +203,8 @@ def _written(name: str, hint: Any, values: Sequence[str]) -> list[str]:
         items = [item.strip() for item in listed[1].split(",")] if listed else values
         return [f"--{name}", *(_whole(item) for item in items if item)]
     value = _whole(values[0]) if hint in (int, int | None) else values[0]
+    if "True" in get_args(hint):
+        value = next((choice for choice in get_args(hint) if choice.lower() == value.lower()), value)
     if hint in READERS:
         try:
             READERS[hint](value)

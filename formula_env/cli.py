@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from formula_env.algorithm import Algorithm, Batch
 from formula_env.arguments import UNSET, Positional, option, options_of, parse, value_of, with_flat_tables
@@ -39,8 +40,9 @@ from formula_env.networks.decoding import Decoded, Decoding
 from formula_env.networks.policy import Policy
 from formula_env.sampling import Sampler
 from formula_env.suggestions import unknown
-from formula_env.tasks import BaseTask, all_tasks, task_class
+from formula_env.tasks import BaseTask, SequenceTask, all_tasks, task_class
 from formula_env.tasks.templates import TemplateMask, read_prefix, read_template
+from formula_env.vocabulary import Tokens, distinct_rows
 
 if TYPE_CHECKING:
     from formula_env.studies.spec import Study
@@ -276,8 +278,8 @@ class SampleOptions:
     """Restriction to correct formulae."""
     novel: bool = False
     """Restriction to correct formulae that are not in the training set."""
-    unique: bool = False
-    """Restriction to different formulae."""
+    unique: Literal["False", "True", "canonical"] = "False"
+    """Restriction to different formulae; canonical: to those that differ in more than their form."""
     prefix: str | None = None
     """Beginning of every formula, such as "12+"."""
     template: str | None = None
@@ -322,12 +324,13 @@ def _draws(options: SampleOptions, config: RunConfig[Any, Any], algorithm: Algor
 def _draw(options: SampleOptions, draws: Draws, evaluator: Evaluator) -> Batch:
     """`(num, …)` formulae that pass the filters; raises FormulaError if they don't turn up."""
     only_correct = options.correct or options.format == "sympy"  # sympy can't read what is not well-formed
-    if not (only_correct or options.novel or options.unique):
+    is_unique = options.unique != "False"
+    if not (only_correct or options.novel or is_unique):
         return draws(options.num, int(np.random.default_rng(options.seed).integers(2**31)))
     if not isinstance(evaluator, SequenceEvaluator):
         raise FormulaError("vectors are neither correct nor wrong, nor twice the same; leave out such filters")
     total = evaluator.task.count()
-    if options.unique and (only_correct or options.novel) and total is not None and options.num > total:
+    if is_unique and (only_correct or options.novel) and total is not None and options.num > total:
         raise FormulaError(f"there are only {total} correct formulae, not {options.num}")
     kept = np.empty((0, evaluator.task.max_length), dtype=np.int64)
     rng = np.random.default_rng(options.seed)
@@ -341,12 +344,19 @@ def _draw(options: SampleOptions, draws: Draws, evaluator: Evaluator) -> Batch:
         elif only_correct:
             tokens = tokens[evaluator.task.is_correct(tokens)]
         kept = np.concatenate([kept, tokens])
-        if options.unique:
-            _, first = np.unique(kept, axis=0, return_index=True)
-            kept = kept[np.sort(first)]
+        if is_unique:
+            kept = kept[_first_of_each(evaluator.task, kept, options.unique == "canonical")]
     if len(kept) < options.num:
         raise FormulaError(f"only {len(kept)} such formulae in {drawn:,} draws, not {options.num}")
     return kept[: options.num]
+
+
+def _first_of_each(task: SequenceTask, tokens: Tokens, canonical: bool) -> NDArray[np.int64]:
+    """The rows `(m,)` of formulae `(n, T)` that are not the same as an earlier one, or not of the same form."""
+    if not canonical:
+        return np.sort(distinct_rows(tokens)[0])
+    forms = task.canonical(task.decode(tokens))
+    return np.sort(np.unique(forms, return_index=True)[1])
 
 
 def format_formulae(task: BaseTask, evaluator: Evaluator, batch: Batch, form: Format) -> str:

@@ -102,5 +102,12 @@ def test_a_run_keeps_what_it_finds_and_shows_it(tmp_path: Path, capsys: pytest.C
     assert outputs["latex"].count(r"\\") == len(shown) + 1
     assert outputs["html"].count("<tr>") == len(shown) + 1
     assert all(f"<td>{formula}</td>" in outputs["html"] for formula in shown)
+    assert main(["sample", folder, "-n", "30", "--correct", "--unique", "Canonical"]) == 0
+    written = capsys.readouterr().out.split()
+    assert len(set(TASK.canonical(written))) == len(written) == 30
+    assert main(["sample", folder, "-n", "70", "--correct", "--unique"]) == 0
+    written = capsys.readouterr().out.split()
+    assert len(set(TASK.canonical(written))) < len(set(written)) == 70
+    assert main(["sample", folder, "--unique", "sometimes"]) == 2
     assert main(["found", folder, "--top", "0"]) == 2
     assert "top must be at least 1" in capsys.readouterr().err
