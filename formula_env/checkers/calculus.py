@@ -1,0 +1,203 @@
+"""Verdicts on identities of calculus, `d(x^2)=2*x`, meant for x > 0.
+
+Both sides are computed in ball arithmetic at a few fixed points, as truncated power series, which hold the
+derivatives. Disjoint balls at one point prove that a formula is wrong. Balls that agree to half of all bits at
+several points mean that it is correct; this is numerical evidence, not a proof. An integral is correct iff the
+derivative of the right side is what is integrated, so a constant of integration does not matter. A point at which
+a side is not a finite real number is skipped: a formula is about the points where both sides are defined.
+"""
+
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from functools import lru_cache
+from random import Random
+from threading import Lock
+
+import numpy as np
+from flint import arb, arb_series, ctx
+from numpy.typing import NDArray
+
+from formula_env.checkers.calculus_syntax import DERIVATIVE, NEGATE, Formula, Postfix, parse
+from formula_env.errors import FormulaError
+
+
+class Verdict(Enum):
+    """What the checker finds; a formula that is undecided counts as incorrect."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    UNDECIDED = "undecided"
+
+
+PRECISIONS = (128, 512)
+"""Bits of the computation; the next one is tried where the one before does not decide."""
+NUM_AGREEING = 2
+"""Points at which both sides have to agree."""
+NUM_BRANCHED = 5
+"""Points that are tried at least where a formula may hold on a part of x > 0 only, such as `sqrt((x-3)^2)=x-3`."""
+
+_RANDOM = Random(14)
+# The first ones are of a moderate size, where values are too; the next ones tell branches apart.
+POINTS = tuple(
+    _RANDOM.uniform(low, high)
+    for low, high in (
+        (0.5, 0.7), (1.5, 1.9), (7, 10), (0.01, 0.02), (100, 150), (1.1, 1.4), (2.5, 3.2), (0.2, 0.4), (4, 5),
+    )
+)  # fmt: skip
+"""Random numbers of 53 bits, so that no short formula holds at them by chance."""
+
+_BRANCHING = {"sqrt(", "log("}
+_LOCK = Lock()
+
+
+def verdict(text: str) -> Verdict:
+    """The verdict on one formula. Raises FormulaError for a text that is not well-formed."""
+    formula = parse(text)
+    with _arithmetic():
+        return _judge(formula)
+
+
+def verdicts(texts: Sequence[str]) -> list[Verdict | None]:
+    """The verdicts on n formulae; None for a text that is not well-formed."""
+    with _arithmetic():
+        return [_judge_text(text) for text in texts]
+
+
+def check(texts: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether n formulae are correct, `(n,)`."""
+    return np.array([each is Verdict.CORRECT for each in verdicts(texts)], dtype=bool)
+
+
+@contextmanager
+def _arithmetic() -> Iterator[None]:
+    """Lend the settings of flint, which all threads share, to one caller at a time, and restore them."""
+    with _LOCK:
+        precision, length = ctx.prec, ctx.cap
+        try:
+            yield
+        finally:
+            ctx.prec, ctx.cap = precision, length
+
+
+def _judge_text(text: str) -> Verdict | None:
+    try:
+        return _judge(parse(text))
+    except FormulaError:
+        return None
+
+
+def _judge(formula: Formula) -> Verdict:
+    left, right = formula.left, formula.right
+    if formula.is_integral:
+        right = [*right, DERIVATIVE]
+    num_points = NUM_BRANCHED if _has_branches(left) or _has_branches(right) else NUM_AGREEING
+    ctx.cap = 1 + max(left.count(DERIVATIVE), right.count(DERIVATIVE))
+    for precision in PRECISIONS:
+        ctx.prec = precision
+        agreeing = 0
+        for i, point in enumerate(POINTS, start=1):
+            agrees = _agree(left, right, point)
+            if agrees is False:
+                return Verdict.WRONG
+            agreeing += agrees is not None
+            if agreeing >= NUM_AGREEING and i >= num_points:
+                return Verdict.CORRECT
+        if agreeing >= NUM_AGREEING:
+            return Verdict.CORRECT
+    return Verdict.UNDECIDED
+
+
+def _has_branches(side: Postfix) -> bool:
+    """Whether a side may follow different analytic functions in different ranges of x."""
+    if not _BRANCHING.isdisjoint(side):
+        return True
+    for i, item in enumerate(side):
+        if item == "^" and not (side[i - 1].isdigit() or (side[i - 1] == NEGATE and side[i - 2].isdigit())):
+            return True
+    return False
+
+
+def _agree(left: Postfix, right: Postfix, point: float) -> bool | None:
+    """Whether both sides have the same value at a point; None where that is not certain, or one has no value.
+
+    A small term can hide behind the rounding of a large one: both sides agree only if no value on the way is so
+    small or large, and if their balls are small.
+    """
+    try:
+        left_values, right_values = _values(left, point), _values(right, point)
+    except (ZeroDivisionError, ValueError):  # flint: a divisor is, or may be, 0
+        return None
+    one, two = left_values[-1][0], right_values[-1][0]
+    if not (one.is_finite() and two.is_finite()):
+        return None
+    if not one.overlaps(two):
+        return False
+    largest = 2.0 ** (ctx.prec // 3)
+    if not (_is_moderate(left_values, largest) and _is_moderate(right_values, largest)):
+        return None
+    radius = float(one.rad()) + float(two.rad())
+    return True if radius <= 2.0 ** (-ctx.prec // 2) * max(1.0, abs(float(one))) else None
+
+
+def _is_moderate(values: list[arb_series], largest: float) -> bool:
+    """Whether all values are from 1 / largest to largest, or may be 0."""
+    for value in values:
+        size = abs(float(value[0]))
+        if not size <= largest or (size * largest < 1 and not value[0].contains(0)):
+            return False
+    return True
+
+
+def _sqrt(series: arb_series) -> arb_series:
+    return series.sqrt() if len(series) else series  # flint has no series of the square root of 0
+
+
+_UNARY: dict[str, Callable[[arb_series], arb_series]] = {
+    NEGATE: operator.neg,
+    "sin(": arb_series.sin,
+    "cos(": arb_series.cos,
+    "tan(": arb_series.tan,
+    "exp(": arb_series.exp,
+    "log(": arb_series.log,
+    "sqrt(": _sqrt,
+    DERIVATIVE: arb_series.derivative,
+}
+_BINARY: dict[str, Callable[[arb_series, arb_series], arb_series]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "^": operator.pow,
+}
+
+
+def _values(side: Postfix, point: float) -> list[arb_series]:
+    """The values of an expression and its parts around a point, in postfix order.
+
+    Raises ZeroDivisionError or ValueError for a division by what is, or may be, 0.
+    """
+    leaves = _leaves(point, ctx.prec, ctx.cap)
+    values: list[arb_series] = []
+    stack: list[arb_series] = []
+    for item in side:
+        if (leaf := leaves.get(item)) is not None:
+            value = leaf
+        elif (binary := _BINARY.get(item)) is not None:
+            second = stack.pop()
+            value = binary(stack.pop(), second)
+        elif (unary := _UNARY.get(item)) is not None:
+            value = unary(stack.pop())
+        else:
+            value = arb_series([arb(int(item))])
+        stack.append(value)
+        values.append(value)
+    return values
+
+
+@lru_cache(maxsize=64)
+def _leaves(point: float, precision: int, length: int) -> dict[str, arb_series]:
+    """The series of x, the constants and small integers in the arithmetic that is set."""
+    constants = {"π": arb.pi(), "e": arb.const_e()} | {str(number): arb(number) for number in range(100)}
+    return {"x": arb_series([arb(point), 1])} | {name: arb_series([value]) for name, value in constants.items()}
