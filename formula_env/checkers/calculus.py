@@ -39,14 +39,19 @@ NUM_BRANCHED = 5
 """Points that are tried at least where a formula may hold on a part of x > 0 only, such as `sqrt((x-3)^2)=x-3`."""
 
 _RANDOM = Random(14)
-# The first ones are of a moderate size, where values are too; the next ones tell branches apart.
+# The first ones are of a moderate size, where values are too; the next ones tell branches apart. The others are
+# for formulae with a small domain.
 POINTS = tuple(
     _RANDOM.uniform(low, high)
     for low, high in (
-        (0.5, 0.7), (1.5, 1.9), (7, 10), (0.01, 0.02), (100, 150), (1.1, 1.4), (2.5, 3.2), (0.2, 0.4), (4, 5),
+        (0.5, 0.7), (1.5, 1.9), (7, 10), (0.01, 0.02), (100, 150), (1.1, 1.4), (2.5, 3.2), (0.2, 0.3), (4, 5),
+        (0.08, 0.1), (15, 20), (0.001, 0.002), (30, 40), (5.5, 6.5),
     )
 )  # fmt: skip
 """Random numbers of 53 bits, so that no short formula holds at them by chance."""
+
+Values = list[arb_series]
+"""An expression and its parts around a point, in postfix order."""
 
 _BRANCHING = {"sqrt(", "log("}
 _LOCK = Lock()
@@ -93,19 +98,23 @@ def _judge(formula: Formula) -> Verdict:
     if formula.is_integral:
         right = [*right, DERIVATIVE]
     num_points = NUM_BRANCHED if _has_branches(left) or _has_branches(right) else NUM_AGREEING
-    ctx.cap = 1 + max(left.count(DERIVATIVE), right.count(DERIVATIVE))
     for precision in PRECISIONS:
         ctx.prec = precision
-        agreeing = 0
+        agreeing, is_unclear = 0, False
         for i, point in enumerate(POINTS, start=1):
-            agrees = _agree(left, right, point)
-            if agrees is False:
-                return Verdict.WRONG
-            agreeing += agrees is not None
-            if agreeing >= NUM_AGREEING and i >= num_points:
+            if (values := _values_of_both(left, right, point)) is not None:
+                if not values[0][-1][0].overlaps(values[1][-1][0]):
+                    return Verdict.WRONG
+                if agreeing < NUM_AGREEING:
+                    is_certain = _agree(*values)
+                    agreeing += is_certain
+                    is_unclear |= not is_certain
+            if agreeing == NUM_AGREEING and i >= num_points:
                 return Verdict.CORRECT
-        if agreeing >= NUM_AGREEING:
+        if agreeing == NUM_AGREEING:
             return Verdict.CORRECT
+        if not is_unclear:
+            break  # more bits don't make a point defined
     return Verdict.UNDECIDED
 
 
@@ -119,29 +128,29 @@ def _has_branches(side: Postfix) -> bool:
     return False
 
 
-def _agree(left: Postfix, right: Postfix, point: float) -> bool | None:
-    """Whether both sides have the same value at a point; None where that is not certain, or one has no value.
-
-    A small term can hide behind the rounding of a large one: both sides agree only if no value on the way is so
-    small or large, and if their balls are small.
-    """
+def _values_of_both(left: Postfix, right: Postfix, point: float) -> tuple[Values, Values] | None:
+    """The values of both sides at a point, with those of their parts; None where a side has no finite value."""
     try:
-        left_values, right_values = _values(left, point), _values(right, point)
+        values = _values(left, point), _values(right, point)
     except (ZeroDivisionError, ValueError):  # flint: a divisor is, or may be, 0
         return None
-    one, two = left_values[-1][0], right_values[-1][0]
-    if not (one.is_finite() and two.is_finite()):
-        return None
-    if not one.overlaps(two):
+    is_defined = values[0][-1][0].is_finite() and values[1][-1][0].is_finite()
+    return values if is_defined else None
+
+
+def _agree(left: Values, right: Values) -> bool:
+    """Whether balls that overlap are so small that both sides are taken to be equal.
+
+    A small term can hide behind the rounding of a large one: so no value on the way may be very small or large.
+    """
+    one, two = left[-1][0], right[-1][0]
+    if float(one.rad()) + float(two.rad()) > 2.0 ** (-ctx.prec // 2) * max(1.0, abs(float(one))):
         return False
     largest = 2.0 ** (ctx.prec // 3)
-    if not (_is_moderate(left_values, largest) and _is_moderate(right_values, largest)):
-        return None
-    radius = float(one.rad()) + float(two.rad())
-    return True if radius <= 2.0 ** (-ctx.prec // 2) * max(1.0, abs(float(one))) else None
+    return _are_moderate(left, largest) and _are_moderate(right, largest)
 
 
-def _is_moderate(values: list[arb_series], largest: float) -> bool:
+def _are_moderate(values: Values, largest: float) -> bool:
     """Whether all values are from 1 / largest to largest, or may be 0."""
     for value in values:
         size = abs(float(value[0]))
@@ -173,13 +182,14 @@ _BINARY: dict[str, Callable[[arb_series, arb_series], arb_series]] = {
 }
 
 
-def _values(side: Postfix, point: float) -> list[arb_series]:
+def _values(side: Postfix, point: float) -> Values:
     """The values of an expression and its parts around a point, in postfix order.
 
     Raises ZeroDivisionError or ValueError for a division by what is, or may be, 0.
     """
+    ctx.cap = 1 + side.count(DERIVATIVE)  # each derivative takes one term of a series away
     leaves = _leaves(point, ctx.prec, ctx.cap)
-    values: list[arb_series] = []
+    values: Values = []
     stack: list[arb_series] = []
     for item in side:
         if (leaf := leaves.get(item)) is not None:
@@ -196,7 +206,7 @@ def _values(side: Postfix, point: float) -> list[arb_series]:
     return values
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _leaves(point: float, precision: int, length: int) -> dict[str, arb_series]:
     """The series of x, the constants and small integers in the arithmetic that is set."""
     constants = {"π": arb.pi(), "e": arb.const_e()} | {str(number): arb(number) for number in range(100)}

@@ -14,6 +14,7 @@ from formula_env.tasks.base import BaseTask, ContinuousTask, SequenceTask
 
 TASKS = {
     "binary-sum": "formula_env.tasks.binary_sum:BinarySum",
+    "calculus": "formula_env.tasks.calculus:Calculus",
     "equation": "formula_env.tasks.equation:Equation",
     "formula-file": "formula_env.tasks.formula_file:FormulaFile",
     "signed-equation": "formula_env.tasks.signed_equation:SignedEquation",
