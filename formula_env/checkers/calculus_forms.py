@@ -93,8 +93,10 @@ def to_latex(text: str) -> str:
         formula = parse(text)
     except FormulaError:
         return "".join([r"\texttt{", text.replace("^", r"\^{}"), "}"])
-    left, right = (_latex(tree(side)) for side in (formula.left, formula.right))
-    return rf"\int {left}\,dx={right}" if formula.is_integral else f"{left}={right}"
+    left, right = tree(formula.left), tree(formula.right)
+    if formula.is_integral:
+        return rf"\int {_latex_inside(left, 2)}\,dx={_latex(right)}"
+    return f"{_latex(left)}={_latex(right)}"
 
 
 def _latex(node: Node) -> str:

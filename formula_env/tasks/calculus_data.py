@@ -50,10 +50,10 @@ def random_tree(rng: Random, inner: int) -> Node:
 
     Places are filled from left to right by a leaf, a function or an operator, by the share of trees that go on so.
     """
-    return _tree_of(_random_prefix(rng, inner))
+    return _tree_of(random_prefix(rng, inner))
 
 
-def _random_prefix(rng: Random, inner: int) -> list[str]:
+def random_prefix(rng: Random, inner: int) -> list[str]:
     """Symbols in Polish notation."""
     symbols: list[str] = []
     empty = 1
