@@ -249,6 +249,7 @@ def test_options_within_sentences_exist(
         *(["train", name] for name in ("seqgan", "ppo")),
         ["train", "vanilla-gan", "--task", "integer-sum"],
         ["train", "mle", "--task", "equation"],
+        ["train", "mle", "--task", "calculus"],
     ):
         assert main([*arguments, "--help"]) == 0
     known = set(re.findall(r"--[a-z][\w.-]*", capsys.readouterr().out)) | FOREIGN_OPTIONS

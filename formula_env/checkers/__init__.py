@@ -21,11 +21,13 @@ Checker = Callable[[Sequence[str]], NDArray[np.bool_]]
 """From n formulae as text to n verdicts; malformed text is merely not correct."""
 
 CHECKERS: dict[str, str] = {
+    "calculus": "formula_env.checkers.calculus:check",
     "equation": "formula_env.checkers.equation:check",
 }
 """Checkers by name, as name -> "module:function"."""
 
 FORMS = {
+    "calculus": "formula_env.checkers.calculus_forms",
     "equation": "formula_env.checkers.equation_forms",
 }
 """Modules with `canonical`, `skeleton`, `to_latex` and `to_sympy` of what a checker judges, by its name."""

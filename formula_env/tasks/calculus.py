@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from formula_env.checkers import calculus_forms
 from formula_env.checkers.calculus import Verdict, check, verdicts
 from formula_env.checkers.calculus_syntax import SYMBOLS
-from formula_env.errors import FormulaError, check_range, check_types
+from formula_env.errors import check_range, check_types
 from formula_env.tasks import calculus_data
 from formula_env.tasks.automaton import Paths, check_tokens
 from formula_env.tasks.base import SequenceTask
@@ -22,8 +22,6 @@ from formula_env.vocabulary import Tokens, Vocabulary
 
 BATCH = 256
 """Formulae that are drawn and checked at once."""
-MAX_DRAWS = 2**17
-"""Formulae that are drawn without one that is short enough and correct before sampling is given up."""
 
 _VOCABULARY = Vocabulary(SYMBOLS, variable_length=True)
 _SYMBOL = re.compile("|".join(re.escape(symbol) for symbol in sorted(SYMBOLS, key=len, reverse=True)))
@@ -75,6 +73,10 @@ class Calculus(SequenceTask):
         next_state, ended = automaton(self.length)
         return Paths(next_state, ended, final=ended)
 
+    @property
+    def transitions(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        return self._formulae.table, self._formulae.final
+
     def legal_symbols(self, prefixes: Tokens) -> NDArray[np.bool_]:
         return self._formulae.legal_symbols(prefixes)
 
@@ -98,13 +100,9 @@ class Calculus(SequenceTask):
 
     def sample(self, n: int, rng: np.random.Generator) -> Tokens:
         texts: list[str] = []
-        drawn = 0
         candidates = self._candidates(Random(int(rng.integers(2**63))))
-        while len(texts) < n:
-            if not texts and drawn >= MAX_DRAWS:
-                raise FormulaError(f"none of {drawn:,} formulae is correct and has at most {self.length} symbols")
+        while len(texts) < n:  # it ends: formulae of 9 symbols, the least length, are drawn by each generator
             batch = [next(candidates) for _ in range(BATCH)]
-            drawn += BATCH
             short = [text for text in batch if len(_SYMBOL.findall(text)) <= self.length]
             texts += [text for text, correct in zip(short, check(short), strict=True) if correct]
         return self.encode(texts[:n])

@@ -13,6 +13,7 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from formula_env.checkers import calculus_forms, find_checker, find_forms
 from formula_env.checkers.calculus import Verdict, check, verdict, verdicts
 from formula_env.checkers.calculus_forms import canonical, skeleton, to_latex, to_sympy
 from formula_env.checkers.calculus_proof import expression, prove
@@ -123,6 +124,11 @@ def test_batches_give_the_verdicts_of_single_formulae() -> None:
     assert verdicts(texts) == expected
     assert check(texts).tolist() == [each is Verdict.CORRECT for each in expected]
     assert check([]).shape == (0,)
+
+
+def test_the_checker_and_its_forms_are_found_by_name() -> None:
+    assert find_checker("calculus") is check
+    assert find_forms("calculus") is calculus_forms
 
 
 def compare(texts: list[str]) -> Counter[tuple[Verdict, bool | None]]:
