@@ -40,12 +40,12 @@ NUM_BRANCHED = 5
 
 _RANDOM = Random(14)
 # The first ones are of a moderate size, where values are too; the next ones tell branches apart. The others are
-# for formulae with a small domain.
+# for formulae with a small domain, and for large powers.
 POINTS = tuple(
     _RANDOM.uniform(low, high)
     for low, high in (
         (0.5, 0.7), (1.5, 1.9), (7, 10), (0.01, 0.02), (100, 150), (1.1, 1.4), (2.5, 3.2), (0.2, 0.3), (4, 5),
-        (0.08, 0.1), (15, 20), (0.001, 0.002), (30, 40), (5.5, 6.5),
+        (0.08, 0.1), (15, 20), (0.001, 0.002), (30, 40), (5.5, 6.5), (0.97, 0.98), (1.01, 1.02),
     )
 )  # fmt: skip
 """Random numbers of 53 bits, so that no short formula holds at them by chance."""
@@ -104,8 +104,9 @@ def _judge(formula: Formula) -> Verdict:
         for i, point in enumerate(POINTS, start=1):
             if (values := _values_of_both(left, right, point)) is not None:
                 if not values[0][-1][0].overlaps(values[1][-1][0]):
-                    return Verdict.WRONG
-                if agreeing < NUM_AGREEING:
+                    if _are_finite(values[0]) and _are_finite(values[1]):
+                        return Verdict.WRONG
+                elif agreeing < NUM_AGREEING:
                     is_certain = _agree(*values)
                     agreeing += is_certain
                     is_unclear |= not is_certain
@@ -136,6 +137,11 @@ def _values_of_both(left: Postfix, right: Postfix, point: float) -> tuple[Values
         return None
     is_defined = values[0][-1][0].is_finite() and values[1][-1][0].is_finite()
     return values if is_defined else None
+
+
+def _are_finite(values: Values) -> bool:
+    """Whether an expression and all its parts have a value: `d(log(0))` has none, although flint's series has."""
+    return all(value[0].is_finite() for value in values)
 
 
 def _agree(left: Values, right: Values) -> bool:

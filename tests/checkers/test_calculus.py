@@ -45,6 +45,7 @@ WRONG = [
 UNDECIDED = [
     "9^9^9^9=1", "9^9^9^9=9^9^9^9", "10^(-999)+1=1", "1/0=1/0", "log(0)=log(0)", "sqrt(-1)=sqrt(-1)",
     "log(-x)=log(-x)", "1/(x-x)=1/(x-x)", "x/0=x/0", "(-x)^(1/2)=(-x)^(1/2)", "d(1/0)=0",
+    "d(log(0))=0", "d(log(0))=1", "d(x+sqrt(-2))=1", "d(x+sqrt(-2))=2", "∫(1)=x+log(-1)", "∫(2)=x+log(-1)",
 ]  # fmt: skip
 MALFORMED = {
     "": "one =", "x": "one =, not 0", "x=x=x": "one =, not 2", "=x": "a side is empty", "x=": "a side is empty",
