@@ -84,10 +84,7 @@ def sides(text: str) -> tuple[Any, Any]:
     return Reader(left).expression(), Reader(right).expression()
 
 
-FUNCTIONS = {
-    sympy.sin: mpmath.sin, sympy.cos: mpmath.cos, sympy.tan: mpmath.tan, sympy.exp: mpmath.exp,
-    sympy.log: mpmath.log,
-}  # fmt: skip
+FUNCTIONS = {sympy.sin: mpmath.sin, sympy.cos: mpmath.cos, sympy.tan: mpmath.tan, sympy.log: mpmath.log}
 
 
 def number(expression: Any, point: Any) -> Any:
@@ -106,10 +103,19 @@ def number(expression: Any, point: Any) -> Any:
     if expression.is_Mul:
         return mpmath.fprod(parts)
     if expression.is_Pow:
-        return mpmath.power(*parts)
-    if type(expression) not in FUNCTIONS or (type(expression) is sympy.exp and abs(parts[0]) > 1_000):
-        raise UndecidedError
-    return FUNCTIONS[type(expression)](parts[0])
+        return not_tiny(mpmath.power(*parts))
+    if type(expression) is sympy.exp:
+        return not_tiny(mpmath.exp(parts[0])) if abs(parts[0]) < 1_000 else undecided()
+    return FUNCTIONS[type(expression)](parts[0]) if type(expression) in FUNCTIONS else undecided()
+
+
+def not_tiny(result: Any) -> Any:
+    """A power that is not so small that it is lost beside other numbers, or taken for 0."""
+    return undecided() if 0 < abs(result) < 1e-25 else result
+
+
+def undecided() -> Any:
+    raise UndecidedError
 
 
 def value(expression: Any, point: Any) -> Any:

@@ -165,8 +165,8 @@ def test_sympy_agrees_on_many_generated_and_mutated_formulae() -> None:
 
 def test_the_oracle_finds_what_is_known() -> None:
     assert all(oracle.is_correct("".join(text.split())) for text in CORRECT)
-    hidden = {"e^(-99)+x=x", "e^(-99)+1=1"}  # below its digits
-    assert not any(oracle.is_correct(text) for text in WRONG if text not in hidden)
+    assert not any(oracle.is_correct(text) for text in WRONG)
+    assert oracle.is_correct("∫(x^exp(6))=exp(6)*x^(exp(6)-1)") is None  # all its values are tiny or huge
 
 
 # --- work, threads, fuzz --------------------------------------------------------------------------------------
