@@ -10,25 +10,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from formula_env.checkers.batches import Alphabet, Codes, Flags
 from formula_env.checkers.expression import DIGITS, MAX_BITS, MAX_SYMBOLS, OPERATORS, evaluate, parse
 from formula_env.errors import FormulaError
 
-Codes = NDArray[np.int8]
 Integers = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
-SYMBOLS = f"{DIGITS}{OPERATORS}()="
-"""All symbols of equations; the index of each is its code."""
-PLUS, MINUS, TIMES, OVER, POWER, OPEN, CLOSE, EQUALS = range(len(DIGITS), len(SYMBOLS))
-END, UNKNOWN = len(SYMBOLS), len(SYMBOLS) + 1
-"""Codes of what follows the last symbol, and of what is no symbol."""
+ALPHABET = Alphabet(f"{DIGITS}{OPERATORS}()=")
+"""All symbols of equations."""
+PLUS, MINUS, TIMES, OVER, POWER, OPEN, CLOSE, EQUALS, END, UNKNOWN = range(len(DIGITS), len(DIGITS) + 10)
+"""Codes of the symbols that are no digits."""
 
 EXACT = 2**61
 """Absolute values up to this are computed in int64, where neither a sum nor a difference of two can overflow."""
-CHUNK = 2**18
-"""Symbols of texts that are checked at once: few enough for the processor's cache."""
-FEW = 32
-"""Number of texts below which checking one after the other is faster."""
 
 
 def is_correct(formula: str, base: int = 10) -> bool:
@@ -43,33 +37,7 @@ def is_correct(formula: str, base: int = 10) -> bool:
 
 def check(formulae: Sequence[str], base: int = 10) -> Flags:
     """The verdicts `(n,)` of `is_correct` on n formulae."""
-    texts = ["".join(text.split()) if len(text) <= MAX_SYMBOLS else "" for text in formulae]
-    rest = sorted(range(len(texts)), key=lambda row: -len(texts[row]))  # a chunk is as wide as its first formula
-    verdicts = np.zeros(len(texts), dtype=bool)
-    while len(rest) >= FEW:
-        size = max(FEW, CHUNK // max(1, len(texts[rest[0]])))
-        rows, rest = rest[:size], rest[size:]
-        verdicts[rows] = check_codes(_codes_of_texts([texts[row] for row in rows]), base)
-    verdicts[rest] = [is_correct(texts[row], base) for row in rest]
-    return verdicts
-
-
-def _codes_of_texts(texts: Sequence[str]) -> Codes:
-    """Codes `(n, T)` of texts without white space, which serves as the end."""
-    width = max(map(len, texts))
-    joined = "".join(text.ljust(width) for text in texts).encode("utf-32-le", "surrogatepass")
-    points = np.frombuffer(joined, dtype=np.uint32).reshape(len(texts), width)
-    return _CODE_OF_POINT[np.minimum(points, len(_CODE_OF_POINT) - 1)]
-
-
-def codes_of(symbols: Sequence[str]) -> Codes:
-    """The code `(len(symbols),)` of each symbol; `END` for the empty text."""
-    return np.array([SYMBOLS.index(symbol) if symbol else END for symbol in symbols], dtype=np.int8)
-
-
-_CODE_OF_POINT = np.full(128, UNKNOWN, dtype=np.int8)
-_CODE_OF_POINT[[ord(symbol) for symbol in SYMBOLS]] = range(len(SYMBOLS))
-_CODE_OF_POINT[ord(" ")] = END
+    return ALPHABET.check(formulae, lambda codes: check_codes(codes, base), lambda text: is_correct(text, base))
 
 
 def check_codes(codes: Codes, base: int = 10) -> Flags:
@@ -86,13 +54,8 @@ def check_codes(codes: Codes, base: int = 10) -> Flags:
     machine.reduce_all()
     verdicts[rows] = ~machine.failed & (machine.left == machine.value)
     for row in rows[machine.too_large]:
-        verdicts[row] = is_correct(text_of(codes[row]), base)
+        verdicts[row] = is_correct(ALPHABET.text_of(codes[row]), base)
     return verdicts
-
-
-def text_of(codes: Codes) -> str:
-    """The text of the codes `(T,)` of known symbols; `END` is nothing."""
-    return "".join(SYMBOLS[code] for code in codes.tolist() if code != END)
 
 
 # --- well-formedness ------------------------------------------------------------------------------------------
@@ -133,9 +96,9 @@ def well_formed(codes: Codes, base: int) -> Flags:
 
 # --- values ---------------------------------------------------------------------------------------------------
 
-_PRECEDENCE = np.zeros(len(SYMBOLS), dtype=np.int8)
+_PRECEDENCE = np.zeros(END, dtype=np.int8)
 _PRECEDENCE[[PLUS, MINUS, TIMES, OVER, POWER]] = 1, 1, 2, 2, 3
-_REDUCES = np.ones(len(SYMBOLS), dtype=np.int8)
+_REDUCES = np.ones(END, dtype=np.int8)
 """Of each code: the lowest precedence of operators before it that are applied when it is read."""
 _REDUCES[[TIMES, OVER, POWER, OPEN]] = 2, 2, 4, 5
 _BOTTOM = EQUALS

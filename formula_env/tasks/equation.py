@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formula_env.checkers import equation_forms
-from formula_env.checkers.equation import Codes, ShiftReduce, check_codes, codes_of, text_of
+from formula_env.checkers.batches import Codes
+from formula_env.checkers.equation import ALPHABET, ShiftReduce, check_codes
 from formula_env.checkers.expression import DIGITS, OPERATORS, evaluate, parse
 from formula_env.errors import FormulaError, check_range, check_types
 from formula_env.tasks.automaton import Paths, check_tokens
@@ -106,7 +107,7 @@ class Equation(SequenceTask):
     @cached_property
     def _codes(self) -> Codes:
         """The checker's code of each id, EOS and PAD included."""
-        return codes_of([*self.vocabulary.symbols, "", ""])
+        return ALPHABET.codes_of([*self.vocabulary.symbols, "", ""])
 
     def sample(self, n: int, rng: np.random.Generator) -> Tokens:
         """n correct formulae `(n, T)`, independent and uniform: uniform left sides that have a value that fits."""
@@ -150,7 +151,7 @@ class Equation(SequenceTask):
         if machine.too_large.any():
             values = values.astype(object)
             for row in np.flatnonzero(machine.too_large):
-                value = evaluate(parse(f"{text_of(codes[row])}0", self.base)[0])
+                value = evaluate(parse(f"{ALPHABET.text_of(codes[row])}0", self.base)[0])
                 has_value[row] = value is not None
                 values[row] = value or 0
         return self._with_right_sides(left[has_value], values[has_value])

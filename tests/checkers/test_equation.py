@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from formula_env.checkers.equation import FEW, SYMBOLS, check, check_codes, codes_of, is_correct
+from formula_env.checkers.batches import FEW
+from formula_env.checkers.equation import ALPHABET, check, check_codes, is_correct
 from formula_env.checkers.equation_forms import canonical, skeleton, to_latex, to_sympy
 from formula_env.checkers.expression import MAX_SYMBOLS, evaluate, parse
 from formula_env.errors import FormulaError
 from tests.checkers.equation_oracle import mutated, random_formula, verdict
+
+SYMBOLS = ALPHABET.symbols
 
 in_bases = pytest.mark.parametrize("base", [2, 3, 10, 16])
 
@@ -58,7 +61,7 @@ def test_tokens_in_any_order_get_the_verdict_of_their_text() -> None:
     """A token array may hold an end in the middle: what follows an end makes a formula incorrect."""
     symbols = [*"0123+-*^()=", ""]
     tokens = np.random.default_rng(3).integers(len(symbols), size=(20_000, 6))
-    verdicts = check_codes(codes_of(symbols)[tokens])
+    verdicts = check_codes(ALPHABET.codes_of(symbols)[tokens])
     for row, found in zip(tokens, verdicts.tolist(), strict=True):
         text = "".join(symbols[token] or " " for token in row).rstrip()
         assert found == (" " not in text and is_correct(text))
