@@ -21,12 +21,14 @@ Checker = Callable[[Sequence[str]], NDArray[np.bool_]]
 """From n formulae as text to n verdicts; malformed text is merely not correct."""
 
 CHECKERS: dict[str, str] = {
+    "boolean": "formula_env.checkers.boolean:check",
     "calculus": "formula_env.checkers.calculus:check",
     "equation": "formula_env.checkers.equation:check",
 }
 """Checkers by name, as name -> "module:function"."""
 
 FORMS = {
+    "boolean": "formula_env.checkers.boolean_forms",
     "calculus": "formula_env.checkers.calculus_forms",
     "equation": "formula_env.checkers.equation_forms",
 }

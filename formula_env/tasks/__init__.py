@@ -14,6 +14,7 @@ from formula_env.tasks.base import BaseTask, ContinuousTask, SequenceTask
 
 TASKS = {
     "binary-sum": "formula_env.tasks.binary_sum:BinarySum",
+    "boolean": "formula_env.tasks.boolean:Boolean",
     "calculus": "formula_env.tasks.calculus:Calculus",
     "equation": "formula_env.tasks.equation:Equation",
     "formula-file": "formula_env.tasks.formula_file:FormulaFile",
