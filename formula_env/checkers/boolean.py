@@ -1,8 +1,8 @@
 """Verdicts on Boolean formulae, `a&b>a`: correct is a tautology, true whatever its variables are.
 
-A formula is made of the variables `a` to `e`, `~` (not), `&` (and), `|` (or), `>` (implies), `=` (is equivalent to)
-and parentheses. They bind in this order, `~` first; `>` is right-associative, and of the others the order makes no
-difference. A truth table is a number of 32 bits, one for each assignment of truth values to the five variables.
+A formula is made of the variables `a` to `e`, `~` (not), `&` (and), `|` (or), `>` (implies), `=` (is equivalent
+to) and parentheses. They bind in this order, `~` first. `>` is right-associative; the others are associative.
+A truth table is a number of 32 bits, one for each assignment of truth values to five variables.
 
 `is_correct` is the plain reference for one formula. `check` and `check_codes` give the same verdicts on whole
 batches, by parsing all formulae at once.
@@ -150,24 +150,26 @@ def well_formed(codes: Codes) -> Flags:
     symbols = np.full((length + 2, n), END, dtype=np.int8)
     symbols[0] = OPEN  # what may begin a formula may follow it
     symbols[1:-1] = codes.T
-    valid = _MAY_FOLLOW.ravel()[symbols[:-1] * np.int16(len(_MAY_FOLLOW)) + symbols[1:]].all(axis=0)
-    is_open, is_close = symbols[1:] == OPEN, symbols[1:] == CLOSE
-    if is_open.any() or is_close.any():
-        depth = np.cumsum(is_open.astype(np.int16) - is_close, axis=0, dtype=np.int16)
-        valid &= (depth >= 0).all(axis=0) & (depth[-1] == 0)
-    return valid
+    follows = _MAY_FOLLOW.ravel()[symbols[:-1] * np.int16(len(_MAY_FOLLOW)) + symbols[1:]]
+    depth = _depth(symbols[1:])
+    return np.logical_and.reduce(follows & (depth >= 0)) & (depth[-1] == 0)
 
 
-def _tables(codes: list[int], otherwise: int = 0) -> Tables:
-    """Of each code: `TRUE` for these, 0 or another value for the rest."""
-    tables = np.full(UNKNOWN + 1, otherwise, dtype=np.uint32)
+def _depth(columns: Codes) -> NDArray[np.int16]:
+    """The number of open parentheses after each symbol, of codes by column: `(T, n)`."""
+    return np.cumsum((columns == OPEN).astype(np.int8) - (columns == CLOSE), axis=0, dtype=np.int16)
+
+
+def _tables(codes: Sequence[int]) -> Tables:
+    """Of each code: `TRUE` for these, 0 for the rest."""
+    tables = np.zeros(UNKNOWN + 1, dtype=np.uint32)
     tables[codes] = TRUE
     return tables
 
 
 _VARIABLE = np.zeros(UNKNOWN + 1, dtype=np.uint32)
 _VARIABLE[: len(VARIABLES)] = TRUTH_TABLES
-_IS_VARIABLE = _tables([*range(len(VARIABLES))])
+_IS_VARIABLE = _tables(range(len(VARIABLES)))
 _IS_NOT = _tables([NOT])
 _ENDS_CONJUNCTION = _tables([OR, IMPLIES, EQUIVALENT, CLOSE, END])
 _ENDS_DISJUNCTION = _tables([IMPLIES, EQUIVALENT, CLOSE, END])
@@ -187,10 +189,8 @@ def truth_tables(codes: Codes) -> Tables:
     n = len(codes)
     columns = np.full((codes.shape[1] + 1, n), END, dtype=np.int8)
     columns[:-1] = codes.T
-    opened = np.cumsum(columns == OPEN, axis=0, dtype=np.int16) - np.cumsum(
-        columns == CLOSE, axis=0, dtype=np.int16
-    )
-    around = np.empty((int(opened.max(initial=0)) + 1, 5, n), dtype=np.uint32)
+    opened = _depth(columns)
+    around = np.empty((int(opened.max(initial=0)), 5, n), dtype=np.uint32)
     state = np.repeat(_EMPTY, n, axis=1)
     for symbols, depth in zip(columns, opened, strict=True):
         _end_operands(state, symbols)

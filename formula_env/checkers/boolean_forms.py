@@ -3,17 +3,15 @@
 A text that is not well-formed has no other forms; it comes back as it is, or in a typewriter font.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from formula_env.checkers.boolean import PRECEDENCE, VARIABLES, parse
 from formula_env.errors import FormulaError
 
 _ATOM = len(PRECEDENCE)
-_HIDE_VARIABLES = str.maketrans(dict.fromkeys(VARIABLES, "#"))
-_LATEX = str.maketrans({
-    "~": r"\lnot ", "&": r" \land ", "|": r" \lor ", ">": r" \to ", "=": r" \leftrightarrow ",
-})  # fmt: skip
-_ESCAPED = str.maketrans({"~": r"\textasciitilde{}", "&": r"\&", "|": r"\textbar{}", ">": r"\textgreater{}"})
+_LATEX = {"~": r"\lnot ", "&": r" \land ", "|": r" \lor ", ">": r" \to ", "=": r" \leftrightarrow "}
+_ESCAPED = {"~": r"\textasciitilde{}", "&": r"\&", "|": r"\textbar{}", ">": r"\textgreater{}"}
 
 
 class _Form(NamedTuple):
@@ -27,7 +25,7 @@ class _Form(NamedTuple):
         """The formula, with its operands in order: short ones first, their variables considered last."""
         if len(self.texts) == 1:
             return self.texts[0]
-        ordered = sorted(self.texts, key=lambda text: (len(text), text.translate(_HIDE_VARIABLES), text))
+        ordered = sorted(self.texts, key=lambda text: (len(text), _without_names(text), text))
         return _SYMBOLS[self.precedence].join(ordered)
 
     def inside(self, lowest: int) -> str:
@@ -71,7 +69,18 @@ def _combined(operator: str, first: _Form, second: _Form) -> _Form:
 
 def skeleton(formula: str) -> str:
     """The canonical form with `#` in the place of each variable."""
-    return canonical(formula).translate(_HIDE_VARIABLES)
+    return _without_names(canonical(formula))
+
+
+def _without_names(text: str) -> str:
+    return _replaced(text, dict.fromkeys(VARIABLES, "#"))
+
+
+def _replaced(text: str, table: Mapping[str, str]) -> str:
+    """The text with other ones for some symbols; much faster than `str.translate`."""
+    for symbol, other in table.items():
+        text = text.replace(symbol, other)
+    return text
 
 
 def to_latex(formula: str) -> str:
@@ -79,8 +88,8 @@ def to_latex(formula: str) -> str:
     try:
         parse(formula)
     except FormulaError:
-        return "".join([r"\texttt{", formula.translate(_ESCAPED), "}"])
-    return "".join(formula.split()).translate(_LATEX)
+        return "".join([r"\texttt{", _replaced(formula, _ESCAPED), "}"])
+    return _replaced("".join(formula.split()), _LATEX)
 
 
 def to_sympy(formula: str) -> str:

@@ -135,10 +135,10 @@ class Boolean(SequenceTask):
 
 
 def grammar(symbols: Sequence[str], max_depth: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The automaton of well-formed formulae: the next states `(S, V)`, EOS included, and whether EOS was read `(S,)`.
+    """The automaton of well-formed formulae: the next states `(S, V)`, and whether EOS was read `(S,)`.
 
-    In state 2d an operand is expected within d parentheses, in state 2d + 1 one is complete. The last state is
-    that behind EOS.
+    EOS is the last of its symbols. In state 2d an operand is expected within d parentheses, in state 2d + 1 one is
+    complete. The last state is that behind EOS.
     """
     ended = 2 * (max_depth + 1)
     next_state = np.full((ended + 1, len(symbols) + 1), DEAD)

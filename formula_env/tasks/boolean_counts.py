@@ -55,17 +55,16 @@ class Convolution(NamedTuple):
     scaled: bool = False
     """Whether undoing it multiplies by the number of tables."""
     negated: bool = False
-    """Whether the result is that of the operator's negation."""
+    """Whether it is the convolution of the operator's negation."""
+
+
+def _sum_and_difference(low: Counts, high: Counts) -> tuple[Counts, Counts]:
+    return low + high, low - high
 
 
 _UNION = Convolution(lambda low, high: (low, low + high), lambda low, high: (low, high - low))
 _INTERSECTION = Convolution(lambda low, high: (low + high, high), lambda low, high: (low - high, high))
-_EQUALITY = Convolution(
-    lambda low, high: (low + high, low - high),
-    lambda low, high: (low + high, low - high),
-    scaled=True,
-    negated=True,
-)
+_EQUALITY = Convolution(_sum_and_difference, _sum_and_difference, scaled=True, negated=True)
 
 
 class Chain:
