@@ -16,6 +16,7 @@ from formula_env.wrappers import MaskInObservation, VectorMaskInObservation
 
 if TYPE_CHECKING:
     from formula_env.env import FormulaEnv
+    from formula_env.scoring import score
     from formula_env.vector_env import FormulaVectorEnv
 
 for _name in symbol_tasks():
@@ -32,11 +33,15 @@ for _name in symbol_tasks():
     _gym.registry[_spec.id] = _spec
 
 
-_LAZY = {"FormulaEnv": "formula_env.env", "FormulaVectorEnv": "formula_env.vector_env"}
+_LAZY = {
+    "FormulaEnv": "formula_env.env",
+    "FormulaVectorEnv": "formula_env.vector_env",
+    "score": "formula_env.scoring",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """The environments need torch, which takes a second to import: only when asked for."""
+    """These need torch, which takes a second to import: only when asked for."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(_import_module(_LAZY[name]), name)
@@ -51,4 +56,5 @@ __all__ = [
     "VectorMaskInObservation",
     "Vocabulary",
     "make_task",
+    "score",
 ]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass
 from inspect import getdoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +35,15 @@ from formula_env.experiment.output import safe_output
 from formula_env.experiment.registry import algorithm_class, all_algorithms, default_preset, preset
 from formula_env.experiment.run_folder import RunFolder, default_run_folder
 from formula_env.experiment.run_report import print_evaluation, print_summary
+from formula_env.experiment.score_report import print_score
 from formula_env.experiment.terminal import SafeConsole, one_line, printable
 from formula_env.networks.decoding import Decoded, Decoding
 from formula_env.networks.policy import Policy
+from formula_env.reading import read_lines
 from formula_env.sampling import Sampler
+from formula_env.scoring import score
 from formula_env.suggestions import unknown
-from formula_env.tasks import BaseTask, SequenceTask, all_tasks, task_class
+from formula_env.tasks import BaseTask, SequenceTask, all_tasks, symbol_tasks, task_class
 from formula_env.tasks.templates import TemplateMask, read_prefix, read_template
 from formula_env.vocabulary import Tokens, distinct_rows
 
@@ -404,6 +407,44 @@ def _found(arguments: list[str]) -> None:
     sys.stdout.flush()
 
 
+# --- score ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ScoreOptions(Generic[TaskT]):
+    file: Annotated[Path, Positional]
+    """File of formulae, UTF-8, one a line."""
+    task: TaskT
+    task_name: Annotated[str, option(name="task")]
+    """Family of formulae; `formula-env list tasks` names them."""
+    training: Path | None = None
+    """File of the formulae that novel ones are compared with. Default: those that the task brings, if any."""
+    column: str = ""
+    """Column of a CSV table that holds the formulae."""
+    training_column: str = ""
+    """Column of a CSV table that holds the formulae of the training file."""
+    json: bool = False
+    """Output of the score as JSON."""
+
+
+def _score(arguments: list[str]) -> None:
+    """Score formulae of any origin: formula-env score FILE --task equation"""
+    arguments, known = with_flat_tables(arguments), options_of(ScoreOptions) | {"task": str}
+    is_help = not {"-h", "--help"}.isdisjoint(arguments)
+    name = value_of("task", arguments, known) or ("binary-sum" if is_help else None)
+    if name is None or not issubclass(task_cls := task_class(name), SequenceTask):
+        raise FormulaError(f"score needs a task of symbols, --task NAME: {', '.join(sorted(symbol_tasks()))}")
+    options = parse(ScoreOptions[task_cls], "score", arguments)
+    formulae = read_lines(options.file, options.column).texts
+    training = None if options.training is None else read_lines(options.training, options.training_column).texts
+    with SafeConsole(stderr=True).status(f"scoring {len(formulae):,} formulae"):
+        result = score(formulae, options.task, training)
+    if options.json:
+        print(json.dumps(result.to_dict()))
+    else:
+        print_score(result)
+
+
 # --- studies --------------------------------------------------------------------------------------------------
 
 
@@ -595,6 +636,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": _evaluate,
     "sample": _sample,
     "found": _found,
+    "score": _score,
     "study": _study,
     "figures": _figures,
     "report": _report,

@@ -16,6 +16,16 @@ from formula_env.errors import FormulaError
 
 Tokens = NDArray[np.int64]
 
+_UNKNOWN, _END = -1, -2
+"""Where a text is read: in the place of ids, a character that is no symbol, and the end of a formula."""
+
+
+class _Ids(dict[str, int]):
+    """Ids of symbols; that of any other text is `_UNKNOWN`."""
+
+    def __missing__(self, text: str) -> int:
+        return _UNKNOWN
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -50,12 +60,14 @@ class Vocabulary:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
+        """A symbol, a line end, or else a single character; it is looked for in text without white space."""
         # Longest first, so that a symbol that begins another one never shadows it.
-        return re.compile("|".join(re.escape(s) for s in sorted(self.symbols, key=len, reverse=True)))
+        symbols = sorted((s for s in self.symbols if s.split() == [s]), key=len, reverse=True)
+        return re.compile("|".join([r"\n", *map(re.escape, symbols), "."]), re.DOTALL)
 
     @cached_property
     def _ids(self) -> dict[str, int]:
-        return {symbol: i for i, symbol in enumerate(self.symbols)}
+        return _Ids({symbol: i for i, symbol in enumerate(self.symbols)} | {"\n": _END})
 
     @cached_property
     def _texts(self) -> NDArray[np.str_]:
@@ -64,15 +76,11 @@ class Vocabulary:
 
     def read(self, text: str) -> list[int]:
         """The ids of the symbols in a text. White space is ignored. Raises FormulaError for an unknown symbol."""
-        ids, formula, text = [], text, "".join(text.split())
-        position = 0
-        while position < len(text):
-            match = self._pattern.match(text, position)
-            if match is None:
-                known = " ".join(self.symbols)
-                raise FormulaError(f"unknown symbol {text[position]!r} in {formula!r}; the symbols are {known}")
-            ids.append(self._ids[match.group()])
-            position = match.end()
+        found = self._pattern.findall("".join(text.split()))
+        ids = [self._ids[symbol] for symbol in found]
+        if _UNKNOWN in ids:
+            wrong, known = found[ids.index(_UNKNOWN)], " ".join(self.symbols)
+            raise FormulaError(f"unknown symbol {wrong!r} in {text!r}; the symbols are {known}")
         return ids
 
     def encode(self, formula: str, max_length: int) -> Tokens:
@@ -80,12 +88,35 @@ class Vocabulary:
 
         White space is ignored. Raises FormulaError for an unknown symbol or a formula that is too long.
         """
-        ids = self.read(formula)
+        return self.encode_all([formula], max_length)[0]
+
+    def encode_all(self, formulae: Sequence[str], max_length: int) -> Tokens:
+        """n formulae as tokens `(n, max_length)`; raises FormulaError as `encode` for the first that can't be."""
+        tokens, is_read = self.read_all(formulae, max_length)
+        if not is_read.all():
+            formula = formulae[int(is_read.argmin())]
+            length = len(self.read(formula)) + self.variable_length
+            raise FormulaError(f"{formula!r} has {length} symbols; at most {max_length} fit")
+        return tokens
+
+    def read_all(self, formulae: Sequence[str], max_length: int) -> tuple[Tokens, NDArray[np.bool_]]:
+        """n formulae as tokens `(n, max_length)`, and which of them can be encoded `(n,)`; the others are PAD."""
+        text = "".join(f"{''.join(formula.split())}\n" for formula in formulae)
+        found = self._pattern.findall(text)
+        ids = np.fromiter(map(self._ids.__getitem__, found), dtype=np.int64, count=len(found))
+        ends = np.flatnonzero(ids == _END)
+        starts = np.append(0, ends + 1)[:-1]
+        lengths = ends - starts
+        rows = np.repeat(np.arange(len(ends)), lengths + 1)
+        columns = np.arange(len(ids)) - starts[rows]
+        is_read = lengths + self.variable_length <= max_length
+        is_read[rows[ids == _UNKNOWN]] = False
+        tokens = np.full((len(ends), max_length), self.pad)
+        kept = is_read[rows] & (ids != _END)
+        tokens[rows[kept], columns[kept]] = ids[kept]
         if self.eos is not None:
-            ids.append(self.eos)
-        if len(ids) > max_length:
-            raise FormulaError(f"{formula!r} has {len(ids)} symbols; at most {max_length} fit")
-        return np.array(ids + [self.pad] * (max_length - len(ids)), dtype=np.int64)
+            tokens[is_read, lengths[is_read]] = self.eos
+        return tokens, is_read
 
     def decode(self, tokens: Tokens | Sequence[Sequence[int]]) -> list[str]:
         """Tokens `(n, T)` as n strings; EOS, PAD and BOS print as nothing."""

@@ -109,13 +109,17 @@ def _canonical(expression: Postfix, base: int) -> str:
     operands: list[_Form] = []
     for item in expression:
         if isinstance(item, int):
-            operands.append(_Form(4, np.base_repr(item, base).lower()))
+            operands.append(_Form(4, _digits(item, base)))
         elif item == "negate":
             operands.append(_sum([f"-{_inside(operands.pop(), 2)}"]))
         else:
             second, first = operands.pop(), operands.pop()
             operands.append(_combined(item, first, second))
     return operands[0].text
+
+
+def _digits(number: int, base: int) -> str:
+    return str(number) if base == 10 else np.base_repr(number, base).lower()  # str is much faster
 
 
 def _combined(operator: str, first: _Form, second: _Form) -> _Form:

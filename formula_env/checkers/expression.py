@@ -79,9 +79,11 @@ def _token_pattern(base: int) -> re.Pattern[str]:
 
 def _tokens(side: str, base: int) -> list[str]:
     pattern = _token_pattern(base)
-    if unknown := pattern.sub("", side):
-        raise FormulaError(f"{unknown[0]!r} is no symbol of equations in base {base}")
-    return pattern.findall(side)
+    tokens = pattern.findall(side)
+    if sum(map(len, tokens)) < len(side):
+        unknown = pattern.sub("", side)[0]
+        raise FormulaError(f"{unknown!r} is no symbol of equations in base {base}")
+    return tokens
 
 
 def _postfix(side: str, base: int) -> Postfix:

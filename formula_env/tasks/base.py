@@ -97,6 +97,19 @@ class SequenceTask(BaseTask):
         (the prefix is finished, or broken already) every symbol is: it makes no difference any more.
         """
 
+    def is_well_formed(self, tokens: Tokens) -> NDArray[np.bool_]:
+        """Whether each of encoded formulae `(n, T)` has legal symbols only, up to its end: `(n,)`."""
+        is_going, well_formed = np.ones((2, len(tokens)), dtype=bool)
+        for t, column in enumerate(tokens.T):
+            rows = np.flatnonzero(is_going)
+            symbols = column[rows]
+            legal = np.zeros((len(rows), self.vocabulary.size + 1), dtype=bool)  # PAD ends nothing
+            legal[:, :-1] = self.legal_symbols(tokens[rows, :t])
+            is_legal = legal[np.arange(len(rows)), symbols]
+            well_formed[rows] = is_legal
+            is_going[rows] = is_legal & (symbols != self.vocabulary.eos)
+        return well_formed
+
     @property
     def transitions(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]] | None:
         """The automaton that reads well-formed formulae, from state 0; None where they are not given by one.
@@ -166,9 +179,8 @@ class SequenceTask(BaseTask):
         return True
 
     def encode(self, formulae: Sequence[str]) -> Tokens:
-        """Strings to tokens `(n, T)`; raises FormulaError as `Vocabulary.encode`."""
-        rows = [self.vocabulary.encode(formula, self.max_length) for formula in formulae]
-        return np.stack(rows) if rows else np.zeros((0, self.max_length), dtype=np.int64)
+        """Strings to tokens `(n, T)`; raises FormulaError as `Vocabulary.encode_all`."""
+        return self.vocabulary.encode_all(formulae, self.max_length)
 
     def decode(self, batch: Tokens) -> list[str]:
         """Tokens `(n, T)` to strings."""

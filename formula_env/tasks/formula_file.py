@@ -121,13 +121,13 @@ class FormulaFile(SequenceTask):
         fits = np.where(place > lengths[:, None], tokens == self.vocabulary.pad, tokens != self.vocabulary.pad)
         well_formed = fits.all(axis=1) & (lengths > 0)
         if max(map(len, self.vocabulary.symbols)) > 1:
-            rows = np.flatnonzero(well_formed)
-            texts = self.decode(tokens[rows])
-            well_formed[rows] = [
-                self.vocabulary.read(text) == row[: lengths[i]].tolist()
-                for i, text, row in zip(rows, texts, tokens[rows], strict=True)
-            ]
+            written = tokens[well_formed]
+            well_formed[well_formed] = (self._read_again(written) == written).all(axis=1)
         return well_formed
+
+    def _read_again(self, tokens: Tokens) -> Tokens:
+        """Tokens `(n, T)` of the texts of tokens `(n, T)`."""
+        return self.vocabulary.read_all(self.decode(tokens), self.max_length)[0]
 
     def legal_symbols(self, prefixes: Tokens) -> NDArray[np.bool_]:
         """EOS ends a formula of one symbol or more; at the last position it must."""
