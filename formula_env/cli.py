@@ -154,7 +154,8 @@ def _train(arguments: list[str]) -> None:
         default = TrainOptions(algorithm, UNSET, algo, task_name, preset=name)
     options = parse(TrainOptions[task_cls, cls.Config], command, arguments, default)
     if is_first():
-        print(*map(printable, options.task.notes), sep="\n", end="", file=sys.stderr)
+        for note in options.task.notes:
+            print(printable(note), file=sys.stderr)
     with process_group(options.device), contextlib.ExitStack() as stack:
         folder = options.out
         if folder is None:

@@ -44,3 +44,42 @@ def test_impossible_vocabularies_and_tokens_are_refused() -> None:
         Vocabulary(("0", "0"))
     with pytest.raises(FormulaError, match="tokens"):
         DIGITS.decode([[7]])
+
+
+ANY = Vocabulary(("a", "ab", "ba", "b\n", "é"), variable_length=True)
+
+
+@given(st.lists(st.text("ab é\n\x00", max_size=8), max_size=6), st.integers(0, 6), st.booleans())
+def test_many_formulae_are_read_as_each_by_itself(texts: list[str], length: int, has_eos: bool) -> None:
+    """The longest symbol at each place, recursively; what can't be read or is too long is PAD."""
+    vocabulary = Vocabulary(ANY.symbols, has_eos)
+
+    def ids(text: str) -> list[int] | None:
+        if not text:
+            return []
+        found = max((s for s in ("a", "ab", "ba", "é") if text.startswith(s)), key=len, default="")
+        rest = ids(text[len(found) :]) if found else None
+        return None if rest is None else [vocabulary.symbols.index(found), *rest]
+
+    tokens, is_read = vocabulary.read_all(texts, length)
+    assert tokens.shape == (len(texts), length)
+    assert tokens.dtype == np.int64
+    for text, row, can_be in zip(texts, tokens.tolist(), is_read.tolist(), strict=True):
+        expected = ids("".join(text.split()))
+        ended = [vocabulary.eos] if has_eos else []
+        if expected is not None and len(expected + ended) <= length:
+            assert can_be
+            assert row == expected + ended + [vocabulary.pad] * (length - len(expected + ended))
+        else:
+            assert not can_be
+            assert row == [vocabulary.pad] * length
+    if is_read.all():
+        assert np.array_equal(vocabulary.encode_all(texts, length), tokens)
+    else:
+        first = texts[is_read.tolist().index(False)]
+        with pytest.raises(FormulaError) as told:
+            vocabulary.encode_all(texts, length)
+        with pytest.raises(FormulaError) as alone:
+            vocabulary.encode(first, length)
+        assert str(told.value) == str(alone.value)
+        assert repr(first) in str(told.value)

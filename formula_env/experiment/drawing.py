@@ -67,8 +67,9 @@ def legend_below(figure: Figure, handles: Sequence[Artist] = (), note: str = "")
 
 
 def legend_beside(axis: Axes) -> None:
-    """Explain the labelled marks of these axes to their right."""
-    axis.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
+    """Explain the labelled marks of these axes to their right, if there are any."""
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
 
 
 def legend_above(axis: Axes, handles: Sequence[Artist]) -> None:

@@ -125,6 +125,16 @@ from tests.experiment.commands import TINY_MLE
         ("sample nowhere --seed -1", "seed must be from 0"),
         ("evaluate nowhere --seed 99999999999999999999999", "seed must be from 0"),
         ("resume", "required"),
+        ("train mle --task formula-file", "formula-file needs a file; name one with --task.path FILE"),
+        ("train mle --task formula-file --task.path nowhere.txt", "nowhere.txt does not exist"),
+        ("score nowhere.txt", "score needs a task of symbols, --task NAME: binary-sum, equation, formula-file"),
+        ("score nowhere.txt --task integer-sum", "score needs a task of symbols, --task NAME: binary-sum"),
+        ("score nowhere.txt --task eqation", "unknown task 'eqation'; perhaps you meant equation"),
+        ("score nowhere.txt --task equation", "nowhere.txt does not exist"),
+        ("score . --task equation", ". is no file"),
+        ("score --task equation", "required"),
+        ("score nowhere.txt --task equation --task.lenght 9", "perhaps you meant --task.length"),
+        ("score nowhere.txt --task equation --task.base 99", "base must be at most 16, got 99"),
         ("list frogs", "frogs"),
         ("train seqgam", "unknown algorithm 'seqgam'; perhaps you meant seqgan; there are: a2c"),
         ("trian", "unknown command 'trian'; perhaps you meant train; there are: train, resume"),
@@ -149,6 +159,44 @@ def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     assert main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     return line
+
+
+BAD_FILES: list[tuple[bytes, str, str]] = [
+    (b"", "", "lines.txt holds no formula; write one on each line"),
+    (b"1+1=2\n\x00", "", "lines.txt, line 2: a NUL byte; the file must be UTF-8 text"),
+    (b"1+1=2\n\n\xe9\n", "", "lines.txt, line 3: not UTF-8; save the file as UTF-8"),
+    (b"1+1=2\n" + b"(" * 10**6, "", "lines.txt, line 2: 1,000,000 characters; a formula has at most 1,000"),
+    (b"1+1=2\r\n1\x1b[31m", "", "lines.txt, line 2: '1\\x1b[31m' holds control characters"),
+    (b"1+1=2\n", "formula", "lines.txt has no column 'formula'; its first line names 1+1=2"),
+    (b"n,formula\n1,1+1=2\n2\n", "formula", "lines.txt, line 3: no column 'formula', only 1 cells"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "column", "message"), BAD_FILES)
+@pytest.mark.parametrize("role", ["formulae", "training"])
+def test_files_that_can_not_be_scored(
+    content: bytes, column: str, message: str, role: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("good.txt").write_text("1+1=2\n")
+    Path("lines.txt").write_bytes(content)
+    if role == "formulae":
+        options = ["lines.txt", "--column", column]
+    else:
+        options = ["good.txt", "--training", "lines.txt", "--training-column", column]
+    assert message in complaint(["score", *options, "--task", "equation"], capsys)
+
+
+def test_a_checker_that_raises_fails_the_score_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lines.txt").write_text("1\n2\n")
+    (tmp_path / "mine.py").write_text("def check(formulae):\n    raise KeyError(formulae[0])\n")
+    task = ["--task", "formula-file", "--task.path", str(tmp_path / "lines.txt")]
+    checker = f"{tmp_path / 'mine.py'}:check"
+    told = complaint(["score", str(tmp_path / "lines.txt"), *task, "--task.checker", checker], capsys)
+    assert f"the checker '{checker}' raised KeyError: '1'" in told
 
 
 def test_output_folders_that_can_not_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

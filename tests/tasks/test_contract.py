@@ -12,7 +12,7 @@ import sympy
 from formula_env.errors import FormulaError
 from formula_env.tasks.base import BaseTask, SequenceTask
 from tests.helpers import count, every_task, name_of, small_tasks
-from tests.oracles import all_sequences
+from tests.oracles import all_sequences, is_well_formed
 
 on_small = pytest.mark.parametrize("task", small_tasks(), ids=name_of)
 on_all = pytest.mark.parametrize("task", every_task(), ids=name_of)
@@ -69,6 +69,20 @@ def test_legal_symbols_are_those_that_lead_to_a_well_formed_formula(task: Sequen
         for prefix, legal in zip(prefixes, task.legal_symbols(prefixes), strict=True):
             expected = [(*prefix.tolist(), v) in followed for v in range(task.vocabulary.size)]
             assert legal.tolist() == expected
+
+
+@on_small
+def test_what_is_well_formed_has_legal_symbols_up_to_its_end(task: SequenceTask) -> None:
+    """A formula without EOS is as long as it can be, another one ends with EOS; PAD is behind it."""
+    sequences = all_sequences(task)
+    texts = task.decode(sequences.numpy())
+    tokens, is_read = task.vocabulary.read_all(texts, task.max_length)
+    assert np.array_equal(task.is_well_formed(tokens[is_read]), is_well_formed(task, sequences).numpy()[is_read])
+    assert task.is_well_formed(task.enumerate()).all()
+    if task.vocabulary.eos is None:
+        shorter = task.enumerate()
+        shorter[:, -1] = task.vocabulary.pad
+        assert not task.is_well_formed(shorter).any()
 
 
 @on_all

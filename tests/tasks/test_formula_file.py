@@ -106,6 +106,14 @@ def test_tokens_that_are_read_otherwise_are_not_correct(tmp_path: Path) -> None:
     assert longer.is_correct(np.array([[ab, eos, pad], [ab, b, eos]])).all()
 
 
+def test_tokens_whose_text_can_not_be_read_are_not_correct(tmp_path: Path) -> None:
+    """`a`, `bc` print as `abc`, of which the longest symbol `ab` leaves `c`, which is no symbol."""
+    path = write(tmp_path, "aa\nab\nbc\n")
+    task = make_task("formula-file", path=path, tokens="ab a bc", held_out_size=0)
+    a, _, bc, eos, _ = range(5)
+    assert task.is_correct(np.array([[a, bc, eos], [a, a, eos]])).tolist() == [False, True]
+
+
 def test_a_column_of_a_table(tmp_path: Path) -> None:
     path = write(tmp_path, 'id,formula\n1,"1+1=2"\n2,"f(1,2)"\n\n', "table.csv")
     task = make_task("formula-file", path=path, column="formula", held_out_size=0)
