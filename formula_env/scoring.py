@@ -1,7 +1,7 @@
 """Scores of formulae that anybody wrote, by whatever means: validity, correctness, variety, novelty, coverage."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -83,7 +83,7 @@ class Score:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def score(formulae: Sequence[str], task: SequenceTask, training: Sequence[str] | None = None) -> Score:
+def score(formulae: Iterable[str], task: SequenceTask, training: Iterable[str] | None = None) -> Score:
     """Score formulae of any origin by a task's grammar and verdict.
 
     Args:
@@ -131,15 +131,16 @@ def share(number: int, of: int) -> Share:
     return Share(number, of, p, low if number else 0.0, high if number < of else 1.0)
 
 
-def _without_blanks(formulae: Sequence[str], what: str) -> list[str]:
-    if isinstance(formulae, str) or not all(isinstance(formula, str) for formula in formulae):
-        raise FormulaError(f"{what} must be a sequence of strings, such as ['1+2=3']")
-    if not len(formulae):
+def _without_blanks(formulae: Iterable[str], what: str) -> list[str]:
+    texts = None if isinstance(formulae, str) or not isinstance(formulae, Iterable) else list(formulae)
+    if texts is None or not all(isinstance(text, str) for text in texts):
+        raise FormulaError(f"{what} must be strings, such as ['1+2=3']")
+    if not texts:
         raise FormulaError(f"{what} must be at least one formula, got none")
-    return ["".join(formula.split()) for formula in formulae]
+    return ["".join(text.split()) for text in texts]
 
 
-def _known(task: SequenceTask, training: Sequence[str] | None) -> set[str] | None:
+def _known(task: SequenceTask, training: Iterable[str] | None) -> set[str] | None:
     """The texts of the training set."""
     if training is not None:
         return set(_without_blanks(training, "training"))

@@ -20,7 +20,7 @@ def print_score(score: Score) -> None:
     if score.lengths:
         console.print(_lengths(score))
     if (others := score.num - sum(row.valid.of for row in score.lengths)) > 0:
-        console.print(f"{others:,} formulae have symbols that the task has not, or too many.", style="dim")
+        console.print(f"Formulae with other symbols than the task's, or too many: {others:,}", style="dim")
 
 
 Entry = tuple[str, Share | float | int | None, str]
