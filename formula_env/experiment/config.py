@@ -82,7 +82,8 @@ class DataConfig:
         forms = dict.fromkeys(form for text in texts for form in task.equal_forms(text) if form not in known)
         if not forms:
             return formulae
-        rows = task.encode([form for form in forms if task.fits(form)])
+        rows, can_be = task.vocabulary.read_all(list(forms), task.max_length)
+        rows = rows[can_be]
         return np.concatenate([formulae, rows[task.is_correct(rows)]])
 
 

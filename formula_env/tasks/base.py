@@ -170,14 +170,6 @@ class SequenceTask(BaseTask):
         """The formulae `(n, T)` that such a task keeps from the training; else None."""
         return None
 
-    def fits(self, formula: str) -> bool:
-        """Whether a text has symbols of this task only, and not too many."""
-        try:
-            self.vocabulary.encode(formula, self.max_length)
-        except FormulaError:
-            return False
-        return True
-
     def encode(self, formulae: Sequence[str]) -> Tokens:
         """Strings to tokens `(n, T)`; raises FormulaError as `Vocabulary.encode_all`."""
         return self.vocabulary.encode_all(formulae, self.max_length)

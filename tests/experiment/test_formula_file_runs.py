@@ -69,13 +69,15 @@ def complaint(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
     return line
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_code_runs_only_with_consent(command: str, run: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    told = complaint(capfd, command, str(run), *COMMANDS[command])
+@pytest.mark.parametrize(("command", "options"), [*COMMANDS.items(), ("found", ["--format", "latex"])])
+def test_code_runs_only_with_consent(
+    command: str, options: list[str], run: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told = complaint(capfd, command, str(run), *options)
     assert f"the checker '{run.parent / 'mine.py'}:check' is code" in told
     assert "--trust-checker" in told
     assert not (run.parent / "it-ran").exists()
-    assert main([command, str(run), *COMMANDS[command], "--trust-checker"]) == 0
+    assert main([command, str(run), *options, "--trust-checker"]) == 0
     assert (run.parent / "it-ran").exists()
 
 
