@@ -158,6 +158,9 @@ def clone(small_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """The folder in which a page's commands run: each recorded study is a small one there."""
     for study in (ROOT / "runs/studies").iterdir():
         copytree(small_study, tmp_path / "runs/studies" / study.name, ignore=ignore_patterns("README.md"))
+    (tmp_path / "my_formulas.txt").write_text("1=1\n111=111\n")
+    (tmp_path / "my_checker.py").write_text(blocks(ROOT / "docs/your-formulae.md", "python")[0])
+    (tmp_path / "others.txt").write_text("1+1=2\n1+1=3\nanything\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -173,6 +176,9 @@ def run_command(words: list[str], clone: Path) -> None:
     match words:
         case ["formula-env", "train", *rest] if "--help" not in rest:
             assert main(["train", *shortened(rest)]) == 0, words
+        case ["formula-env", "sample", folder, "-n", _, *rest] if "--novel" in rest:
+            # A generator that is hardly trained finds one new formula, 11=11, by chance.
+            assert main(["sample", folder, "-n", "1", *rest]) == 0, words
         case ["formula-env", *rest]:
             assert main(rest) == 0, words
         case ["torchrun", "--nproc-per-node", number, "-m", "formula_env", "train", *rest]:
@@ -195,8 +201,10 @@ def run_command(words: list[str], clone: Path) -> None:
 
 
 def shortened(arguments: list[str]) -> list[str]:
-    """The arguments of `train` with as few rounds as possible."""
+    """The arguments of `train` with as few rounds as possible; a file brings a training set of its own."""
     small = SMALL | (SMALL_START if "thesis" in arguments else {})
+    if "formula-file" in arguments:
+        del small["--data.size"]
     return [*arguments, *(word for option in small.items() if option[0] not in arguments for word in option)]
 
 
@@ -250,6 +258,7 @@ def test_options_within_sentences_exist(
         ["train", "vanilla-gan", "--task", "integer-sum"],
         ["train", "mle", "--task", "equation"],
         ["train", "mle", "--task", "calculus"],
+        ["train", "mle", "--task", "formula-file"],
     ):
         assert main([*arguments, "--help"]) == 0
     known = set(re.findall(r"--[a-z][\w.-]*", capsys.readouterr().out)) | FOREIGN_OPTIONS
