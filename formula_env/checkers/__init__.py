@@ -32,7 +32,8 @@ FORMS = {
     "calculus": "formula_env.checkers.calculus_forms",
     "equation": "formula_env.checkers.equation_forms",
 }
-"""Modules with `canonical`, `skeleton`, `to_latex` and `to_sympy` of what a checker judges, by its name."""
+"""Modules with `canonical`, `skeleton`, `to_latex` and `to_sympy` of what a checker judges, and perhaps with
+`equal_forms`, by its name."""
 
 
 def all_checkers() -> dict[str, str]:

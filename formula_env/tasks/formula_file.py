@@ -149,7 +149,8 @@ class FormulaFile(SequenceTask):
 
     def equal_forms(self, formula: str) -> list[str]:
         forms = find_forms(self.checker)
-        return forms.equal_forms(formula) if forms else super().equal_forms(formula)
+        equal_forms = getattr(forms, "equal_forms", super().equal_forms)
+        return equal_forms(formula)
 
     def to_latex(self, formula: str) -> str:
         forms = find_forms(self.checker)
