@@ -158,7 +158,7 @@ def clone(small_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """The folder in which a page's commands run: each recorded study is a small one there."""
     for study in (ROOT / "runs/studies").iterdir():
         copytree(small_study, tmp_path / "runs/studies" / study.name, ignore=ignore_patterns("README.md"))
-    (tmp_path / "my_formulas.txt").write_text("1=1\n111=111\n")
+    (tmp_path / "my_formulas.txt").write_text("11=11\n11=11\n")
     (tmp_path / "my_checker.py").write_text(blocks(ROOT / "docs/your-formulae.md", "python")[0])
     (tmp_path / "others.txt").write_text("1+1=2\n1+1=3\nanything\n")
     monkeypatch.chdir(tmp_path)
@@ -177,7 +177,7 @@ def run_command(words: list[str], clone: Path) -> None:
         case ["formula-env", "train", *rest] if "--help" not in rest:
             assert main(["train", *shortened(rest)]) == 0, words
         case ["formula-env", "sample", folder, "-n", _, *rest] if "--novel" in rest:
-            # A generator that is hardly trained finds one new formula, 11=11, by chance.
+            # A generator that is hardly trained finds one new formula, 1=1, by chance.
             assert main(["sample", folder, "-n", "1", *rest]) == 0, words
         case ["formula-env", *rest]:
             assert main(rest) == 0, words
