@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import cache
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,11 @@ BATCH = 4096
 
 TIMEOUT = 60.0
 """Seconds that a request may take."""
+
+MAX_ANSWER = 2**20
+"""Bytes of an answer at most."""
+
+ONE_LINE = "must answer each line with exactly one line, after reading it"
 
 
 def is_code(spec: str) -> bool:
@@ -76,28 +82,45 @@ class CodeChecker:
 
     def _exchange(self, request: bytes) -> bytes:
         """Send a line, and receive one."""
+        self._refuse_unasked()
         process = self._running()
-        assert process.stdin is not None
-        assert process.stdout is not None
         deadline = time.monotonic() + self.timeout
         while b"\n" not in self._unread:
-            sending = [process.stdin] if request else []
-            left = deadline - time.monotonic()
-            readable, writable, _ = select.select([process.stdout], sending, [], max(0.0, left))
-            if not readable and not writable:
+            # Asked each time, because a program that keeps writing is always ready.
+            left = max(0.0, deadline - time.monotonic())
+            sending = [_pipe(process.stdin)] if request else []
+            readable, writable, _ = select.select([_pipe(process.stdout)], sending, [], left)
+            if not left or not (readable or writable):
                 raise self._failed(f"gave no answer in {self.timeout:g} seconds")
             if writable:
-                try:
-                    request = request[os.write(process.stdin.fileno(), request[: select.PIPE_BUF]) :]
-                except BrokenPipeError:
-                    request = b""
+                request = self._send(process, request)
             if readable:
-                received = os.read(process.stdout.fileno(), 2**16)
-                if not received:
-                    raise self._failed(f"ended with exit code {process.wait()} instead of an answer")
-                self._unread += received
+                self._receive(process)
         line, _, self._unread = self._unread.partition(b"\n")
+        if request or self._unread:
+            raise self._failed(ONE_LINE)
         return line
+
+    def _refuse_unasked(self) -> None:
+        """Raise FormulaError for a line that waits before there is a request: it would be taken for the answer."""
+        if self._process is not None and select.select([_pipe(self._process.stdout)], [], [], 0)[0]:
+            self._receive(self._process)
+            raise self._failed(ONE_LINE)
+
+    def _send(self, process: subprocess.Popen[bytes], request: bytes) -> bytes:
+        """Send as much as the pipe takes; returns what is left."""
+        try:
+            return request[os.write(_pipe(process.stdin), request[: select.PIPE_BUF]) :]
+        except BrokenPipeError:
+            return b""
+
+    def _receive(self, process: subprocess.Popen[bytes]) -> None:
+        received = os.read(_pipe(process.stdout), 2**16)
+        if not received:
+            raise self._failed(_ending(process))
+        self._unread += received
+        if len(self._unread) > MAX_ANSWER:
+            raise self._failed(f"answered with more than {MAX_ANSWER:,} bytes")
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -118,5 +141,23 @@ class CodeChecker:
         """End the process."""
         if self._process is not None:
             self._process.kill()
-            self._process.communicate()
+            # Not communicate(): it would wait for children of the program, which hold the same pipes.
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            self._process.wait()
             self._process, self._unread = None, b""
+
+
+def _pipe(file: IO[bytes] | None) -> int:
+    """The descriptor of a process's standard input or output, which are pipes here."""
+    assert file is not None
+    return file.fileno()
+
+
+def _ending(process: subprocess.Popen[bytes]) -> str:
+    """How a process whose output has ended gave no answer."""
+    try:
+        return f"ended with exit code {process.wait(timeout=1)} instead of an answer"
+    except subprocess.TimeoutExpired:
+        return "closed its output instead of answering"

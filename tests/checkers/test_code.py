@@ -1,4 +1,5 @@
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,7 @@ def test_a_bad_function_is_told_in_one_line(name: str, message: str, functions: 
         ("command:cat", "must answer with a list of true and false"),
         ("command:echo hello", "answered with something else than a line of JSON"),
         ("command:echo [true]", "gave 1 verdicts on 2 formulae"),
+        ("command:sh -c 'exec 1>&-; sleep 30'", "closed its output instead of answering"),
         ("command:true", "ended with exit code 0 instead of an answer"),
     ],
 )
@@ -108,6 +110,65 @@ def test_what_is_no_checker_is_told_in_one_line(spec: str, message: str) -> None
     with pytest.raises(FormulaError, match=message) as told:
         CodeChecker(spec)(["1", "2"])
     assert "\n" not in str(told.value)
+
+
+def test_two_lines_at_once_are_no_answer(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("input(); print('[true]\\n[false]', flush=True); input()")
+    with pytest.raises(FormulaError, match="exactly one line"):
+        CodeChecker(f"command:{sys.executable} {tmp_path / 'program.py'}")(["1"])
+
+
+def test_a_line_that_comes_later_is_not_taken_for_the_next_answer(tmp_path: Path) -> None:
+    go, done = tmp_path / "go", tmp_path / "done"
+    (tmp_path / "program.py").write_text(f"""
+import pathlib, time
+input()
+print("[true]", flush=True)
+while not pathlib.Path({str(go)!r}).exists():
+    time.sleep(0.01)
+print("[true]", flush=True)
+pathlib.Path({str(done)!r}).touch()
+input()
+""")
+    checker = CodeChecker(f"command:{sys.executable} {tmp_path / 'program.py'}")
+    assert checker(["1"]).tolist() == [True]
+    go.touch()
+    while not done.exists():
+        time.sleep(0.01)
+    with pytest.raises(FormulaError, match="exactly one line"):
+        checker(["2"])
+
+
+def test_an_answer_without_end_is_given_up() -> None:
+    with pytest.raises(FormulaError, match="answered with more than 1,048,576 bytes"):
+        CodeChecker("command:cat /dev/zero")(["1"])
+
+
+def test_an_answer_that_comes_in_bits_must_be_complete_in_time(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("""
+import time
+while True:
+    print("[", end="", flush=True)
+    time.sleep(0.01)
+""")
+    start = time.monotonic()
+    with pytest.raises(FormulaError, match="gave no answer in 2 seconds"):
+        CodeChecker(f"command:{sys.executable} {tmp_path / 'program.py'}", timeout=2)(["1"])
+    assert time.monotonic() - start < 20
+
+
+def test_a_hanging_child_of_the_program_is_not_waited_for() -> None:
+    start = time.monotonic()
+    with pytest.raises(FormulaError, match="gave no answer in 1 seconds"):
+        CodeChecker("command:sh -c 'sleep 30; true'", timeout=1)(["1"])
+    assert time.monotonic() - start < 20
+
+
+def test_a_program_that_ended_between_two_requests_is_told() -> None:
+    checker = CodeChecker(f"command:{sys.executable} -c 'input(); print(\"[true]\")'")
+    assert checker(["1"]).tolist() == [True]
+    with pytest.raises(FormulaError, match="ended with exit code 0 instead of an answer"):
+        checker(["1"])
 
 
 def test_names_are_not_code() -> None:
