@@ -77,7 +77,7 @@ def _decoded(path: Path, data: bytes) -> str:
     if (place := data.find(b"\0")) >= 0:
         raise FormulaError(f"{path}, line {_line(data, place)}: a NUL byte; the file must be UTF-8 text")
     try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise FormulaError(f"{path}, line {_line(data, error.start)}: not UTF-8; save the file as UTF-8") from None
 

@@ -32,7 +32,9 @@ def texts_of(task: SequenceTask) -> tuple[list[str], list[str]]:
     return task.decode(training), task.decode(held_out)
 
 
-@pytest.mark.parametrize("text", ["1+1=2\n\n 1 + 2 = 3 \n1+1=2", "\ufeff1+1=2\r\n1+2=3\r\n1+1=2\r\n\r\n"])
+@pytest.mark.parametrize(
+    "text", ["1+1=2\n\n 1 + 2 = 3 \n1+1=2", "\ufeff1+1=2\r\n1+2=3\r\n1+1=2\r\n\r\n", "1+1=2\r1+2=3\r1+1=2\r"]
+)
 def test_blanks_marks_and_line_ends_do_not_matter(text: str, tmp_path: Path) -> None:
     task = make_task("formula-file", path=write(tmp_path, text), held_out_size=0)
     assert sorted(texts_of(task)[0]) == ["1+1=2", "1+1=2", "1+2=3"]
