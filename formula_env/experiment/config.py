@@ -251,7 +251,7 @@ def config_from(settings: dict[str, Any], trusted: bool | str | None = False) ->
     code = task_class(task_name).code_in(task)
     if code is not None and trusted not in (True, code):
         raise FormulaError(
-            f"the checker {code!r} is code, which this would run on your machine; if you trust it: --trust-checker"
+            f"the task has {code!r}, which is code and would run on your machine; if you trust it: --trust-checker"
         )
     settings = dict(settings)
     preset_name = settings.pop("preset", None)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from formula_env.checkers import find_checker, find_forms, is_code
 from formula_env.errors import FormulaError, check_types
-from formula_env.reading import MAX_SYMBOLS, Lines, read_lines, split_symbols
+from formula_env.reading import MAX_SYMBOLS, REGEX, Lines, read_lines, split_symbols
 from formula_env.tasks.automaton import check_tokens
 from formula_env.tasks.base import ENUMERATION_LIMIT, SequenceTask
 from formula_env.vocabulary import Tokens, Vocabulary, row_keys
@@ -64,8 +64,10 @@ class FormulaFile(SequenceTask):
 
     @staticmethod
     def code_in(options: dict[str, Any]) -> str | None:
-        checker = options.get("checker")
-        return checker if isinstance(checker, str) and is_code(checker) else None
+        checker, tokens = options.get("checker"), options.get("tokens")
+        code = [checker] if isinstance(checker, str) and is_code(checker) else []
+        code += [tokens] if isinstance(tokens, str) and tokens.startswith(REGEX) else []  # one can run for ever
+        return " and ".join(code) or None
 
     @property
     def contents(self) -> "Contents":

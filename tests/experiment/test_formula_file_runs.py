@@ -74,7 +74,7 @@ def test_code_runs_only_with_consent(
     command: str, options: list[str], run: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     told = complaint(capfd, command, str(run), *options)
-    assert f"the checker '{run.parent / 'mine.py'}:check' is code" in told
+    assert f"'{run.parent / 'mine.py'}:check', which is code" in told
     assert "--trust-checker" in told
     assert not (run.parent / "it-ran").exists()
     assert main([command, str(run), *options, "--trust-checker"]) == 0
