@@ -1,4 +1,4 @@
-"""Formulae checked per second on one core, in batches and one by one: correct ones, and as many changed in one symbol.
+"""Formulae checked per second on one core, in batches and one by one: every other one is changed in a symbol.
 
 python -m benchmarks.checkers [--rows 20000]
 """
