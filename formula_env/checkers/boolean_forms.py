@@ -1,14 +1,18 @@
-"""Other forms of Boolean formulae: canonical, skeleton, LaTeX, SymPy.
+"""Other forms of Boolean formulae: canonical, skeleton, operands exchanged, LaTeX, SymPy.
 
 A text that is not well-formed has no other forms; it comes back as it is, or in a typewriter font.
 """
 
 from collections.abc import Mapping
+from itertools import product
 from typing import NamedTuple
 
 from formula_env.checkers.boolean import PRECEDENCE, VARIABLES, parse
+from formula_env.checkers.equation_forms import MAX_FORMS
 from formula_env.errors import FormulaError
 
+_Operand = tuple[int, str]
+"""The precedence of its last operator, and its text."""
 _ATOM = len(PRECEDENCE)
 _LATEX = {"~": r"\lnot ", "&": r" \land ", "|": r" \lor ", ">": r" \to ", "=": r" \leftrightarrow "}
 _ESCAPED = {"~": r"\textasciitilde{}", "&": r"\&", "|": r"\textbar{}", ">": r"\textgreater{}"}
@@ -72,6 +76,34 @@ def skeleton(formula: str) -> str:
     return _without_names(canonical(formula))
 
 
+def equal_forms(formula: str) -> list[str]:
+    """The formula, and what it becomes where operands of `&`, `|` and `=` change places; none is longer.
+
+    At most `MAX_FORMS` others; a text that is not well-formed has itself alone.
+    """
+    try:
+        postfix = parse(formula)
+    except FormulaError:
+        return [formula]
+    operands: list[list[_Operand]] = []
+    for symbol in postfix:
+        precedence = PRECEDENCE.get(symbol, _ATOM)
+        if symbol in VARIABLES:
+            operands.append([(precedence, symbol)])
+        elif symbol == "~":
+            operands.append([(precedence, f"~{_grouped(form, precedence)}") for form in operands.pop()])
+        else:
+            second, first = operands.pop(), operands.pop()
+            pairs = [*product(first, second), *(product(second, first) if symbol != ">" else ())]
+            operands.append([(precedence, _joined(symbol, *pair)) for pair in pairs[:MAX_FORMS]])
+    return list(dict.fromkeys([formula, *(text for _, text in operands[0])]))
+
+
+def _joined(operator: str, first: _Operand, second: _Operand) -> str:
+    precedence = PRECEDENCE[operator]
+    return f"{_grouped(first, precedence + (operator == '>'))}{operator}{_grouped(second, precedence)}"
+
+
 def _without_names(text: str) -> str:
     return _replaced(text, dict.fromkeys(VARIABLES, "#"))
 
@@ -98,7 +130,7 @@ def to_sympy(formula: str) -> str:
         postfix = parse(formula)
     except FormulaError:
         return formula
-    operands: list[tuple[int, str]] = []
+    operands: list[_Operand] = []
     for symbol in postfix:
         precedence = PRECEDENCE.get(symbol, _ATOM)
         if symbol in VARIABLES:
@@ -111,7 +143,7 @@ def to_sympy(formula: str) -> str:
     return operands[0][1]
 
 
-def _sympy_of(operator: str, first: tuple[int, str], second: tuple[int, str]) -> tuple[int, str]:
+def _sympy_of(operator: str, first: _Operand, second: _Operand) -> _Operand:
     if operator in "&|":
         precedence = PRECEDENCE[operator]
         return precedence, f"{_grouped(first, precedence)} {operator} {_grouped(second, precedence + 1)}"
@@ -119,7 +151,7 @@ def _sympy_of(operator: str, first: tuple[int, str], second: tuple[int, str]) ->
     return _ATOM, f"{name}({first[1]}, {second[1]})"
 
 
-def _grouped(operand: tuple[int, str], lowest: int) -> str:
-    """The text of an operand (precedence, text), in parentheses if its precedence is lower."""
+def _grouped(operand: _Operand, lowest: int) -> str:
+    """The text of an operand, in parentheses if its precedence is lower."""
     precedence, text = operand
     return text if precedence >= lowest else f"({text})"

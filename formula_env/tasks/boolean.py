@@ -127,6 +127,9 @@ class Boolean(SequenceTask):
     def skeleton(self, formulae: Sequence[str]) -> list[str]:
         return [boolean_forms.skeleton(formula) for formula in formulae]
 
+    def equal_forms(self, formula: str) -> list[str]:
+        return boolean_forms.equal_forms(formula)
+
     def to_latex(self, formula: str) -> str:
         return boolean_forms.to_latex(formula)
 

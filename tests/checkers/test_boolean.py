@@ -24,7 +24,8 @@ from formula_env.checkers.boolean import (
     truth_table,
     truth_tables,
 )
-from formula_env.checkers.boolean_forms import canonical, skeleton, to_latex, to_sympy
+from formula_env.checkers.boolean_forms import canonical, equal_forms, skeleton, to_latex, to_sympy
+from formula_env.checkers.equation_forms import MAX_FORMS
 from formula_env.checkers.expression import MAX_SYMBOLS
 from formula_env.errors import FormulaError
 from tests.checkers.boolean_oracle import (
@@ -288,6 +289,33 @@ def test_names_of_variables_make_no_difference_to_a_skeleton() -> None:
 def test_canonical_forms_and_skeletons_by_hand(equal: list[str], form: str, pattern: str) -> None:
     assert {canonical(text) for text in equal} == {form}
     assert {skeleton(text) for text in equal} == {pattern}
+
+
+def test_equal_forms_have_one_canonical_form_and_are_not_longer() -> None:
+    number = []
+    for text in formulae(1_000):
+        forms = equal_forms(text)
+        assert forms[0] == text
+        assert len(set(forms)) == len(forms) <= MAX_FORMS + 1
+        assert {canonical(form) for form in forms} == {canonical(text)}
+        assert max(map(len, forms)) == len(text)
+        number.append(len(forms))
+    assert max(number) == MAX_FORMS + 1
+
+
+@pytest.mark.parametrize(
+    ("formula", "forms"),
+    [
+        ("a&b>c", {"a&b>c", "b&a>c"}),
+        ("a>b", {"a>b"}),
+        ("(a|b)&~c", {"(a|b)&~c", "(b|a)&~c", "~c&(a|b)", "~c&(b|a)"}),
+        ("(a>b)>a=b", {"(a>b)>a=b", "b=(a>b)>a"}),
+        ("~(a&b)", {"~(a&b)", "~(b&a)"}),
+        ("a&", {"a&"}),
+    ],
+)
+def test_equal_forms_by_hand(formula: str, forms: set[str]) -> None:
+    assert set(equal_forms(formula)) == forms
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from functools import cache
+from pathlib import Path
 from time import process_time
 from typing import Any
 
@@ -222,9 +223,19 @@ def test_forms() -> None:
     task = Boolean(variables=4)
     assert task.canonical(["(b|a)>b|a", "a>(b>a)"]) == ["a|b>a|b", "a>b>a"]
     assert task.skeleton(["(b|a)>b|a", "c|d>c|d"]) == ["#|#>#|#"] * 2
+    assert task.equal_forms("a&b>a") == ["a&b>a", "b&a>a"]
     assert task.to_latex("a&~b>a") == r"a \land \lnot b \to a"
     assert task.to_sympy("a&~b>a") == "Implies(a & ~b, a)"
     assert Boolean.default_preset == "transformer"
+
+
+def test_a_file_of_tautologies_has_the_same_forms_and_verdicts(tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("a&b>a\n~a|a\na>b>a\n")
+    task = make_task("formula-file", path=str(tmp_path / "lines.txt"), checker="boolean", held_out_size=0)
+    tokens = task.encode(["a&b>a", "b>a>b", "a>b"])
+    assert task.is_correct(tokens).tolist() == [True, True, False]
+    assert task.equal_forms("a&b>a") == Boolean().equal_forms("a&b>a")
+    assert task.canonical(["(b|a)>a"]) == Boolean().canonical(["(b|a)>a"])
 
 
 def test_a_longer_formula_is_judged_as_its_text() -> None:
