@@ -1,4 +1,4 @@
-# make train | test | test-fast | test-lowest | torture | reproduce | figures | lint | benchmark | scaling | clients | clean. The first call of any builds .venv; nothing else is needed.
+# make train | test | test-fast | test-exhaustive | test-lowest | torture | reproduce | figures | lint | benchmark | scaling | clients | clean. The first call of any builds .venv; nothing else is needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,10 +7,10 @@ LOWEST_TESTS := tests/test_dependencies.py tests/test_env.py tests/test_evaluato
 STUDIES := $(patsubst %/study.toml,%,$(sort $(wildcard runs/studies/*/study.toml)))
 # Networks this small are fastest with one thread. The tests run with torch's default number, as on a user's machine;
 # several test processes share the cores, so a thread without work must sleep instead of spin.
-train test-fast test-lowest torture reproduce figures benchmark scaling clients: export OMP_NUM_THREADS ?= 1
+train test-fast test-exhaustive test-lowest torture reproduce figures benchmark scaling clients: export OMP_NUM_THREADS ?= 1
 test: export OMP_WAIT_POLICY ?= passive
 
-.PHONY: train test test-fast test-lowest torture reproduce figures lint benchmark scaling clients clean
+.PHONY: train test test-fast test-exhaustive test-lowest torture reproduce figures lint benchmark scaling clients clean
 
 train: $(VENV)/ready
 	$(BIN)/formula-env train seqgan --task binary-sum --task.length 8 --seed 0
@@ -20,7 +20,11 @@ test: $(VENV)/ready
 
 # In less than 90 seconds: all but whole trainings, processes and the recorded studies.
 test-fast: $(VENV)/ready
-	$(BIN)/pytest -n auto --dist worksteal -m "not slow" --hypothesis-profile quick
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow and not exhaustive" --hypothesis-profile quick
+
+# Tens of thousands of formulae against SymPy, in about ten minutes.
+test-exhaustive: $(VENV)/ready
+	$(BIN)/pytest -n auto --dist worksteal -m exhaustive
 
 # With exactly the lowest versions that pyproject.toml allows: tests that use each of them.
 test-lowest: $(LOWEST)/ready

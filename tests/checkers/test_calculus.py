@@ -155,10 +155,10 @@ def assert_agreement(n: int, seed: int) -> None:
 
 
 def test_sympy_agrees_on_generated_and_mutated_formulae() -> None:
-    assert_agreement(2_000, seed=1)
+    assert_agreement(500, seed=1)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_sympy_agrees_on_many_generated_and_mutated_formulae() -> None:
     assert_agreement(10_000, seed=2)
 

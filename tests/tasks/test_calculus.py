@@ -217,7 +217,7 @@ def fully_parenthesised(prefix: list[str]) -> str:
     return stack[0]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @both
 def test_20_000_distinct_formulae_are_drawn_for_training(generator: str) -> None:
     task = make_task("calculus", generator=generator)
@@ -226,7 +226,7 @@ def test_20_000_distinct_formulae_are_drawn_for_training(generator: str) -> None
     assert task.is_correct(held_out).all()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @both
 def test_sympy_proves_most_of_what_is_drawn(generator: str) -> None:
     task = make_task("calculus", generator=generator)
