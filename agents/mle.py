@@ -55,13 +55,13 @@ class MLE(Algorithm):
     task_type = SequenceTask
 
     def __init__(self, task: SequenceTask, config: MLEConfig, seed: int, device: torch.device) -> None:
+        distributed.local_batch_size(config.batch_size)  # is refused before processes wait for each other
         torch.manual_seed(seed)
         self.task, self.config, self.device = task, config, device
         self.generator = config.make_generator(task).to(device)
         self.weights = Averaged(self.generator, config.ema_decay)
         self.sampler = Sampler(config.decoded(self.weights.average), task, device)
         self.optimizer = adam(self.generator.parameters(), config.learning_rate, config.weight_decay)
-        distributed.local_batch_size(config.batch_size)
         self.rounds, self.real_batch_size = config.rounds, config.batch_size
 
     @property

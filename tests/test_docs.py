@@ -257,6 +257,7 @@ def test_options_within_sentences_exist(
         *(["train", name] for name in ("seqgan", "ppo")),
         ["train", "vanilla-gan", "--task", "integer-sum"],
         ["train", "mle", "--task", "equation"],
+        ["train", "mle", "--task", "boolean"],
         ["train", "mle", "--task", "calculus"],
         ["train", "mle", "--task", "formula-file"],
     ):

@@ -127,7 +127,7 @@ from tests.experiment.commands import TINY_MLE
         ("resume", "required"),
         ("train mle --task formula-file", "formula-file needs a file; name one with --task.path FILE"),
         ("train mle --task formula-file --task.path nowhere.txt", "nowhere.txt does not exist"),
-        ("score nowhere.txt", "score needs a task of symbols, --task NAME: binary-sum, equation, formula-file"),
+        ("score nowhere.txt", "score needs a task of symbols, --task NAME: binary-sum, boolean, "),
         ("score nowhere.txt --task integer-sum", "score needs a task of symbols, --task NAME: binary-sum"),
         ("score nowhere.txt --task eqation", "unknown task 'eqation'; perhaps you meant equation"),
         ("score nowhere.txt --task equation", "nowhere.txt does not exist"),

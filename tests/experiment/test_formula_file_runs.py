@@ -131,7 +131,7 @@ def test_a_checkpoint_brings_no_code_of_its_own(
             save_state(path, state | {"settings": yaml.safe_dump(settings)}, KIND)
         for command in COMMANDS:
             told = complaint(capfd, command, str(folder), *consent)
-            assert "does not fit its config.yaml: the checker" in told
+            assert "does not fit its config.yaml: the task has" in told
             assert not (tmp_path / "it-ran").exists()
 
 
