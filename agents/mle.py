@@ -42,7 +42,7 @@ class MLEConfig(GeneratorConfig):
 
 TRANSFORMER = {
     "generator": "transformer", "hidden_dim": 128, "dropout": 0.1, "weight_decay": 1.0, "learning_rate": 1e-3,
-    "max_grad_norm": 1.0, "rounds": 3000, "ema_decay": 0.99, "layers": 3, "epsilon": 0.005,
+    "max_grad_norm": 1.0, "rounds": 3000, "ema_decay": 0.99, "layers": 3, "cutoff": 0.065,
 }  # fmt: skip
 """Preset for formulae with many different symbols, of which few are seen."""
 

@@ -97,7 +97,8 @@ class SeqGANConfig(GeneratorConfig):
         if self.q_estimator == "exact":
             check_no_effect(self, "q_estimator exact", "num_rollouts")
         if self.mle_rounds == 0:
-            check_no_effect(self, "mle_rounds 0", "mle_stop_nll", "mle_learning_rate", "mle_lr_end_factor")
+            mle_settings = ("mle_stop_nll", "mle_learning_rate", "mle_lr_end_factor", "weight_decay", "dropout")
+            check_no_effect(self, "mle_rounds 0", *mle_settings)
 
     @property
     def q_options(self) -> dict[str, Any]:

@@ -51,8 +51,11 @@ every = pytest.mark.parametrize("name", ALGORITHMS)
 
 def networks(name: str) -> dict[str, dict[str, Any]]:
     """The settings of each architecture that the algorithm's generator can have."""
-    can_choose = issubclass(algorithm_class(name).Config, GeneratorConfig)
-    return {"": {}, "-transformer": TRANSFORMER} if can_choose else {"": {}}
+    config = algorithm_class(name).Config
+    if not issubclass(config, GeneratorConfig):
+        return {"": {}}
+    likelihood = {"mle_rounds": 2} if hasattr(config, "mle_rounds") else {}  # dropout acts there alone
+    return {"": {}, "-transformer": TRANSFORMER | likelihood}
 
 
 every_pair = pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from formula_env.agents.mle import MLE, MLEConfig
 from formula_env.errors import FormulaError
 from formula_env.networks.decoding import Decoded, DecodedGenerator, Decoding, Masked
 from formula_env.networks.policy import State, UniformPolicy
@@ -16,7 +17,7 @@ from formula_env.rollouts import exact_q
 from formula_env.sampling import log_prob, sample
 from formula_env.tasks import make_task
 from formula_env.tasks.base import SequenceTask
-from tests.helpers import name_of, opinionated_pair, small_tasks
+from tests.helpers import name_of, opinionated_pair, sharpen, small_tasks
 from tests.oracles import all_sequences, decoded_sequence_probs, is_well_formed
 
 tasks = pytest.mark.parametrize("task", small_tasks(), ids=name_of)
@@ -199,3 +200,16 @@ def test_where_the_policy_rules_out_what_the_mask_leaves_that_is_uniform() -> No
     )
     probs = probs_of(forbids_zero, task, sequences)
     assert sorted(set(probs.tolist())) == pytest.approx([0, 1 / 8])
+
+
+def test_a_trained_generator_cuts_what_is_improbable_for_its_number_of_symbols() -> None:
+    """Below a share of 1/V, so that a large vocabulary, where all are improbable, keeps its symbols."""
+    task = make_task("signed-equation", length=5)
+    sequences = all_sequences(task)
+    algorithm = MLE(task, MLEConfig(cutoff=0.5), 0, torch.device("cpu"))
+    sharpen(algorithm.generator, 4.0)
+    expected = log_prob(Decoded(algorithm.generator, Decoding(epsilon=0.5 / 5)), task.vocabulary, sequences)
+    written = algorithm.log_prob(sequences.numpy())
+    assert np.exp(written).sum() == pytest.approx(1)
+    np.testing.assert_allclose(written, expected.numpy())
+    assert 0 < np.isinf(written).mean() < 1

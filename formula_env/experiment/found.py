@@ -16,7 +16,7 @@ import numpy as np
 from formula_env.algorithm import LogProb
 from formula_env.errors import FormulaError
 from formula_env.evaluators import SequenceEvaluator
-from formula_env.experiment.record import FOUND_FILE
+from formula_env.experiment.record import FOUND_FILE, read_record
 from formula_env.files import append_line, read_text, write_atomically
 from formula_env.vocabulary import Tokens, distinct_rows
 
@@ -44,12 +44,12 @@ HEADER = ",".join(field.name for field in fields(FoundFormula))
 def read_found(folder: Path) -> list[FoundFormula]:
     """What a run has found so far, in the order in which it was found.
 
-    Raises FormulaError where there is no such file, or it is damaged.
+    Raises FormulaError where there is no such file, or it is damaged or was altered after the run's end.
     """
     path = folder / FOUND_FILE
     if not path.exists():
         raise FormulaError(f"{folder} holds no {FOUND_FILE}: nothing new and correct was found, or it is no run")
-    return _parse(path, _whole_lines(read_text(path)))
+    return _parse(path, _whole_lines(read_record(path)))
 
 
 def _whole_lines(text: str) -> str:
@@ -57,6 +57,8 @@ def _whole_lines(text: str) -> str:
 
 
 def _parse(path: Path, text: str) -> list[FoundFormula]:
+    if not text:  # killed while it wrote the first line
+        return []
     rows = csv.reader(io.StringIO(text), strict=True)
     try:
         if next(rows, None) != HEADER.split(","):
@@ -107,9 +109,7 @@ class Finder:
             FoundFormula(text, canonical, round_, round(value, 4), text in self._held_out)
             for text, canonical, value in zip(texts, task.canonical(texts), log_probs.tolist(), strict=True)
         ]
-        append_line(
-            self.path, csv_text(rows, header=not self._known and not self.path.exists()).removesuffix("\n")
-        )
+        append_line(self.path, csv_text(rows, header=not self.path.exists()).removesuffix("\n"))
         self._known.update(texts)
 
 

@@ -14,7 +14,7 @@ from formula_env.files import read_bytes, read_text, write_atomically
 SUMS_FILE = "SHA256SUMS"
 CONFIG_FILE, METRICS_FILE, SUMMARY_FILE = "config.yaml", "metrics.jsonl", "summary.json"
 SAMPLES_FILE, DISTRIBUTION_FILE, FOUND_FILE = "samples.txt", "distribution.csv", "found.csv"
-RECORD = (CONFIG_FILE, METRICS_FILE, SUMMARY_FILE, "samples*.txt", DISTRIBUTION_FILE, "*.zip")
+RECORD = (CONFIG_FILE, METRICS_FILE, SUMMARY_FILE, "samples*.txt", DISTRIBUTION_FILE, FOUND_FILE, "*.zip")
 """Patterns of the files that the `SHA256SUMS` of a finished run must list, where they are there."""
 
 Sums = dict[str, str]

@@ -243,6 +243,8 @@ class Record:
         """Checksums first: where there is a summary, the record is complete."""
         document = json.dumps(summary, indent=2, allow_nan=False) + "\n"
         last = {CONFIG_FILE: self._config_sum, SUMMARY_FILE: checksum(document.encode())}
+        if (found := self.folder.path / FOUND_FILE).exists():
+            last[FOUND_FILE] = checksum(read_bytes(found))
         write_sums(self.folder.path, self.sums | last)
         write_atomically(self.folder.path / SUMMARY_FILE, document)
 

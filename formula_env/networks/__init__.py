@@ -50,16 +50,18 @@ class GeneratorConfig:
     """Probability with which a transformer's activations are dropped in maximum likelihood."""
     weight_decay: float = 0.0
     """Decoupled weight decay of the generator's Adam, as in AdamW; the share per update is that times the rate."""
-    epsilon: float = 0.0
-    """Probability below which the trained generator's symbols are cut; its density stays exact."""
+    cutoff: float = 0.0
+    """Share of the uniform probability 1/V below which symbols of the trained generator are cut; its density stays
+    exact."""
 
     def check_generator(self) -> None:
         """Raise FormulaError for values that are wrong or have no effect."""
         check_range(1, MAX_WIDTH, embedding_dim=self.embedding_dim, hidden_dim=self.hidden_dim)
         check_range(1, MAX_LAYERS, layers=self.layers, heads=self.heads)
-        check_fraction(dropout=self.dropout)
         check_at_least(0, weight_decay=self.weight_decay)
-        Decoding(epsilon=self.epsilon)
+        check_fraction(cutoff=self.cutoff)
+        if not 0 <= self.dropout < 1:
+            raise FormulaError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         if self.generator == "lstm":
             check_no_effect(self, "generator lstm", "layers", "heads", "dropout")
         else:
@@ -69,9 +71,10 @@ class GeneratorConfig:
                     f"hidden_dim must be a multiple of heads, got {self.hidden_dim} for {self.heads} heads"
                 )
 
-    def decoded(self, generator: Policy) -> Policy:
+    def decoded(self, generator: Generator) -> Policy:
         """The trained generator as it writes: without improbable symbols."""
-        return Decoded(generator, Decoding(epsilon=self.epsilon)) if self.epsilon else generator
+        epsilon = self.cutoff / generator.vocabulary.size
+        return Decoded(generator, Decoding(epsilon=epsilon)) if epsilon else generator
 
     def make_generator(self, task: SequenceTask) -> Generator:
         """The generator of a task's formulae."""

@@ -5,6 +5,7 @@ uniform policy below. Its state is a tuple of tensors whose first dimension is t
 gathered, repeated and shared by indexing.
 """
 
+import math
 from typing import Protocol
 
 import torch
@@ -14,6 +15,11 @@ from formula_env.errors import FormulaError
 from formula_env.tasks.base import SequenceTask
 
 State = tuple[Tensor, ...]
+
+
+def state_size(state: State) -> int:
+    """How many numbers one prefix has in a policy's state."""
+    return sum(math.prod(part.shape[1:]) for part in state)
 
 
 class Policy(Protocol):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from formula_env.errors import FormulaError
-from formula_env.networks.policy import Policy, State
+from formula_env.networks.policy import Policy, State, state_size
 from formula_env.rollouts.monte_carlo import Score
 from formula_env.rollouts.prefix_tree import Level
 from formula_env.vocabulary import Vocabulary
@@ -55,8 +55,7 @@ def exact_q(policy: Policy, score: Score, vocabulary: Vocabulary, tokens: Tensor
 
 def check_tree_size(prefixes: int, state: State = ()) -> None:
     """Raise FormulaError where prefixes of one length, or their states, are too many for `exact_q`."""
-    floats = sum(part[:1].numel() for part in state)
-    limit = min(TREE_LIMIT, TREE_STATE_LIMIT // max(1, floats))
+    limit = min(TREE_LIMIT, TREE_STATE_LIMIT // max(1, state_size(state)))
     if prefixes > limit:
         raise FormulaError(
             f"exact Q needs a tree of more than {limit:,} prefixes; "

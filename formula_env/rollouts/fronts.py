@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from formula_env.networks.policy import Policy, State
+from formula_env.networks.policy import Policy, State, state_size
 from formula_env.rollouts.draws import cumulative_probs, inverse_cdf
 from formula_env.rollouts.prefix_tree import Level
 from formula_env.rollouts.streams import rollout_keys, stream_uniforms, writer_keys
@@ -85,8 +85,7 @@ class Front:
 
     def parts(self) -> list["Front"]:
         """This front cut into fronts within `NODE_LIMIT` and `STATE_LIMIT`."""
-        floats = sum(part[:1].numel() for part in self.level.state)
-        limit = max(1, min(NODE_LIMIT, STATE_LIMIT // max(1, floats)))
+        limit = max(1, min(NODE_LIMIT, STATE_LIMIT // max(1, state_size(self.level.state))))
         if len(self.level) <= limit:
             return [self]
         return [self._part(level, first) for first, level in self.level.parts(limit)]

@@ -44,21 +44,22 @@ def test_each_correct_new_formula_is_kept_once_with_its_first_round(tmp_path: Pa
     assert (tmp_path / FOUND_FILE).read_text().startswith(f"{HEADER}\n")
 
 
-@pytest.mark.parametrize("cut", range(0, 140, 3))
-def test_a_killed_run_loses_and_doubles_no_line(cut: int, tmp_path: Path) -> None:
-    """Killed at any byte of what it wrote behind the checkpoint of round 0, it goes on from there."""
-    writer = finder(tmp_path)
-    writer.add(TASK.encode(SAMPLES[0]), None, 0)
-    saved = len((tmp_path / FOUND_FILE).read_bytes())
-    for round_ in (1, 2):
-        writer.add(TASK.encode(SAMPLES[round_]), None, round_)
-    content = (tmp_path / FOUND_FILE).read_bytes()
-    (tmp_path / FOUND_FILE).write_bytes(content[: saved + cut])
-    resumed = finder(tmp_path)
-    resumed.take_up(0)
-    for round_ in (1, 2):
-        resumed.add(TASK.encode(SAMPLES[round_]), None, round_)
-    assert (tmp_path / FOUND_FILE).read_bytes() == content
+def test_a_killed_run_loses_and_doubles_no_line(tmp_path: Path) -> None:
+    """Killed at any byte behind the last checkpoint, or before the first, it goes on from there."""
+    path, writer, saved = tmp_path / FOUND_FILE, finder(tmp_path), [0]
+    for round_, sample in enumerate(SAMPLES):
+        writer.add(TASK.encode(sample), None, round_)
+        saved.append(len(path.read_bytes()))
+    content = path.read_bytes()
+    for checkpoint in (-1, 0, 1):
+        for cut in range(saved[checkpoint + 1], len(content)):
+            path.write_bytes(content[:cut])
+            assert len(read_found(tmp_path)) <= len(EXPECTED)
+            resumed = finder(tmp_path)
+            resumed.take_up(checkpoint)
+            for round_ in range(checkpoint + 1, 3):
+                resumed.add(TASK.encode(SAMPLES[round_]), None, round_)
+            assert path.read_bytes() == content
 
 
 def test_a_damaged_file_is_told_in_one_line(tmp_path: Path) -> None:
@@ -109,5 +110,9 @@ def test_a_run_keeps_what_it_finds_and_shows_it(tmp_path: Path, capsys: pytest.C
     written = capsys.readouterr().out.split()
     assert len(set(TASK.canonical(written))) < len(set(written)) == 70
     assert main(["sample", folder, "--unique", "sometimes"]) == 2
+    path = tmp_path / "run" / FOUND_FILE
+    path.write_text(path.read_text().replace(found[0].formula, "1+1=3", 1))
+    assert main(["found", folder]) == 2
+    assert "was altered since the run wrote it" in capsys.readouterr().err
     assert main(["found", folder, "--top", "0"]) == 2
     assert "top must be at least 1" in capsys.readouterr().err
