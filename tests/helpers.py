@@ -20,6 +20,7 @@ from formula_env.networks import LSTMGenerator, TransformerGenerator, make_discr
 from formula_env.rewards import DiscriminatorReward
 from formula_env.tasks import make_task, symbol_tasks
 from formula_env.tasks.base import BaseTask, SequenceTask
+from formula_env.vocabulary import Tokens
 from tests.even_ones import EvenOnes
 
 FILE_ID = "formula_env:Formula/FormulaFile-v0"
@@ -74,6 +75,21 @@ def small_task(name: str) -> SequenceTask:
         if is_small(task):
             return task
     return make_task(name, **required(name))
+
+
+def random_episodes(task: SequenceTask, n: int, seed: int) -> Tokens:
+    """n formulae `(n, T)` whose symbols are drawn at random from the legal ones, of which there is always one."""
+    rng = np.random.default_rng(seed)
+    eos, tokens = task.vocabulary.eos, np.full((n, task.max_length), task.vocabulary.pad)
+    going = np.ones(n, dtype=bool)
+    for t in range(task.max_length):
+        legal = task.legal_symbols(tokens[:, :t])
+        assert legal.any(axis=1).all()
+        chosen = (legal * rng.random(legal.shape)).argmax(axis=1)
+        tokens[going, t] = chosen[going]
+        going &= chosen != eos
+    assert eos is None or not going.any(), "all come to an end in time"
+    return tokens
 
 
 def is_small(task: SequenceTask) -> bool:

@@ -7,6 +7,7 @@ import time
 from itertools import groupby
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,11 +190,9 @@ BAD: list[tuple[object, object, object, str]] = [
 
 
 @pytest.mark.parametrize(("formulae", "task", "training", "message"), BAD)
-def test_wrong_arguments_are_refused_in_one_line(
-    formulae: object, task: object, training: object, message: str
-) -> None:
+def test_wrong_arguments_are_refused_in_one_line(formulae: Any, task: Any, training: Any, message: str) -> None:
     with pytest.raises(FormulaError, match=message) as told:
-        score(formulae, task, training)  # type: ignore[arg-type]
+        score(formulae, task, training)
     assert "\n" not in str(told.value)
 
 

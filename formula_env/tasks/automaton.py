@@ -4,7 +4,7 @@ Counting, uniform sampling and legality are all one backward dynamic program ove
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -18,6 +18,12 @@ from formula_env.vocabulary import Tokens, Vocabulary
 
 DEAD = -1
 """In a transition table: this symbol breaks the formula here."""
+
+BLOCK = 2**16
+"""Formulae that are drawn or checked at once."""
+
+MAX_DRAWS = 2**22
+"""Candidates without a correct one after which sampling by rejection gives up."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +163,66 @@ def check_tokens(task: SequenceTask, tokens: Tokens) -> None:
         raise FormulaError(f"tokens must be ids from 0 to {task.vocabulary.pad} (PAD)")
 
 
-class AutomatonTask(SequenceTask):
+class GrammarTask(SequenceTask):
+    """Base class of tasks whose well-formed formulae an automaton reads: masks follow from it."""
+
+    @abstractmethod
+    def build_well_formed(self) -> Paths:
+        """The well-formed formulae, correct or not."""
+
+    @cached_property
+    def well_formed(self) -> Paths:
+        """The well-formed formulae, correct or not."""
+        return self.build_well_formed()
+
+    @property
+    def transitions(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        return self.well_formed.table, self.well_formed.final
+
+    def legal_symbols(self, prefixes: Tokens) -> NDArray[np.bool_]:
+        return self.well_formed.legal_symbols(prefixes)
+
+
+class CheckedTask(GrammarTask):
+    """Base class of tasks whose well-formed formulae, of up to `length` symbols and EOS, a checker judges."""
+
+    length: int
+    default_preset: ClassVar[str | None] = "transformer"
+
+    @property
+    def max_length(self) -> int:
+        return self.length + 1
+
+    @abstractmethod
+    def check(self, tokens: Tokens) -> NDArray[np.bool_]:
+        """The verdicts `(n,)` on well-formed formulae `(n, T)`."""
+
+    def is_correct(self, tokens: Tokens) -> NDArray[np.bool_]:
+        check_tokens(self, tokens)
+        verdicts = self.well_formed.final[self.well_formed.states(tokens)]
+        verdicts[verdicts] = self.check(tokens[verdicts])
+        return verdicts
+
+    def sample_by_rejection(self, n: int, draw: Callable[[int], Tokens]) -> Tokens:
+        """n correct formulae `(n, T)`, of draws that give those correct among so many candidates.
+
+        Raises FormulaError if `MAX_DRAWS` candidates hold none.
+        """
+        kept = np.zeros((0, self.max_length), dtype=np.int64)
+        drawn = 0
+        while len(kept) < n:
+            if not len(kept) and drawn >= MAX_DRAWS:
+                raise FormulaError(
+                    f"none of {drawn:,} candidates is correct with at most {self.length} symbols; use simpler "
+                    "formulae or another length"
+                )
+            wanted = min((n - len(kept)) * (drawn + 1) // (len(kept) + 1) + 16, BLOCK)
+            kept = np.concatenate([kept, draw(wanted)])
+            drawn += wanted
+        return kept[:n]
+
+
+class AutomatonTask(GrammarTask):
     """A task given by `symbols`, `max_length` and `build_automaton`: the automaton gives the verdict, too."""
 
     symbols: ClassVar[tuple[str, ...]]
@@ -182,12 +247,7 @@ class AutomatonTask(SequenceTask):
     def _correct(self) -> Paths:
         return Paths(self._automaton.next_state, self._automaton.ended, self._automaton.correct)
 
-    @property
-    def transitions(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        return self._well_formed.table, self._well_formed.final
-
-    @cached_property
-    def _well_formed(self) -> Paths:
+    def build_well_formed(self) -> Paths:
         return Paths(self._automaton.next_state, self._automaton.ended, self._automaton.well_formed)
 
     def sample(self, n: int, rng: np.random.Generator) -> Tokens:
@@ -198,9 +258,6 @@ class AutomatonTask(SequenceTask):
     def is_correct(self, tokens: Tokens) -> NDArray[np.bool_]:
         check_tokens(self, tokens)
         return self._correct.final[self._correct.states(tokens)]
-
-    def legal_symbols(self, prefixes: Tokens) -> NDArray[np.bool_]:
-        return self._well_formed.legal_symbols(prefixes)
 
     def count(self) -> int:
         return self._correct.count

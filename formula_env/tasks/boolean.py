@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +11,17 @@ from formula_env.checkers import boolean_forms
 from formula_env.checkers.batches import Codes
 from formula_env.checkers.boolean import ALPHABET, TRUE, VARIABLES, truth_tables
 from formula_env.errors import FormulaError, check_range, check_types
-from formula_env.tasks.automaton import DEAD, Paths, check_tokens
-from formula_env.tasks.base import ENUMERATION_LIMIT, SequenceTask
+from formula_env.tasks.automaton import BLOCK, DEAD, CheckedTask, Paths
+from formula_env.tasks.base import ENUMERATION_LIMIT
 from formula_env.tasks.boolean_counts import count_tautologies
 from formula_env.vocabulary import Tokens, Vocabulary
 
 LISTING_LIMIT = 2**23
 """Well-formed formulae at most that are checked one by one to list the correct ones."""
-BLOCK = 2**16
-"""Formulae that are checked at once."""
 
 
 @dataclass(frozen=True)
-class Boolean(SequenceTask):
+class Boolean(CheckedTask):
     """`a&b>a` is correct: it is true whatever the truth values of its variables are.
 
     `~` (not) binds first, then come `&` (and), `|` (or), `>` (implies, right-associative) and `=` (is equivalent
@@ -36,16 +33,10 @@ class Boolean(SequenceTask):
     variables: int = 3
     """Number of variables, from 1 to 5: a, b, c, d and e."""
 
-    default_preset: ClassVar[str | None] = "transformer"
-
     def __post_init__(self) -> None:
         check_types(self)
         check_range(3, 63, length=self.length)
         check_range(1, len(VARIABLES), variables=self.variables)
-
-    @property
-    def max_length(self) -> int:
-        return self.length + 1
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -55,27 +46,11 @@ class Boolean(SequenceTask):
     def _vocabulary(self) -> Vocabulary:
         return Vocabulary((*VARIABLES[: self.variables], *"~&|>=()"), variable_length=True)
 
-    @cached_property
-    def _formulae(self) -> Paths:
-        """The well-formed formulae, correct or not."""
+    def build_well_formed(self) -> Paths:
         next_state, ended = grammar(self.vocabulary.symbols, max_depth=(self.length - 1) // 2)
         return Paths(np.broadcast_to(next_state, (self.max_length, *next_state.shape)), ended, final=ended)
 
-    @property
-    def transitions(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        return self._formulae.table, self._formulae.final
-
-    def legal_symbols(self, prefixes: Tokens) -> NDArray[np.bool_]:
-        return self._formulae.legal_symbols(prefixes)
-
-    def is_correct(self, tokens: Tokens) -> NDArray[np.bool_]:
-        check_tokens(self, tokens)
-        verdicts = self._formulae.final[self._formulae.states(tokens)]
-        verdicts[verdicts] = self._are_tautologies(tokens[verdicts])
-        return verdicts
-
-    def _are_tautologies(self, tokens: Tokens) -> NDArray[np.bool_]:
-        """The verdicts `(n,)` on well-formed formulae `(n, T)`."""
+    def check(self, tokens: Tokens) -> NDArray[np.bool_]:
         return truth_tables(self._codes[tokens]) == TRUE
 
     @cached_property
@@ -85,14 +60,12 @@ class Boolean(SequenceTask):
 
     def sample(self, n: int, rng: np.random.Generator) -> Tokens:
         """n correct formulae `(n, T)`, independent and uniform: those among uniform well-formed formulae."""
-        kept = np.zeros((0, self.max_length), dtype=np.int64)
-        drawn = 0
-        while len(kept) < n:
-            wanted = (n - len(kept)) * (drawn + 1) // (len(kept) + 1) + 16
-            formulae = self._formulae.sample(min(wanted, BLOCK), rng)
-            drawn += len(formulae)
-            kept = np.concatenate([kept, formulae[self._are_tautologies(formulae)]])
-        return kept[:n]
+
+        def draw(number: int) -> Tokens:
+            formulae = self.well_formed.sample(number, rng)
+            return formulae[self.check(formulae)]
+
+        return self.sample_by_rejection(n, draw)
 
     def count(self) -> int | None:
         return self._count
@@ -101,25 +74,25 @@ class Boolean(SequenceTask):
     def _count(self) -> int | None:
         if self.variables <= 3:
             return count_tautologies(self.length, self.variables, dtype=object)
-        if self.variables == 4 and self._formulae.count < 2 ** (63 - 2**4):
+        if self.variables == 4 and self.well_formed.count < 2 ** (63 - 2**4):
             return count_tautologies(self.length, self.variables, dtype=np.int64)
-        return sum(map(len, self._listing())) if self._formulae.count <= LISTING_LIMIT else None
+        return sum(map(len, self._listing())) if self.well_formed.count <= LISTING_LIMIT else None
 
     @property
     def enumerable(self) -> bool:
-        return self._formulae.count <= LISTING_LIMIT and super().enumerable
+        return self.well_formed.count <= LISTING_LIMIT and super().enumerable
 
     def enumerate(self) -> Tokens:
         if not self.enumerable:
             raise FormulaError(
-                f"{self._formulae.count:,} well-formed formulae are too many to list the correct ones (at most "
+                f"{self.well_formed.count:,} well-formed formulae are too many to list the correct ones (at most "
                 f"{LISTING_LIMIT:,}, and {ENUMERATION_LIMIT:,} correct ones); use sample()"
             )
         return np.concatenate(self._listing())
 
     def _listing(self) -> list[Tokens]:
         """All correct formulae, in blocks `(m, T)`."""
-        return [block[self._are_tautologies(block)] for block in self._formulae.blocks(BLOCK)]
+        return [block[self.check(block)] for block in self.well_formed.blocks(BLOCK)]
 
     def canonical(self, formulae: Sequence[str]) -> list[str]:
         return [boolean_forms.canonical(formula) for formula in formulae]

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from random import Random
 from typing import ClassVar, Literal
 
@@ -15,8 +14,7 @@ from formula_env.checkers.calculus import Verdict, check, verdicts
 from formula_env.checkers.calculus_syntax import SYMBOLS
 from formula_env.errors import check_range, check_types
 from formula_env.tasks import calculus_data
-from formula_env.tasks.automaton import Paths, check_tokens
-from formula_env.tasks.base import SequenceTask
+from formula_env.tasks.automaton import CheckedTask, Paths, check_tokens
 from formula_env.tasks.calculus_grammar import automaton
 from formula_env.vocabulary import Tokens, Vocabulary
 
@@ -39,7 +37,7 @@ _DISTRIBUTIONS = {
 
 
 @dataclass(frozen=True)
-class Calculus(SequenceTask):
+class Calculus(CheckedTask):
     """`d(x^2)=2*x` and `∫(cos(x))=sin(x)` are correct: both sides are equal for x > 0, integrals up to a constant.
 
     The symbols are x, digits, π, e, operators, parentheses, functions and `d(`, the derivative, which include
@@ -53,47 +51,30 @@ class Calculus(SequenceTask):
     """Source of the formulae that are to be learnt: derivatives of random functions, or known integrals."""
 
     is_uniform: ClassVar[bool] = False
-    default_preset: ClassVar[str | None] = "transformer"
 
     def __post_init__(self) -> None:
         check_types(self)
         check_range(9, 63, length=self.length)
 
     @property
-    def max_length(self) -> int:
-        return self.length + 1
-
-    @property
     def vocabulary(self) -> Vocabulary:
         return _VOCABULARY
 
-    @cached_property
-    def _formulae(self) -> Paths:
-        """The well-formed formulae."""
+    def build_well_formed(self) -> Paths:
         next_state, ended = automaton(self.length)
         return Paths(next_state, ended, final=ended)
-
-    @property
-    def transitions(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        return self._formulae.table, self._formulae.final
-
-    def legal_symbols(self, prefixes: Tokens) -> NDArray[np.bool_]:
-        return self._formulae.legal_symbols(prefixes)
 
     @property
     def distribution(self) -> str:
         return _DISTRIBUTIONS[self.generator]
 
-    def is_correct(self, tokens: Tokens) -> NDArray[np.bool_]:
-        check_tokens(self, tokens)
-        correct = self._formulae.final[self._formulae.states(tokens)]
-        correct[correct] = check(self.decode(tokens[correct]))
-        return correct
+    def check(self, tokens: Tokens) -> NDArray[np.bool_]:
+        return check(self.decode(tokens))
 
     def is_undecided(self, tokens: Tokens) -> NDArray[np.bool_]:
         """Whether the checker can't decide on formulae `(n, T)`: `(n,)`; they count as incorrect."""
         check_tokens(self, tokens)
-        undecided = self._formulae.final[self._formulae.states(tokens)]
+        undecided = self.well_formed.final[self.well_formed.states(tokens)]
         found = verdicts(self.decode(tokens[undecided]))
         undecided[undecided] = [each is Verdict.UNDECIDED for each in found]
         return undecided

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,21 +13,16 @@ from formula_env.checkers.batches import Codes
 from formula_env.checkers.equation import ALPHABET, ShiftReduce, check_codes
 from formula_env.checkers.expression import DIGITS, OPERATORS, evaluate, parse
 from formula_env.errors import FormulaError, check_range, check_types
-from formula_env.tasks.automaton import Paths, check_tokens
-from formula_env.tasks.base import SequenceTask
+from formula_env.tasks.automaton import BLOCK, CheckedTask, Paths
 from formula_env.tasks.equation_grammar import Grammar
 from formula_env.vocabulary import Tokens, Vocabulary
 
 COUNT_LIMIT = 2**24
 """Left sides at most that are evaluated one by one to count the correct formulae."""
-BLOCK = 2**16
-"""Left sides that are evaluated at once."""
-MAX_DRAWS = 2**22
-"""Left sides that are drawn without a correct formula among them before sampling is given up."""
 
 
 @dataclass(frozen=True)
-class Equation(SequenceTask):
+class Equation(CheckedTask):
     """`12+7=19` is correct: left of `=` an expression of a fixed number of integers, right of it its exact value.
 
     Numbers have no leading zeros. `^` binds first and is right-associative, then come `*` and `/`, then `+` and
@@ -48,8 +43,6 @@ class Equation(SequenceTask):
     base: int = 10
     """Base of all integers, from 2 to 16."""
 
-    default_preset: ClassVar[str | None] = "transformer"
-
     def __post_init__(self) -> None:
         check_types(self)
         check_range(2, 6, operands=self.operands)
@@ -59,10 +52,6 @@ class Equation(SequenceTask):
         operators = set(self.operators)
         if not operators or not operators <= set(OPERATORS) or len(operators) < len(self.operators):
             raise FormulaError(f"operators must be different ones of {OPERATORS}, got {self.operators!r}")
-
-    @property
-    def max_length(self) -> int:
-        return self.length + 1
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -79,9 +68,7 @@ class Equation(SequenceTask):
         largest = np.base_repr(self.largest, self.base).lower()
         return Grammar(self.vocabulary.symbols, self.operands, largest)
 
-    @cached_property
-    def _formulae(self) -> Paths:
-        """The well-formed formulae, correct or not."""
+    def build_well_formed(self) -> Paths:
         grammar = self._grammar
         return Paths(grammar.transitions(self.max_length), grammar.ended, final=grammar.ended)
 
@@ -91,18 +78,8 @@ class Equation(SequenceTask):
         grammar = self._grammar
         return Paths(grammar.transitions(self.length - 1), grammar.begins_right, final=grammar.begins_right)
 
-    @property
-    def transitions(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        return self._formulae.table, self._formulae.final
-
-    def legal_symbols(self, prefixes: Tokens) -> NDArray[np.bool_]:
-        return self._formulae.legal_symbols(prefixes)
-
-    def is_correct(self, tokens: Tokens) -> NDArray[np.bool_]:
-        check_tokens(self, tokens)
-        verdicts = self._formulae.final[self._formulae.states(tokens)]
-        verdicts[verdicts] = check_codes(self._codes[tokens[verdicts]], self.base)
-        return verdicts
+    def check(self, tokens: Tokens) -> NDArray[np.bool_]:
+        return check_codes(self._codes[tokens], self.base)
 
     @cached_property
     def _codes(self) -> Codes:
@@ -111,18 +88,7 @@ class Equation(SequenceTask):
 
     def sample(self, n: int, rng: np.random.Generator) -> Tokens:
         """n correct formulae `(n, T)`, independent and uniform: uniform left sides that have a value that fits."""
-        kept = np.zeros((0, self.max_length), dtype=np.int64)
-        drawn = 0
-        while len(kept) < n:
-            if not len(kept) and drawn >= MAX_DRAWS:
-                raise FormulaError(
-                    f"none of {drawn:,} left sides has a value that fits; use fewer operands or another length"
-                )
-            wanted = (n - len(kept)) * (drawn + 1) // (len(kept) + 1) + 16
-            left = self._left_sides.sample(min(wanted, BLOCK), rng)
-            drawn += len(left)
-            kept = np.concatenate([kept, self._completed(left)])
-        return kept[:n]
+        return self.sample_by_rejection(n, lambda number: self._completed(self._left_sides.sample(number, rng)))
 
     def count(self) -> int | None:
         return self._count

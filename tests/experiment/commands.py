@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+from formula_env.cli import main
 from formula_env.experiment.checkpoint import checkpoints, load_checkpoint
 from formula_env.experiment.config import first_difference, parse_settings
 
@@ -24,6 +26,16 @@ TINY_PPO = shlex.split(
 )
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+
+
+def complaint(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line with which the command line refuses these arguments."""
+    capfd.readouterr()
+    assert main([*arguments]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    return line
 
 
 def start(*arguments: object, processes: int = 1, **options: Any) -> subprocess.Popen[str]:

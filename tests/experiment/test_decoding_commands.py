@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from formula_env.cli import main
 from formula_env.experiment.loop import load_algorithm
 from formula_env.networks.decoding import Decoding
-from tests.experiment.commands import TINY_MLE
+from tests.experiment.commands import TINY_MLE, complaint
 from tests.oracles import decoded_sequence_probs
 
 TINY_GAN = ["--algo.rounds", "2", "--eval-every", "2", "--eval-samples", "100", "--data.size", "100"]
@@ -30,18 +31,10 @@ def sampled(capfd: pytest.CaptureFixture[str], folder: Path, *options: str) -> t
     return out.split(), err
 
 
-def complaint(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
-    capfd.readouterr()
-    assert main([*arguments]) == 2
-    out, err = capfd.readouterr()
-    assert out == ""
-    (line,) = err.splitlines()
-    return line
-
-
 def test_metrics_are_exact_under_decoding_rules(trained: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Accuracy is the probability of all correct formulae, each renormalised by hand at every step."""
     config, algorithm, _ = load_algorithm(trained)
+    policy: Any = algorithm.policy
     correct = torch.from_numpy(config.task.enumerate())
     found = []
     for options, decoding in (
@@ -54,7 +47,7 @@ def test_metrics_are_exact_under_decoding_rules(trained: Path, capfd: pytest.Cap
         assert main(["evaluate", str(trained), "--json", "--samples", "300", *options]) == 0
         metrics = json.loads(capfd.readouterr().out)
         assert metrics["jsd_exact"]
-        by_hand = sum(decoded_sequence_probs(algorithm.policy, decoding, correct))  # type: ignore[arg-type]
+        by_hand = sum(decoded_sequence_probs(policy, decoding, correct))
         assert metrics["accuracy"] == pytest.approx(by_hand, abs=1e-5)
         found.append(metrics["uniqueness"])
     assert found[2] == 1 / 300, "the greedy formula alone"

@@ -11,7 +11,7 @@ import yaml
 from formula_env.cli import main
 from formula_env.experiment.checkpoint import KIND, checkpoints, read_checkpoint
 from formula_env.files import save_state
-from tests.experiment.commands import assert_same_run
+from tests.experiment.commands import assert_same_run, complaint
 
 SUMS = [f"{a}+{b}={a + b}" for a in range(10) for b in range(10)]
 TINY = shlex.split(
@@ -58,15 +58,6 @@ def test_the_report_of_what_was_read_is_one_line_each(tmp_path: Path, capfd: pyt
 def run(place: Path) -> Path:
     (place / "it-ran").unlink(missing_ok=True)
     return place / "run"
-
-
-def complaint(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
-    capfd.readouterr()
-    assert main([*arguments]) == 2
-    out, err = capfd.readouterr()
-    assert out == ""
-    (line,) = err.splitlines()
-    return line
 
 
 @pytest.mark.parametrize(("command", "options"), [*COMMANDS.items(), ("found", ["--format", "latex"])])

@@ -16,6 +16,7 @@ from formula_env.tasks import make_task
 from formula_env.tasks.boolean import Boolean
 from formula_env.tasks.boolean_counts import count_by_table, count_tautologies
 from tests.checkers.boolean_oracle import VARIABLES, Malformed, Reader, value, verdict
+from tests.helpers import random_episodes
 from tests.oracles import all_sequences
 from tests.tasks import test_contract as contract
 
@@ -87,7 +88,7 @@ def test_numbers_by_truth_table_are_those_of_a_listing(length: int, variables: i
 def test_numbers_of_all_truth_tables_sum_up_to_the_well_formed_formulae(length: int, variables: int) -> None:
     counts = count_by_table(length, variables, dtype=np.int64 if variables == 4 else object)
     assert min(numbers.min() for numbers in counts) == 0
-    assert sum(int(numbers.sum()) for numbers in counts) == Boolean(length, variables)._formulae.count
+    assert sum(int(numbers.sum()) for numbers in counts) == Boolean(length, variables).well_formed.count
 
 
 @pytest.mark.parametrize(("length", "variables"), [(14, 1), (13, 2), (12, 3)])
@@ -125,7 +126,7 @@ def test_counts(options: dict[str, Any], count: int | None, enumerable: bool) ->
 
 def test_the_count_in_64_bits_is_used_only_where_it_cannot_overflow() -> None:
     """2^16 times the formulae of the last length with a count are below 2^63, and no more of the next."""
-    lengths = [length for length in range(3, 64) if Boolean(length, 4)._formulae.count << 16 < 2**63]
+    lengths = [length for length in range(3, 64) if Boolean(length, 4).well_formed.count << 16 < 2**63]
     assert make_task("boolean", length=lengths[-1], variables=4).count() is not None
     assert make_task("boolean", length=lengths[-1] + 1, variables=4).count() is None
 
@@ -147,15 +148,7 @@ def test_masks_allow_exactly_what_can_be_finished(task: Boolean) -> None:
 
 @on_each
 def test_masked_random_episodes_are_well_formed_and_finished_in_time(task: Boolean) -> None:
-    rng = np.random.default_rng(0)
-    tokens = np.full((300, task.max_length), task.vocabulary.pad)
-    going = np.ones(300, dtype=bool)
-    for t in range(task.max_length):
-        legal = task.legal_symbols(tokens[:, :t])
-        chosen = (legal * rng.random(legal.shape)).argmax(axis=1)
-        tokens[going, t] = chosen[going]
-        going &= chosen != task.vocabulary.eos
-    assert not going.any()
+    tokens = random_episodes(task, 300, seed=0)
     texts = task.decode(tokens)
     for text in texts:
         Reader(text).whole()

@@ -11,7 +11,7 @@ import sympy
 
 from formula_env.errors import FormulaError
 from formula_env.tasks.base import BaseTask, SequenceTask
-from tests.helpers import count, every_task, name_of, small_tasks
+from tests.helpers import count, every_task, name_of, random_episodes, small_tasks
 from tests.oracles import all_sequences, is_well_formed
 
 on_small = pytest.mark.parametrize("task", small_tasks(), ids=name_of)
@@ -150,18 +150,7 @@ def test_options_recreate_the_task(task: SequenceTask) -> None:
 @on_all
 def test_a_masked_random_episode_is_well_formed_and_ends_in_time(task: SequenceTask) -> None:
     """Each symbol is legal, the last one ends the formula, and the whole can be read back from its text."""
-    rng = np.random.default_rng(5)
-    eos, pad = task.vocabulary.eos, task.vocabulary.pad
-    tokens = np.full((300, task.max_length), pad)
-    going = np.ones(300, dtype=bool)
-    for t in range(task.max_length):
-        legal = task.legal_symbols(tokens[:, :t])
-        assert legal.any(axis=1).all()
-        chosen = (legal * rng.random(legal.shape)).argmax(axis=1)
-        tokens[going, t] = chosen[going]
-        going &= (chosen != eos) if eos is not None else True
-    if eos is not None:
-        assert not going.any()
+    tokens = random_episodes(task, 300, seed=5)
     texts = task.decode(tokens)
     assert np.array_equal(task.encode(texts), tokens)
     assert np.array_equal(task.is_correct(tokens), task.is_correct(task.encode(texts)))

@@ -12,9 +12,10 @@ import sympy
 
 from formula_env.checkers.equation import is_correct
 from formula_env.errors import FormulaError
-from formula_env.tasks import equation, make_task
+from formula_env.tasks import automaton, make_task
 from formula_env.tasks.equation import Equation
 from tests.checkers.equation_oracle import NoValue, Reader, in_base, value, verdict
+from tests.helpers import random_episodes
 from tests.oracles import all_sequences
 from tests.tasks import test_contract as contract
 
@@ -154,15 +155,7 @@ def test_masks_allow_exactly_what_can_be_finished(task: Equation) -> None:
 @on_each
 def test_masks_of_the_right_side_allow_an_integer(task: Equation) -> None:
     """Random masked episodes end in `0`, or in digits of which the first is not 0, behind at most one `-`."""
-    rng = np.random.default_rng(0)
-    tokens = np.full((500, task.max_length), task.vocabulary.pad)
-    going = np.ones(500, dtype=bool)
-    for t in range(task.max_length):
-        legal = task.legal_symbols(tokens[:, :t])
-        chosen = (legal * rng.random(legal.shape)).argmax(axis=1)
-        tokens[going, t] = chosen[going]
-        going &= chosen != task.vocabulary.eos
-    assert not going.any()
+    tokens = random_episodes(task, 500, seed=0)
     rights, negative, longest = set(), False, 0
     for text in task.decode(tokens):
         left, _, right = text.partition("=")
@@ -310,8 +303,8 @@ def test_what_is_too_much_to_list_is_refused() -> None:
 
 
 def test_sampling_gives_up_where_hardly_a_left_side_has_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(equation, "MAX_DRAWS", 100)
-    with pytest.raises(FormulaError, match="left sides has a value that fits; use fewer operands"):
+    monkeypatch.setattr(automaton, "MAX_DRAWS", 100)
+    with pytest.raises(FormulaError, match="candidates is correct with at most 63 symbols; use simpler formulae"):
         Equation(length=63, operators="/", operands=6, largest=1_000_000).sample(1, np.random.default_rng(0))
 
 
