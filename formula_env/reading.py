@@ -83,7 +83,8 @@ def _decoded(path: Path, data: bytes) -> str:
 
 
 def _line(data: bytes, place: int) -> int:
-    return data.count(b"\n", 0, place) + 1
+    before = data[:place]
+    return before.count(b"\n") + before.count(b"\r") - before.count(b"\r\n") + 1
 
 
 def _column(path: Path, text: str, column: str) -> Iterable[tuple[int, str]]:

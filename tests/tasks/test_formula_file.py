@@ -1,3 +1,4 @@
+import re
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -126,6 +127,7 @@ BAD: list[tuple[str | bytes, dict[str, object], str]] = [
     ("", {}, "holds no formula; write one on each line"),
     (" \n\r\n", {}, "holds no formula"),
     (b"1+1=2\n\x00\x01", {}, "line 2: a NUL byte; the file must be UTF-8 text"),
+    (b"1+1=2\r1\r\n\n\x00", {}, "line 4: a NUL byte"),
     ("1+1=2\n1+1=2".encode("utf-16"), {}, "line 1: a NUL byte"),
     (b"1+1=2\nx\xe9\n", {}, "line 2: not UTF-8; save the file as UTF-8"),
     ("1\n\n" + "1" * 1001, {}, "line 3: 1,001 characters; a formula has at most 1,000"),
@@ -208,7 +210,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
     except FormulaError:
         return
     assert len(lines.texts) == len(lines.numbers) > 0
-    rows = data.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+    rows = re.split("\r\n|\r|\n", data.decode("utf-8-sig"))
     assert ["".join(rows[number - 1].split()) for number in lines.numbers] == lines.texts
     task = make_task("formula-file", path=str(path), held_out_size=0)
     assert sorted(texts_of(task)[0]) == sorted(lines.texts)
