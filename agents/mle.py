@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 import torch
 
 from formula_env import distributed
-from formula_env.adversarial import adam, floats, mle_step, set_lr
+from formula_env.adversarial import floats, mle_step
 from formula_env.algorithm import Algorithm, LogProb
 from formula_env.averaged import Averaged
 from formula_env.errors import MAX_BATCH, check_at_least, check_fraction, check_positive, check_range, check_types
 from formula_env.networks import GeneratorConfig
 from formula_env.networks.policy import Policy
+from formula_env.optimizers import set_lr
 from formula_env.sampling import Sampler
 from formula_env.schedules import cosine
 from formula_env.tasks.base import SequenceTask
@@ -41,8 +42,9 @@ class MLEConfig(GeneratorConfig):
 
 
 TRANSFORMER = {
-    "generator": "transformer", "hidden_dim": 128, "dropout": 0.1, "weight_decay": 1.0, "learning_rate": 1e-3,
-    "max_grad_norm": 1.0, "rounds": 3000, "ema_decay": 0.99, "layers": 3, "cutoff": 0.065,
+    "generator": "transformer", "hidden_dim": 128, "layers": 3, "dropout": 0.1, "optimizer": "muon",
+    "weight_decay": 1.0, "learning_rate": 1e-2, "max_grad_norm": 1.0, "rounds": 1500, "ema_decay": 0.99,
+    "cutoff": 0.065,
 }  # fmt: skip
 """Preset for formulae with many different symbols, of which few are seen."""
 
@@ -61,7 +63,7 @@ class MLE(Algorithm):
         self.generator = config.make_generator(task).to(device)
         self.weights = Averaged(self.generator, config.ema_decay)
         self.sampler = Sampler(config.decoded(self.weights.average), task, device)
-        self.optimizer = adam(self.generator.parameters(), config.learning_rate, config.weight_decay)
+        self.optimizer = config.make_optimizer(self.generator, config.learning_rate)
         self.rounds, self.real_batch_size = config.rounds, config.batch_size
 
     @property

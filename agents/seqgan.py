@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor, nn
 
 from formula_env import distributed
-from formula_env.adversarial import Metrics, adam, floats, gradient_step, mle_step, set_lr
+from formula_env.adversarial import Metrics, floats, gradient_step, mle_step
 from formula_env.adversary import Adversary, AdversaryConfig
 from formula_env.algorithm import Algorithm, DensityRatio, LogProb
 from formula_env.averaged import Averaged
@@ -33,6 +33,7 @@ from formula_env.networks import AutoregressiveDiscriminator, GeneratorConfig, m
 from formula_env.networks.decoding import DecodedGenerator, Decoding
 from formula_env.networks.generators import token_log_probs
 from formula_env.networks.policy import Policy
+from formula_env.optimizers import adam, set_lr
 from formula_env.rollouts import check_tree_size
 from formula_env.sampling import Sampler, draw_keys
 from formula_env.schedules import linear
@@ -97,8 +98,8 @@ class SeqGANConfig(GeneratorConfig):
         if self.q_estimator == "exact":
             check_no_effect(self, "q_estimator exact", "num_rollouts")
         if self.mle_rounds == 0:
-            mle_settings = ("mle_stop_nll", "mle_learning_rate", "mle_lr_end_factor", "weight_decay", "dropout")
-            check_no_effect(self, "mle_rounds 0", *mle_settings)
+            check_no_effect(self, "mle_rounds 0", "mle_stop_nll", "mle_learning_rate", "mle_lr_end_factor")
+            check_no_effect(self, "mle_rounds 0", "optimizer", "weight_decay", "dropout")
 
     @property
     def q_options(self) -> dict[str, Any]:
@@ -148,7 +149,7 @@ class SeqGAN(Algorithm):
         self.adversary = Adversary(
             self._make_network(), config.discriminator, self.generator.log_prob, proposal.log_prob
         )
-        self.mle_optimizer = adam(self.generator.parameters(), config.mle_learning_rate, config.weight_decay)
+        self.mle_optimizer = config.make_optimizer(self.generator, config.mle_learning_rate)
         self.generator_optimizer = adam(self.generator.parameters(), config.generator_learning_rate)
         self.rng = torch.Generator().manual_seed(seed)
         self.env = FormulaVectorEnv(

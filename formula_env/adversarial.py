@@ -1,7 +1,6 @@
 """The two gradient steps that every adversarial algorithm here shares, and what keeps them steady."""
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from formula_env.distributed import all_mean
 from formula_env.networks.generators import token_log_probs
+from formula_env.optimizers import Optimizer
 from formula_env.vocabulary import distinct_rows
 
 Metrics = dict[str, Tensor]
@@ -17,7 +17,7 @@ Metrics = dict[str, Tensor]
 
 def discriminator_step(
     discriminator: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     real: Tensor,
     fake: Tensor,
     r1: float = 0.0,
@@ -51,9 +51,7 @@ def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
     return gradient.square().flatten(1).sum(dim=1).mean() / 2
 
 
-def generator_step(
-    generator: nn.Module, optimizer: torch.optim.Optimizer, discriminator: nn.Module, fake: Tensor
-) -> Metrics:
+def generator_step(generator: nn.Module, optimizer: Optimizer, discriminator: nn.Module, fake: Tensor) -> Metrics:
     """One update of the generator through the discriminator: minimise -E[log D(fake)] (thesis eq. 2.3), nats.
 
     `fake` are samples that carry their gradient to the generator.
@@ -94,9 +92,7 @@ def labelled(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return distinct, torch.from_numpy(real_share).float(), torch.from_numpy(fake_share).float()
 
 
-def mle_step(
-    generator: nn.Module, optimizer: torch.optim.Optimizer, real: Tensor, pad: int, max_grad_norm: float
-) -> Metrics:
+def mle_step(generator: nn.Module, optimizer: Optimizer, real: Tensor, pad: int, max_grad_norm: float) -> Metrics:
     """One update towards the likelihood of real formulae `(n, T)`: teacher forcing; NLL in nats per formula."""
     generator.train()
     loss = -token_log_probs(generator(real), real, pad).sum(dim=1).mean()
@@ -105,9 +101,7 @@ def mle_step(
     return {"train/nll": loss.detach()}
 
 
-def gradient_step(
-    network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, max_grad_norm: float
-) -> None:
+def gradient_step(network: nn.Module, optimizer: Optimizer, loss: Tensor, max_grad_norm: float) -> None:
     """Descend the loss, with the norm of the whole gradient clipped."""
     optimizer.zero_grad()
     loss.backward()
@@ -122,17 +116,7 @@ def move_weights(target: nn.Module, source: nn.Module, decay: float) -> None:
         old.lerp_(new, 1 - decay)
 
 
-def adam(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0) -> torch.optim.Adam:
-    """Adam in one fused kernel, which matters for networks this small; weight decay is decoupled (AdamW)."""
-    return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
-
-
 def floats(metrics: Metrics) -> dict[str, float]:
     """Metrics off the device; the means over all processes, where there are several."""
     values = all_mean(torch.stack([value.double() for value in metrics.values()]))
     return dict(zip(metrics, values.tolist(), strict=True))
-
-
-def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = lr

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from formula_env import distributed
-from formula_env.adversarial import Metrics, adam, discriminator_step, set_lr
+from formula_env.adversarial import Metrics, discriminator_step
 from formula_env.algorithm import DensityRatio
 from formula_env.averaged import Averaged
 from formula_env.errors import (
@@ -24,6 +24,7 @@ from formula_env.errors import (
     check_types,
 )
 from formula_env.networks import DiscriminatorKind, EnergyName, RatioDiscriminator, raw_logits
+from formula_env.optimizers import adam, set_lr
 from formula_env.rewards import DiscriminatorReward, RewardTransform
 from formula_env.sampling import Sampler
 from formula_env.schedules import linear

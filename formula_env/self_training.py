@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from formula_env.adversarial import adam, mle_step
+from formula_env.adversarial import mle_step
 from formula_env.adversary import Adversary, AdversaryConfig
 from formula_env.errors import (
     FormulaError,
@@ -29,6 +29,7 @@ from formula_env.errors import (
 from formula_env.modes import default_modes
 from formula_env.networks import EnergyName, LSTMGenerator, make_discriminator, raw_logits
 from formula_env.networks.decoding import DecodedGenerator, Decoding
+from formula_env.optimizers import adam
 from formula_env.rewards import RewardModel
 from formula_env.sampling import Sampler, draw_keys
 from formula_env.tasks.base import SequenceTask

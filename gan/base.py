@@ -9,16 +9,15 @@ from torch import Tensor, nn
 
 from formula_env.adversarial import (
     Metrics,
-    adam,
     discriminator_step,
     floats,
     generator_step,
-    set_lr,
 )
 from formula_env.algorithm import Algorithm, Batch
 from formula_env.averaged import Averaged
 from formula_env.distributed import check_alone
 from formula_env.errors import MAX_BATCH, check_at_least, check_fraction, check_positive, check_range, check_types
+from formula_env.optimizers import adam, set_lr
 from formula_env.schedules import linear
 
 

@@ -14,9 +14,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 import formula_env
 from formula_env import FormulaEnv, FormulaVectorEnv
-from formula_env.adversarial import adam, discriminator_step
+from formula_env.adversarial import discriminator_step
 from formula_env.episodes import transition
 from formula_env.errors import FormulaError, UnexpectedArgument
+from formula_env.optimizers import adam
 from formula_env.rewards import ConstantReward, DiscriminatorReward
 from formula_env.self_training import SelfTrainingDiscriminator
 from formula_env.tasks import make_task

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from formula_env.adversarial import adam, mle_step
+from formula_env.adversarial import mle_step
 from formula_env.networks import TransformerGenerator
 from formula_env.networks.discriminators import one_hot
 from formula_env.networks.transformer import Dropout
+from formula_env.optimizers import adam
 from formula_env.rollouts import exact, exact_q, fronts, monte_carlo_q
 from formula_env.sampling import log_prob
 from formula_env.tasks import make_task

@@ -27,9 +27,12 @@ from formula_env.networks.discriminators import (
 from formula_env.networks.generators import Generator, LSTMGenerator
 from formula_env.networks.policy import Policy
 from formula_env.networks.transformer import TransformerGenerator
+from formula_env.optimizers import MuonWithAdam, Optimizer, adam
 from formula_env.tasks.base import SequenceTask
 
 GeneratorName = Literal["lstm", "transformer"]
+
+OptimizerName = Literal["adam", "muon"]
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,11 @@ class GeneratorConfig:
     """Number of attention heads in a block of a transformer."""
     dropout: float = 0.0
     """Probability with which a transformer's activations are dropped in maximum likelihood."""
+    optimizer: OptimizerName = "adam"
+    """Optimizer of maximum likelihood; for a transformer, "muon" (with Adam for what is no matrix) needs far fewer
+    updates."""
     weight_decay: float = 0.0
-    """Decoupled weight decay of the generator's Adam, as in AdamW; the share per update is that times the rate."""
+    """Decoupled weight decay in maximum likelihood, as in AdamW; the share per update is that times the rate."""
     cutoff: float = 0.0
     """Share of the uniform probability 1/V below which symbols of the trained generator are cut; its density stays
     exact."""
@@ -63,7 +69,7 @@ class GeneratorConfig:
         if not 0 <= self.dropout < 1:
             raise FormulaError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         if self.generator == "lstm":
-            check_no_effect(self, "generator lstm", "layers", "heads", "dropout")
+            check_no_effect(self, "generator lstm", "layers", "heads", "dropout", "optimizer")
         else:
             check_no_effect(self, "generator transformer", "embedding_dim")
             if self.hidden_dim % self.heads:
@@ -83,6 +89,13 @@ class GeneratorConfig:
         return TransformerGenerator(
             task.vocabulary, task.max_length, self.hidden_dim, self.layers, self.heads, self.dropout
         )
+
+    def make_optimizer(self, generator: Generator, lr: float) -> Optimizer:
+        """The optimiser of maximum likelihood."""
+        if self.optimizer == "adam":
+            return adam(generator.parameters(), lr, self.weight_decay)
+        assert isinstance(generator, TransformerGenerator)
+        return MuonWithAdam(generator.matrices(), generator.parameters(), lr, self.weight_decay)
 
 
 MAX_LAYERS = 64
@@ -117,6 +130,7 @@ __all__ = [
     "GeneratorConfig",
     "GeneratorName",
     "LSTMGenerator",
+    "OptimizerName",
     "RatioDiscriminator",
     "TransformerGenerator",
     "make_discriminator",

@@ -43,6 +43,10 @@ class TransformerGenerator(Generator):
             nn.init.normal_(embedding.weight, std=INITIAL_STD)
         self.eval()
 
+    def matrices(self) -> list[nn.Parameter]:
+        """Weights of the linear maps inside the blocks."""
+        return [weights for weights in self.blocks.parameters() if weights.ndim == 2]
+
     def start(self, n: int) -> State:
         """Empty caches: for each block the keys and values `(n, 2, t, d)` of the t symbols read so far."""
         width = self.norm.weight.shape[0]

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from formula_env.adversarial import adam
 from formula_env.errors import FormulaError
 from formula_env.evaluators import SequenceEvaluator
 from formula_env.gan.gumbel_softmax import (
@@ -17,6 +16,7 @@ from formula_env.gan.gumbel_softmax import (
 )
 from formula_env.gan.softmax import SoftmaxGAN, SoftmaxGANConfig
 from formula_env.gan.unrolled import logit_gap
+from formula_env.optimizers import adam
 from formula_env.tasks import make_task
 from tests.even_ones import EvenOnes
 from tests.helpers import sharpen
