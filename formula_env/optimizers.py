@@ -31,12 +31,12 @@ class MuonWithAdam:
     """Muon for the given matrices, Adam for all other weights (Jordan et al. 2024; Liu et al. 2025, sec. 2.2).
 
     Muon replaces a matrix's momentum by the nearest orthogonal matrix, so all directions are learnt at the same
-    pace. Its updates are scaled to the size of Adam's, so one learning rate and one weight decay fit both.
+    pace. Its updates are scaled to the size of Adam's, but such matrices stand a rate `MUON_FACTOR` times higher.
 
     Args:
         matrices: weights of the linear maps within the network; no embeddings, and not the last layer.
         parameters: all weights, these among them.
-        lr: learning rate.
+        lr: learning rate of Adam.
         weight_decay: decoupled weight decay, as in AdamW.
     """
 
@@ -47,7 +47,8 @@ class MuonWithAdam:
         lr: float,
         weight_decay: float = 0.0,
     ) -> None:
-        self.muon = torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+        group = {"params": matrices, "lr": MUON_FACTOR * lr, "lr_factor": MUON_FACTOR}
+        self.muon = torch.optim.Muon([group], weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
         places = set(map(id, matrices))
         self.adam = adam((weights for weights in parameters if id(weights) not in places), lr, weight_decay)
         self.param_groups = list(chain(self.muon.param_groups, self.adam.param_groups))
@@ -69,6 +70,11 @@ class MuonWithAdam:
         self.param_groups = list(chain(self.muon.param_groups, self.adam.param_groups))
 
 
+MUON_FACTOR = 10.0
+"""Learning rate of the matrices, as a multiple of Adam's."""
+
+
 def set_lr(optimizer: Optimizer, lr: float) -> None:
+    """Set the learning rate of Adam, and of what stands in a fixed ratio to it."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("lr_factor", 1.0)
