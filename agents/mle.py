@@ -43,7 +43,7 @@ class MLEConfig(GeneratorConfig):
 
 TRANSFORMER = {
     "generator": "transformer", "hidden_dim": 128, "layers": 3, "dropout": 0.1, "optimizer": "muon",
-    "weight_decay": 1.0, "learning_rate": 1e-3, "max_grad_norm": 1.0, "rounds": 1500, "ema_decay": 0.99,
+    "weight_decay": 1.0, "learning_rate": 1e-3, "max_grad_norm": 1.0, "rounds": 1000, "ema_decay": 0.99,
     "cutoff": 0.065,
 }  # fmt: skip
 """Preset for formulae with many different symbols, of which few are seen."""
