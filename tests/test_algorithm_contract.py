@@ -27,7 +27,7 @@ ALGORITHMS = sorted(all_algorithms())
 TASKS: list[BaseTask] = [*small_tasks(), IntegerSum(), IntegerSum(real=True)]
 
 
-TRANSFORMER = {"generator": "transformer", "heads": 2, "dropout": 0.2}
+TRANSFORMER = {"generator": "transformer", "heads": 2, "dropout": 0.2, "optimizer": "muon"}
 
 
 def build(name: str, task: BaseTask, settings: dict[str, Any] | None = None) -> Algorithm:
