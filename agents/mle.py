@@ -10,7 +10,7 @@ from formula_env.adversarial import floats, mle_step
 from formula_env.algorithm import Algorithm, LogProb
 from formula_env.averaged import Averaged
 from formula_env.errors import MAX_BATCH, check_at_least, check_fraction, check_positive, check_range, check_types
-from formula_env.networks import GeneratorConfig
+from formula_env.networks import TRANSFORMER, GeneratorConfig
 from formula_env.networks.policy import Policy
 from formula_env.optimizers import set_lr
 from formula_env.sampling import Sampler
@@ -41,11 +41,7 @@ class MLEConfig(GeneratorConfig):
         self.check_generator()
 
 
-TRANSFORMER = {
-    "generator": "transformer", "hidden_dim": 128, "layers": 3, "dropout": 0.1, "optimizer": "muon",
-    "weight_decay": 1.0, "learning_rate": 1e-3, "max_grad_norm": 1.0, "rounds": 1000, "ema_decay": 0.99,
-    "cutoff": 0.065,
-}  # fmt: skip
+TRANSFORMER_MLE = TRANSFORMER | {"rounds": 1000, "learning_rate": 1e-3, "max_grad_norm": 1.0, "ema_decay": 0.99}
 """Preset for formulae with many different symbols, of which few are seen."""
 
 
@@ -53,7 +49,7 @@ class MLE(Algorithm):
     """Minimise -E_real[log π(x)]."""
 
     Config = MLEConfig
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"transformer": TRANSFORMER}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"transformer": TRANSFORMER_MLE}
     task_type = SequenceTask
 
     def __init__(self, task: SequenceTask, config: MLEConfig, seed: int, device: torch.device) -> None:

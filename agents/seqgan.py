@@ -29,7 +29,7 @@ from formula_env.errors import (
     check_range,
     check_types,
 )
-from formula_env.networks import AutoregressiveDiscriminator, GeneratorConfig, make_discriminator
+from formula_env.networks import TRANSFORMER, AutoregressiveDiscriminator, GeneratorConfig, make_discriminator
 from formula_env.networks.decoding import DecodedGenerator, Decoding
 from formula_env.networks.generators import token_log_probs
 from formula_env.networks.policy import Policy
@@ -126,12 +126,26 @@ UNSEEN = {
 }  # fmt: skip
 """Preset for training sets that hold few of the correct formulae."""
 
+TRANSFORMER_SEQGAN = TRANSFORMER | {
+    "batch_size": 128, "d_steps": 1, "mle_rounds": 1000, "mle_learning_rate": 1e-3, "mle_lr_end_factor": 0.0,
+    "discriminator_rounds": 50, "rounds": 100, "generator_learning_rate": 2e-4,
+    "discriminator": {
+        "architecture": "autoregressive", "proposal_temperature": 1.5, "learning_rate": 3e-4, "weight_decay": 0.3,
+        "ema_decay": 0.99, "max_grad_norm": 1.0,
+    },
+}  # fmt: skip
+"""Preset for formulae with many different symbols, of which few are seen: that of `mle`, then small steps."""
+
 
 class SeqGAN(Algorithm):
     """REINFORCE on the score of a discriminator that keeps learning; "thesis": E[D(Y)] with Monte-Carlo Q."""
 
     Config = SeqGANConfig
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"thesis": THESIS, "unseen": UNSEEN}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "thesis": THESIS,
+        "unseen": UNSEEN,
+        "transformer": TRANSFORMER_SEQGAN,
+    }
     task_type = SequenceTask
 
     def __init__(self, task: SequenceTask, config: SeqGANConfig, seed: int, device: torch.device) -> None:

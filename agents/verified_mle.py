@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from formula_env import distributed
-from formula_env.agents.mle import MLE, TRANSFORMER, MLEConfig
+from formula_env.agents.mle import MLE, TRANSFORMER_MLE, MLEConfig
 from formula_env.errors import MAX_BATCH, check_at_least, check_range
 from formula_env.sampling import Sampler
 from formula_env.tasks.base import SequenceTask
@@ -47,7 +47,7 @@ class VerifiedMLE(MLE):
     """
 
     Config = VerifiedMLEConfig
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"transformer": TRANSFORMER | {"batch_size": 128}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"transformer": TRANSFORMER_MLE | {"batch_size": 128}}
     config: VerifiedMLEConfig
 
     def __init__(self, task: SequenceTask, config: VerifiedMLEConfig, seed: int, device: torch.device) -> None:
