@@ -30,7 +30,7 @@ class FormulaFile(SequenceTask):
     """Formulae of a text file; correct is what a checker approves, or without one what the file holds."""
 
     path: str = ""
-    """File of formulae, UTF-8, one a line."""
+    """File of formulae, UTF-8, one a line; a relative path is relative to the current folder, later too."""
     checker: str = ""
     """Checker of formulae: a name such as equation, or code: module:function, path.py:function or command:PROGRAM.
     Default: correct are the lines of the file alone."""
@@ -55,7 +55,6 @@ class FormulaFile(SequenceTask):
         size, is_share = self.held_out_size, isinstance(self.held_out_size, float)
         if size < 0 or (is_share and size >= 1):
             raise FormulaError(f"held_out_size must be a number of formulae or a share below 1.0, got {size}")
-        object.__setattr__(self, "path", str(Path(self.path).absolute()))
         lines = read_lines(Path(self.path), self.column)
         if self.sha256 not in ("", lines.sha256):
             raise FormulaError(f"{self.path} has changed since it was first read: its SHA-256 is {lines.sha256}")

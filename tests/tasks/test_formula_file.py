@@ -186,12 +186,15 @@ def test_the_hash_is_an_option_so_that_another_file_is_refused(tmp_path: Path) -
         type(task)(**task.options)
 
 
-def test_the_path_is_kept_wherever_one_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_stays_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is recorded together with its file can be read on another machine."""
     write(tmp_path, "1\n2")
     monkeypatch.chdir(tmp_path)
     task = make_task("formula-file", path="lines.txt", held_out_size=0)
+    assert task.options["path"] == "lines.txt"
     monkeypatch.chdir("/")
-    assert type(task)(**task.options) == task
+    with pytest.raises(FormulaError, match=r"^lines\.txt does not exist$"):
+        type(task)(**task.options)
 
 
 def test_it_is_a_gymnasium_environment(tmp_path: Path) -> None:
