@@ -12,7 +12,8 @@ import torch
 
 from formula_env import distributed
 from formula_env.agents.mle import MLE, TRANSFORMER_MLE, MLEConfig
-from formula_env.errors import MAX_BATCH, check_at_least, check_range
+from formula_env.errors import MAX_BATCH, check_at_least, check_fraction, check_range
+from formula_env.networks.decoding import Decoded, Decoding
 from formula_env.sampling import Sampler
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens, distinct_rows
@@ -29,12 +30,18 @@ class VerifiedMLEConfig(MLEConfig):
     """Number of updates from one search to the next."""
     search_size: int = 1024
     """Number of formulae that the generator writes in a search."""
+    exploration: float = 0.0
+    """Share of a search that is drawn at temperature 4, for what the generator finds all but impossible."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(0, warmup_rounds=self.warmup_rounds)
         check_at_least(1, search_every=self.search_every)
         check_range(1, MAX_BATCH, search_size=self.search_size)
+        check_fraction(exploration=self.exploration)
+
+
+EXPLORATION_TEMPERATURE = 4.0
 
 
 class VerifiedMLE(MLE):
@@ -53,6 +60,7 @@ class VerifiedMLE(MLE):
     def __init__(self, task: SequenceTask, config: VerifiedMLEConfig, seed: int, device: torch.device) -> None:
         super().__init__(task, config, seed, device)
         self.searcher = Sampler(self.weights.average, task, device)  # nothing that is possible is cut
+        self.explorer = Sampler(Decoded(self.weights.average, Decoding(EXPLORATION_TEMPERATURE)), task, device)
         self.rng = torch.Generator().manual_seed(seed)
         self.num_updates = self.env_steps = 0
         self.known = DistinctFormulae(task.max_length)
@@ -80,7 +88,10 @@ class VerifiedMLE(MLE):
 
     def search(self) -> None:
         """Let the generator write; of what is new, keep what is correct."""
-        written = self.searcher.draw(self.config.search_size, self.rng)
+        num_explored = round(self.config.exploration * self.config.search_size)
+        written = self.searcher.draw(self.config.search_size - num_explored, self.rng)
+        if num_explored:
+            written = np.concatenate([written, self.explorer.draw(num_explored, self.rng)])
         written = distributed.from_first(written)  # no rounding may let several processes' knowledge drift apart
         self.env_steps += int((written != self.task.vocabulary.pad).sum())
         candidates = self.known.new_among(written)

@@ -8,6 +8,7 @@ import torch
 from formula_env.agents.mle import MLE, MLEConfig
 from formula_env.agents.verified_mle import DistinctFormulae, VerifiedMLE, VerifiedMLEConfig
 from formula_env.errors import FormulaError
+from formula_env.networks import LSTMGenerator
 from formula_env.tasks import make_task
 from formula_env.tasks.base import SequenceTask
 from formula_env.tasks.binary_sum import BinarySum
@@ -141,6 +142,24 @@ def test_only_what_is_not_known_yet_is_checked() -> None:
     assert len(algorithm.known.tokens) == 6
 
 
+def test_exploration_finds_what_the_generator_believes_impossible() -> None:
+    """A generator that writes 0000 almost always: at temperature 4 the other formulae come up, at 1 they don't."""
+    task = make_task("binary-sum", length=4)
+    found = {}
+    for share in (0.0, 0.25):
+        algorithm = VerifiedMLE(task, replace(SHORT, search_size=1_000, exploration=share), 0, CPU)
+        with torch.no_grad():
+            generator = algorithm.weights.average
+            assert isinstance(generator, LSTMGenerator)
+            generator.output.weight.zero_()
+            generator.output.bias.copy_(torch.tensor([6.0, 0.0]))  # p(1) = .0025; at temperature 4 it is .18
+        algorithm.search()
+        found[share] = len(algorithm.known.tokens)
+        assert algorithm.env_steps == 4_000
+    assert found[0.0] == 1
+    assert found[0.25] >= 5  # all but 1111, of which there are .3 among the 250
+
+
 def test_distinct_formulae_by_hand() -> None:
     known = DistinctFormulae(2)
     known.add(np.array([[1, 0], [0, 1], [1, 0]]))
@@ -168,3 +187,8 @@ def test_what_it_knows_and_counts_is_saved() -> None:
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(FormulaError, match=f"{next(iter(wrong))} must be at least"):
         VerifiedMLEConfig(**wrong)
+
+
+def test_exploration_is_a_share() -> None:
+    with pytest.raises(FormulaError, match="exploration"):
+        VerifiedMLEConfig(exploration=1.5)
