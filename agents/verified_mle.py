@@ -43,6 +43,9 @@ class VerifiedMLEConfig(MLEConfig):
 
 EXPLORATION_TEMPERATURE = 4.0
 
+TRANSFORMER_VERIFIED = TRANSFORMER_MLE | {"batch_size": 128, "rounds": 1500, "dropout": 0.0}
+"""That of `mle`, without the dropout: what is found keeps the generator from memorising."""
+
 
 class VerifiedMLE(MLE):
     """Minimise -E[log π(x)] over x uniform among all distinct formulae that are known to be correct.
@@ -54,7 +57,7 @@ class VerifiedMLE(MLE):
     """
 
     Config = VerifiedMLEConfig
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"transformer": TRANSFORMER_MLE | {"batch_size": 128}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"transformer": TRANSFORMER_VERIFIED}
     config: VerifiedMLEConfig
 
     def __init__(self, task: SequenceTask, config: VerifiedMLEConfig, seed: int, device: torch.device) -> None:
