@@ -14,7 +14,7 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from formula_env import cli
+from formula_env.cli import main
 from formula_env.experiment.config import RunConfig
 
 pytestmark = pytest.mark.slow
@@ -139,9 +139,9 @@ def test_the_sweep_s_command_is_one_of_ours(last: bool, monkeypatch: pytest.Monk
     ]
     assert command[0] == "formula-env"
     configs: list[RunConfig[Any, Any]] = []
-    monkeypatch.setattr(cli, "train", lambda config, _: configs.append(config))
-    monkeypatch.setattr(cli, "_show", lambda *_: None)
-    assert cli.main(command[1:]) == 0
+    monkeypatch.setattr("formula_env.cli.train.train", lambda config, _: configs.append(config))
+    monkeypatch.setattr("formula_env.cli.train._show", lambda *_: None)
+    assert main(command[1:]) == 0
     (config,) = configs
     assert config.track
     assert (config.algorithm, config.task_name) == ("ppo", "binary-sum")

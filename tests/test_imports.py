@@ -82,7 +82,7 @@ def forbidden(path: Path, module: str) -> bool:
         return within(module, *(roof for roof in ROOFS if roof != importer))
     if importer == "formula_env.__main__":
         return within(module, "formula_env.experiment", "formula_env.studies")
-    return importer != "formula_env.cli" and within(module, *ROOFS)
+    return not within(importer, "formula_env.cli") and within(module, *ROOFS)
 
 
 def reached(start: str, imports: dict[str, set[str]]) -> set[str]:
@@ -133,8 +133,8 @@ def test_studies_never_reach_the_training_loop() -> None:
         ("formula_env/experiment/loop.py", "formula_env.cli"),
         ("formula_env/experiment/config.py", "tyro"),
         ("formula_env/experiment/config.py", "tyro.conf"),
-        ("formula_env/cli.py", "tyro.conf"),
-        ("formula_env/cli.py", "formula_env.agents.seqgan"),
+        ("formula_env/cli/x.py", "tyro.conf"),
+        ("formula_env/cli/x.py", "formula_env.agents.seqgan"),
         ("examples/x.py", "agents.sb3"),
         ("formula_env/studies/pool.py", LOOP),
         ("formula_env/studies/pool.py", f"{LOOP}.train"),
@@ -156,8 +156,8 @@ def test_the_rules_catch_what_they_forbid(path: str, module: str) -> None:
         ("examples/x.py", "formula_env.agents.sb3"),
         ("formula_env/tasks/x.py", "formula_env.checkers.equation"),
         ("agents/x.py", "formula_env.vector_env"),
-        ("formula_env/cli.py", LOOP),
-        ("formula_env/cli.py", "formula_env.studies.pool"),
+        ("formula_env/cli/x.py", LOOP),
+        ("formula_env/cli/x.py", "formula_env.studies.pool"),
         ("formula_env/studies/pool.py", "formula_env.experiment.config"),
         ("formula_env/experiment/loop.py", "formula_env.evaluators"),
         ("formula_env/arguments.py", "tyro"),

@@ -17,10 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
-from formula_env import cli
 from formula_env.adversary import AdversaryConfig
 from formula_env.arguments import nearest, options_of, parse, value_of, with_flat_tables
-from formula_env.cli import EvaluateOptions, SampleOptions, StudyOptions, TrainOptions, main
+from formula_env.cli import main
+from formula_env.cli.evaluate import EvaluateOptions
+from formula_env.cli.sample import SampleOptions
+from formula_env.cli.studies import StudyOptions
+from formula_env.cli.train import TrainOptions
 from formula_env.errors import FormulaError
 from formula_env.experiment.registry import ALGORITHMS, algorithm_class
 from formula_env.networks.decoding import Decoding
@@ -297,7 +300,7 @@ def test_lists_are_readable_at_any_width(
     what: str, columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    monkeypatch.setattr(cli, "all_algorithms", lambda: ALGORITHMS)
+    monkeypatch.setattr("formula_env.cli.listing.all_algorithms", lambda: ALGORITHMS)
     assert main(["list", what]) == 0
     out = capsys.readouterr().out
     assert all(len(line) <= columns or len(line.split()) == 1 for line in out.splitlines())

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from formula_env import cli
 from formula_env.arguments import options_of
-from formula_env.cli import COMMANDS, TrainOptions, main
+from formula_env.cli import COMMANDS, main
+from formula_env.cli.evaluate import EvaluateOptions
+from formula_env.cli.listing import ListOptions
+from formula_env.cli.sample import SampleOptions
+from formula_env.cli.studies import FiguresOptions, ReportOptions, StudyOptions
+from formula_env.cli.train import ResumeOptions, TrainOptions
 from formula_env.experiment.registry import ALGORITHMS, algorithm_class
 from formula_env.experiment.run_folder import RunFolder
 from formula_env.studies import pool
@@ -108,10 +112,10 @@ def random_command(rng: random.Random, folders: dict[str, Path], out: Callable[[
         start = [command, algorithm, *(["--task", task] if rng.random() < 0.7 else []), "--out", out()]
     else:
         options = {
-            "evaluate": cli.EvaluateOptions, "sample": cli.SampleOptions, "resume": cli.ResumeOptions,
-            "study": cli.StudyOptions, "figures": cli.FiguresOptions, "report": cli.ReportOptions,
-            "list": cli.ListOptions,
-        }.get(command, cli.SampleOptions)  # fmt: skip
+            "evaluate": EvaluateOptions, "sample": SampleOptions, "resume": ResumeOptions,
+            "study": StudyOptions, "figures": FiguresOptions, "report": ReportOptions,
+            "list": ListOptions,
+        }.get(command, SampleOptions)  # fmt: skip
         names = sorted(options_of(options))
         start = [command, *([rng.choice(["tasks", "algorithms"])] if command == "list" else [folder])]
     arguments: list[str] = []
@@ -139,10 +143,14 @@ def test_random_command_lines(
     folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     summary = RunFolder(folders["run"]).summary()
-    monkeypatch.setattr(cli, "train", lambda config, folder: summary)
+    monkeypatch.setattr("formula_env.cli.train.train", lambda config, folder: summary)
     monkeypatch.setattr(pool, "run_studies", lambda studies, jobs: None)
-    monkeypatch.setattr(cli, "MAX_SAMPLES", 2_000)  # so that the few commands that are obeyed are fast
-    monkeypatch.setattr(cli, "MAX_DRAWS", 10_000)
+    for name, limit in (
+        ("evaluate.MAX_SAMPLES", 2_000),
+        ("sample.MAX_SAMPLES", 2_000),
+        ("sample.MAX_DRAWS", 10_000),
+    ):
+        monkeypatch.setattr(f"formula_env.cli.{name}", limit)  # so that the few commands that are obeyed are fast
     monkeypatch.chdir(tmp_path)
     rng = random.Random(SEED)
     count = 0

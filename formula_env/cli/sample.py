@@ -1,0 +1,147 @@
+"""The command `sample`."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from formula_env.algorithm import Algorithm, Batch
+from formula_env.arguments import Positional, option, parse
+from formula_env.cli.decoding import Rules, decoded, policy_of
+from formula_env.conditional import conditional_sampler
+from formula_env.errors import FormulaError, check_range, check_seed
+from formula_env.evaluators import Evaluator, SequenceEvaluator
+from formula_env.experiment.config import MAX_SAMPLES, RunConfig
+from formula_env.experiment.loop import load_algorithm
+from formula_env.experiment.notices import notice
+from formula_env.networks.decoding import Decoding
+from formula_env.tasks import BaseTask, SequenceTask
+from formula_env.tasks.templates import TemplateMask, read_prefix, read_template
+from formula_env.vocabulary import Tokens, distinct_rows
+
+DRAWS_PER_FORMULA, MAX_DRAWS = 1_000, 10**8
+"""How many formulae `sample` draws at most: for each one that it is asked for, and in all."""
+
+Draws = Callable[[int, int], Batch]
+"""A number n and a seed to n formulae `(n, …)`."""
+
+Format = Literal["text", "jsonl", "csv", "latex", "sympy"]
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    folder: Annotated[Path, Positional]
+    """Folder of the run."""
+    num: Annotated[int, option(short="-n")] = 20
+    """Number of formulae."""
+    seed: int = 0
+    """Random seed of the drawing."""
+    device: str | None = None
+    """Device of the generator; default the run's own."""
+    trust_checker: bool = False
+    """Consent to running the checker of the run, where that is code."""
+    correct: bool = False
+    """Restriction to correct formulae."""
+    novel: bool = False
+    """Restriction to correct formulae that are not in the training set."""
+    unique: Literal["False", "True", "canonical"] = "False"
+    """Restriction to different formulae; canonical: to those that differ in more than their form."""
+    prefix: str | None = None
+    """Beginning of every formula, such as "12+"."""
+    template: str | None = None
+    """Form of every formula, such as "?+?=100"; each ? stands for one or more symbols."""
+    decoding: Rules = Decoding()
+    format: Format = "text"
+    """Form of the output; jsonl and csv have a field each for correct and novel, sympy is for correct
+    formulae only."""
+
+
+def run_sample(arguments: list[str]) -> None:
+    """Generate formulae from a trained generator, one per line."""
+    options = parse(SampleOptions, "sample", arguments)
+    check_range(1, MAX_SAMPLES, num=options.num)
+    check_seed(options.seed)
+    config, algorithm, evaluator = load_algorithm(options.folder, options.device, options.trust_checker)
+    batch = _draw(options, _draws(options, config, algorithm), evaluator)
+    sys.stdout.write(format_formulae(config.task, evaluator, batch, options.format))
+    sys.stdout.flush()
+
+
+def _draws(options: SampleOptions, config: RunConfig[Any, Any], algorithm: Algorithm) -> Draws:
+    """What formulae are drawn from: the generator, under the decoding rules, given the prefix or template.
+
+    With either of these, a line on stderr states which distribution that is.
+    """
+    if options.prefix is not None and options.template is not None:
+        raise FormulaError("--prefix and --template exclude each other; a template can begin with the prefix")
+    if options.prefix is None and options.template is None:
+        return decoded(options.decoding, config, algorithm).sample
+    policy, vocabulary = policy_of(config, algorithm), config.task.vocabulary
+    if options.prefix is not None:
+        template = read_prefix(options.prefix, vocabulary)
+    else:
+        template = read_template(options.template or "", vocabulary)
+    mask = TemplateMask(config.task, template)
+    sampler = conditional_sampler(policy, options.decoding, mask, config.device)
+    notice(sampler.description)
+    return sampler.sample
+
+
+def _draw(options: SampleOptions, draws: Draws, evaluator: Evaluator) -> Batch:
+    """`(num, …)` formulae that pass the filters; raises FormulaError if they don't turn up."""
+    only_correct = options.correct or options.format == "sympy"  # sympy can't read what is not well-formed
+    is_unique = options.unique != "False"
+    if not (only_correct or options.novel or is_unique):
+        return draws(options.num, int(np.random.default_rng(options.seed).integers(2**31)))
+    if not isinstance(evaluator, SequenceEvaluator):
+        raise FormulaError("vectors are neither correct nor wrong, nor twice the same; leave out such filters")
+    total = evaluator.task.count()
+    if is_unique and (only_correct or options.novel) and total is not None and options.num > total:
+        raise FormulaError(f"there are only {total} correct formulae, not {options.num}")
+    kept = np.empty((0, evaluator.task.max_length), dtype=np.int64)
+    rng = np.random.default_rng(options.seed)
+    batch = max(1_000, options.num)
+    drawn, limit = 0, max(batch, min(options.num * DRAWS_PER_FORMULA, MAX_DRAWS))
+    while len(kept) < options.num and drawn < limit:
+        tokens = draws(batch, int(rng.integers(2**31)))
+        drawn += batch
+        if options.novel:
+            tokens = tokens[evaluator.is_novel(tokens)]
+        elif only_correct:
+            tokens = tokens[evaluator.task.is_correct(tokens)]
+        kept = np.concatenate([kept, tokens])
+        if is_unique:
+            kept = kept[_first_of_each(evaluator.task, kept, options.unique == "canonical")]
+    if len(kept) < options.num:
+        raise FormulaError(f"only {len(kept)} such formulae in {drawn:,} draws, not {options.num}")
+    return kept[: options.num]
+
+
+def _first_of_each(task: SequenceTask, tokens: Tokens, canonical: bool) -> NDArray[np.int64]:
+    """The rows `(m,)` of formulae `(n, T)` that are not the same as an earlier one, or not of the same form."""
+    if not canonical:
+        return np.sort(distinct_rows(tokens)[0])
+    forms = task.canonical(task.decode(tokens))
+    return np.sort(np.unique(forms, return_index=True)[1])
+
+
+def format_formulae(task: BaseTask, evaluator: Evaluator, batch: Batch, form: Format) -> str:
+    """Formulae as text, one per line (csv: after a header)."""
+    if form in ("text", "latex", "sympy"):
+        write: Callable[[str], str] = {"text": str, "latex": task.to_latex, "sympy": task.to_sympy}[form]
+        return "".join(f"{write(text)}\n" for text in task.decode(batch))
+    rows = evaluator.describe(batch)
+    if form == "jsonl":
+        return "".join(f"{json.dumps(row)}\n" for row in rows)
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()

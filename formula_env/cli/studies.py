@@ -1,0 +1,139 @@
+"""The commands `study`, `figures` and `report`."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from formula_env.arguments import Positional, parse
+from formula_env.cli.messages import say
+from formula_env.errors import FormulaError, check_range
+from formula_env.experiment.run_folder import RunFolder
+from formula_env.experiment.run_report import print_summary
+from formula_env.experiment.terminal import SafeConsole, printable
+
+if TYPE_CHECKING:
+    from formula_env.studies.spec import Study
+
+MAX_JOBS = max(16, 4 * (os.cpu_count() or 1))
+"""How many runs go on side by side at most: each is a process of some hundred megabytes."""
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    folders: Annotated[tuple[Path, ...], Positional]
+    """Folders with a study.toml."""
+    out: Path | None = None
+    """Folder for a fresh copy of the studies; default: the records are completed in place."""
+    jobs: int = os.cpu_count() or 1
+    """Number of runs side by side."""
+    replace: bool = False
+    """Replacement of damaged records, and of figures and READMEs that the rows contradict."""
+
+
+def run_study(arguments: list[str]) -> None:
+    """Run the missing runs of a study, in parallel: formula-env study runs/studies/NAME"""
+    from formula_env.studies.pages import are_present
+    from formula_env.studies.pool import run_studies
+    from formula_env.studies.records import check_undamaged, copy_study, incomplete
+    from formula_env.studies.spec import load_study
+    from formula_env.studies.study_figures import check_figures
+
+    options = parse(StudyOptions, "study", arguments)
+    check_range(1, MAX_JOBS, jobs=options.jobs)
+    loaded = [load_study(folder) for folder in _some(options.folders, "study")]
+    if options.out is not None:
+        loaded = [load_study(copy_study(study.folder, options.out)) for study in loaded]
+    for study in loaded:
+        check_figures(study)
+        if not options.replace:
+            check_undamaged(study)
+    to_draw = [study for study in loaded if options.replace or incomplete(study) or not are_present(study)]
+    run_studies(loaded, options.jobs)
+    for study in loaded:
+        if study in to_draw:
+            _draw_study(study, options.replace, must_write=False)
+        else:
+            print(printable(f"{study.folder}: complete; nothing was run or changed"))
+
+
+@dataclass(frozen=True)
+class FiguresOptions:
+    folders: Annotated[tuple[Path, ...], Positional]
+    """Folders with a study.toml."""
+    replace: bool = False
+    """Replacement of figures and READMEs that the rows contradict."""
+
+
+def run_figures(arguments: list[str]) -> None:
+    """Draw a study's figures, and write its README, from its rows."""
+    from formula_env.studies.spec import load_study
+
+    options = parse(FiguresOptions, "figures", arguments)
+    for folder in _some(options.folders, "figures"):
+        _draw_study(load_study(folder), options.replace, must_write=True)
+
+
+def _draw_study(study: "Study", replace: bool, must_write: bool) -> None:
+    """Write figures and README, if no file is in the way or all may be replaced.
+
+    Where they `must_write`, it is an error otherwise; a study's runs are done in any case.
+    """
+    from formula_env.studies.pages import make_pages
+    from formula_env.studies.study_report import shaken
+
+    pages = make_pages(study)
+    if pages.replaced and not replace:
+        if must_write:
+            raise FormulaError(pages.refusal())
+        say(pages.refusal())
+    else:
+        print(printable(f"{study.folder}: {pages.write()}"))
+    for claim in shaken(study):
+        say(f"{study.name}: these rows don't support {claim.verdict!r} of: {claim.thesis}")
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    folders: Annotated[tuple[Path, ...], Positional]
+    """Folders of runs or of studies."""
+    markdown: bool = False
+    """Output of the studies' claims as one Markdown table, and of their comparisons as another."""
+
+
+def run_report(arguments: list[str]) -> None:
+    """Print the results of runs or studies."""
+    from formula_env.studies.records import check_complete
+    from formula_env.studies.spec import STUDY_FILE, load_study
+    from formula_env.studies.study_report import comparisons_table, print_study, studies_table
+
+    options = parse(ReportOptions, "report", arguments)
+    folders = _some(options.folders, "report")
+    if options.markdown:
+        studies = [load_study(folder) for folder in folders]
+        for study in studies:
+            check_complete(study)
+        tables = [studies_table(studies), comparisons_table(studies)]
+        print("\n\n".join("\n".join(map(printable, table.splitlines())) for table in tables if table))
+        return
+    for folder in folders:
+        if (folder / STUDY_FILE).exists():
+            print_study(load_study(folder), SafeConsole())
+        elif (summary := RunFolder(folder).summary()) is not None:
+            RunFolder(folder).check()
+            _print_finished(summary, folder)
+        else:
+            raise FormulaError(f"{folder} holds no finished run and no {STUDY_FILE}")
+
+
+def _print_finished(summary: dict[str, Any], folder: Path) -> None:
+    try:
+        print_summary(summary)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FormulaError(f"the summary in {folder} is damaged: {error!r}") from None
+
+
+def _some(folders: tuple[Path, ...], command: str) -> list[Path]:
+    if not folders:
+        raise FormulaError(f"{command} needs a folder, such as: formula-env {command} runs/studies/seqgan")
+    return list({folder.resolve(): folder for folder in folders}.values())

@@ -1,0 +1,94 @@
+"""The commands `train` and `resume`."""
+
+import contextlib
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from formula_env.arguments import UNSET, Positional, option, options_of, parse, value_of, with_flat_tables
+from formula_env.distributed import from_first, is_first, process_group
+from formula_env.errors import FormulaError
+from formula_env.experiment.config import AlgoT, RunConfig, TaskT, algo_config, load_config
+from formula_env.experiment.loop import resume, train
+from formula_env.experiment.registry import algorithm_class, all_algorithms, default_preset, preset
+from formula_env.experiment.run_folder import default_run_folder
+from formula_env.experiment.run_report import print_summary
+from formula_env.experiment.terminal import printable
+from formula_env.tasks import task_class
+
+
+@dataclass(frozen=True)
+class TrainOptions(RunConfig[TaskT, AlgoT]):
+    algorithm: Annotated[str, Positional]
+    """Algorithm to train; `formula-env list algorithms` names them."""
+    task_name: Annotated[str, option(name="task")] = "binary-sum"
+    """Family of formulae; `formula-env list tasks` names them."""
+    preset: str | None = None
+    """Preset of hyper-parameters to start from; `list algorithms` names them. Default is the task's own, which the
+    algorithm may have; None: the algorithm's defaults."""
+    json: bool = False
+    """Output of the summary as JSON."""
+
+
+def run_train(arguments: list[str]) -> None:
+    """Train an algorithm on a task: formula-env train seqgan --task binary-sum"""
+    # The algorithm and the task decide which options there are, so they are read first.
+    is_help = arguments[:1] in (["-h"], ["--help"])
+    algorithm = "seqgan" if is_help else next(iter(arguments), "-")
+    command = "train" if is_help else f"train {algorithm}"
+    if algorithm.startswith("-"):
+        raise FormulaError(f"train needs an algorithm first: {', '.join(sorted(all_algorithms()))}")
+    arguments, known = with_flat_tables(arguments), options_of(TrainOptions) | {"task": str}
+    task_name = value_of("task", arguments, known) or "binary-sum"
+    cls, task_cls = algorithm_class(algorithm), task_class(task_name)
+    name = value_of("preset", arguments, known) or default_preset(algorithm, task_cls)
+    default = None
+    if name not in (None, "None"):
+        algo = algo_config(algorithm, preset(algorithm, name))
+        default = TrainOptions(algorithm, UNSET, algo, task_name, preset=name)
+    options = parse(TrainOptions[task_cls, cls.Config], command, arguments, default)
+    if is_first():
+        for note in options.task.notes:
+            print(printable(note), file=sys.stderr)
+    with process_group(options.device), contextlib.ExitStack() as stack:
+        folder = options.out
+        if folder is None:
+            folder = from_first(stack.enter_context(_default_folder(options)) if is_first() else None)
+        _show(train(options, folder), folder, options.json)
+
+
+@dataclass(frozen=True)
+class ResumeOptions:
+    folder: Annotated[Path, Positional]
+    """Folder of the run."""
+    device: str | None = None
+    """Device to continue on: cpu, cuda, …; default the run's own."""
+    trust_checker: bool = False
+    """Consent to running the checker of the run, where that is code."""
+    json: bool = False
+    """Output of the summary as JSON."""
+
+
+def run_resume(arguments: list[str]) -> None:
+    """Resume a run from its last checkpoint, bit for bit."""
+    options = parse(ResumeOptions, "resume", arguments)
+    with process_group(load_config(options.folder, options.device, options.trust_checker).device):
+        _show(resume(options.folder, options.device, options.trust_checker), options.folder, options.json)
+
+
+def _default_folder(config: RunConfig[Any, Any]) -> contextlib.AbstractContextManager[Path]:
+    moment = time.strftime("%Y%m%d-%H%M%S")
+    return default_run_folder(f"{config.algorithm}-{config.task_name}-s{config.seed}-{moment}")
+
+
+def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> None:
+    if not is_first():
+        return
+    if as_json:
+        print(json.dumps(summary))
+        return
+    print_summary(summary)
+    print(f"{summary['seconds']:.0f} s; metrics, samples, figures and checkpoints are in {printable(str(folder))}")
