@@ -29,6 +29,8 @@ class StudyOptions:
     """Number of runs side by side."""
     replace: bool = False
     """Replacement of damaged records, and of figures and READMEs that the rows contradict."""
+    trust_checker: bool = False
+    """Consent to running the checkers of the studies, where those are code."""
 
 
 def run_study(arguments: list[str]) -> None:
@@ -41,9 +43,9 @@ def run_study(arguments: list[str]) -> None:
 
     options = parse(StudyOptions, "study", arguments)
     check_range(1, MAX_JOBS, jobs=options.jobs)
-    loaded = [load_study(folder) for folder in _some(options.folders, "study")]
+    loaded = [load_study(folder, options.trust_checker) for folder in _some(options.folders, "study")]
     if options.out is not None:
-        loaded = [load_study(copy_study(study.folder, options.out)) for study in loaded]
+        loaded = [load_study(copy_study(study.folder, options.out), options.trust_checker) for study in loaded]
     for study in loaded:
         check_figures(study)
         if not options.replace:
@@ -63,6 +65,8 @@ class FiguresOptions:
     """Folders with a study.toml."""
     replace: bool = False
     """Replacement of figures and READMEs that the rows contradict."""
+    trust_checker: bool = False
+    """Consent to running the checkers of the studies, where those are code."""
 
 
 def run_figures(arguments: list[str]) -> None:
@@ -71,7 +75,7 @@ def run_figures(arguments: list[str]) -> None:
 
     options = parse(FiguresOptions, "figures", arguments)
     for folder in _some(options.folders, "figures"):
-        _draw_study(load_study(folder), options.replace, must_write=True)
+        _draw_study(load_study(folder, options.trust_checker), options.replace, must_write=True)
 
 
 def _draw_study(study: "Study", replace: bool, must_write: bool) -> None:
@@ -99,6 +103,8 @@ class ReportOptions:
     """Folders of runs or of studies."""
     markdown: bool = False
     """Output of the studies' claims as one Markdown table, and of their comparisons as another."""
+    trust_checker: bool = False
+    """Consent to running the checkers of the studies, where those are code."""
 
 
 def run_report(arguments: list[str]) -> None:
@@ -110,7 +116,7 @@ def run_report(arguments: list[str]) -> None:
     options = parse(ReportOptions, "report", arguments)
     folders = _some(options.folders, "report")
     if options.markdown:
-        studies = [load_study(folder) for folder in folders]
+        studies = [load_study(folder, options.trust_checker) for folder in folders]
         for study in studies:
             check_complete(study)
         tables = [studies_table(studies), comparisons_table(studies)]
@@ -118,7 +124,7 @@ def run_report(arguments: list[str]) -> None:
         return
     for folder in folders:
         if (folder / STUDY_FILE).exists():
-            print_study(load_study(folder), SafeConsole())
+            print_study(load_study(folder, options.trust_checker), SafeConsole())
         elif (summary := RunFolder(folder).summary()) is not None:
             RunFolder(folder).check()
             _print_finished(summary, folder)

@@ -164,11 +164,13 @@ def save_config(config: RunConfig[Any, Any], folder: Path) -> None:
     write_atomically(folder / CONFIG_FILE, yaml.safe_dump(config_document(config), sort_keys=False))
 
 
-def load_config(folder: Path, device: str | None = None, trust_checker: bool = False) -> RunConfig[Any, Any]:
+def load_config(
+    folder: Path, device: str | None = None, trust_checker: bool | str | None = False
+) -> RunConfig[Any, Any]:
     """Read `config.yaml`, perhaps for another device than the run was trained on.
 
     Raises FormulaError where the folder is no run folder or the file was damaged, and where the task's checker is
-    code that is not trusted.
+    code that is not trusted: `trust_checker` is True for any, or the only code there may be, None for none.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
@@ -233,7 +235,7 @@ def config_from(settings: dict[str, Any], trusted: bool | str | None = False) ->
     a `preset`, over which `algo` prevails.
 
     Raises FormulaError for names and values that are wrong, and where the task would run code that is not trusted:
-    `trusted` is True for any, or the code itself.
+    `trusted` is True for any, or the only code there may be, None for none.
     """
     for name in ("algorithm", "task"):
         if name not in settings:
@@ -249,10 +251,12 @@ def config_from(settings: dict[str, Any], trusted: bool | str | None = False) ->
         if not isinstance(name, str):
             raise FormulaError(f"{what} must be text, got {name!r}")
     code = task_class(task_name).code_in(task)
-    if code is not None and trusted not in (True, code):
+    if code is not None and trusted is False:
         raise FormulaError(
             f"the task has {code!r}, which is code and would run on your machine; if you trust it: --trust-checker"
         )
+    if code is not None and trusted not in (True, code):
+        raise FormulaError(f"the task has {code!r}, which is code; it must have {trusted or 'none'}")
     settings = dict(settings)
     preset_name = settings.pop("preset", None)
     algo = _merged(preset(settings["algorithm"], preset_name), settings.get("algo", {}))

@@ -360,8 +360,8 @@ class Training:
     def load(self, state: dict[str, Any]) -> None:
         """Take up a checkpoint's state. Raises FormulaError if it is not one of this run, with these settings."""
         try:
-            trusted = self.task.code_in(self.task.options)  # only this, which was trusted with the settings
-            _check_same(parse_settings(state["settings"], trusted=trusted), self.config)
+            # Only the task's own code, which was trusted with the settings.
+            _check_same(parse_settings(state["settings"], trusted=self.task.code), self.config)
             self.algorithm.load_state_dict(state["algorithm"])
             set_global_random_state(state["random"])
             self.round, self.evaluated_round = int(state["round"]), int(state["evaluated_round"])

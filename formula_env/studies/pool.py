@@ -13,7 +13,7 @@ from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requ
 from formula_env.experiment.terminal import one_line
 from formula_env.studies.progress import StudyProgress
 from formula_env.studies.records import LOG_FILE, Run, compute, incomplete, runs_of
-from formula_env.studies.spec import Study
+from formula_env.studies.spec import Study, study_command
 
 POLL_SECONDS = 0.3
 
@@ -35,11 +35,10 @@ def run_studies(studies: Sequence[Study], jobs: int) -> None:
         failed = _Pool(waiting, jobs, progress, stop).work()
         done = total - sum(len(incomplete(study)) for study in studies)
         if stop.signum is not None:
-            folders = " ".join(str(study.folder) for study in studies)
             raise Interrupted(
                 stop.signum,
                 f"stopped with {done} of {total} runs done; the others are saved; "
-                f"go on with: formula-env study {folders}",
+                f"go on with: {study_command(studies)}",
             )
     if failed:
         run, line = failed[0]

@@ -24,7 +24,7 @@ from formula_env.experiment.registry import analysis
 from formula_env.experiment.rows import Row, parse_rows
 from formula_env.experiment.run_folder import RunFolder
 from formula_env.files import exclusive, read_text, write_atomically
-from formula_env.studies.spec import STUDY_FILE, Study, Variant
+from formula_env.studies.spec import STUDY_FILE, Study, Variant, study_command
 
 ANALYSIS_FILE, LOG_FILE = "rows.json", "log.txt"
 
@@ -110,7 +110,8 @@ class Run:
         return [*samples, *([DISTRIBUTION_FILE] if self.has_bars and can_have_bars else [])]
 
     def _check_settings(self) -> None:
-        difference = first_difference(load_config(self.folder), self.variant.config(self.seed))
+        wanted = self.variant.config(self.seed)
+        difference = first_difference(load_config(self.folder, trust_checker=wanted.task.code), wanted)
         if difference is not None:
             name, then, now = difference
             raise FormulaError(
@@ -148,9 +149,10 @@ class Run:
 
     def start(self) -> subprocess.Popen[bytes]:
         """The run as a process of its own, which no signal meant for this one reaches."""
+        consent = ["--trust-checker"] if self.variant.trust_checker else []
         with open(self.folder / LOG_FILE, "wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "formula_env", "resume", str(self.folder)],
+                [sys.executable, "-m", "formula_env", "resume", str(self.folder), *consent],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 env={**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
             )  # fmt: skip
@@ -182,7 +184,7 @@ def check_undamaged(study: Study) -> None:
         others = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
         raise FormulaError(
             f"{run.name}: {damage}{others}; to run it again and replace what is there: "
-            f"formula-env study {study.folder} --replace"
+            f"{study_command([study])} --replace"
         )
 
 
@@ -192,7 +194,7 @@ def check_complete(study: Study) -> None:
     if missing:
         run, problem = missing[0]
         others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise FormulaError(f"{run.name}: {problem}{others}; run: formula-env study {study.folder}")
+        raise FormulaError(f"{run.name}: {problem}{others}; run: {study_command([study])}")
 
 
 def copy_study(folder: Path, out: Path) -> Path:

@@ -36,9 +36,13 @@ class Variant:
     analysis: str | None
     settings: dict[str, Any]
     """Settings of a run, as in `config.yaml`."""
+    trust_checker: bool = False
+    """Consent to running the checker of its task, where that is code."""
 
     def config(self, seed: int) -> RunConfig[Any, Any]:
-        return config_from(self.settings | {"seed": seed})
+        """The settings of its run with this seed; raises FormulaError where they are wrong, or run code without
+        consent."""
+        return config_from(self.settings | {"seed": seed}, self.trust_checker)
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,13 @@ class Study:
         return [self.run_folder(variant, seed) for seed in variant.seeds]
 
 
+def study_command(studies: Sequence[Study]) -> str:
+    """The command that runs what is missing of studies, with the consent that they were loaded with."""
+    trusted = any(variant.trust_checker for study in studies for variant in study.variants.values())
+    folders = (str(study.folder) for study in studies)
+    return " ".join(["formula-env study", *folders, *(["--trust-checker"] if trusted else [])])
+
+
 KEYS = (
     "title",
     "about",
@@ -184,20 +195,25 @@ KEYS = (
 """Keys of a `study.toml`."""
 
 
-def load_study(folder: Path) -> Study:
-    """Read a study. Raises FormulaError, naming what is wrong and where, before anything is run."""
+def load_study(folder: Path, trust_checker: bool = False) -> Study:
+    """Read a study. Raises FormulaError, naming what is wrong and where, before anything is run.
+
+    Args:
+        folder: with a `study.toml`.
+        trust_checker: consent to running the checkers that its tasks name, where these are code.
+    """
     path = folder / STUDY_FILE
     if not path.is_file():
         raise FormulaError(f"{folder} is not a study: it holds no {STUDY_FILE}")
     try:
-        return _study(folder, tomllib.loads(read_text(path)))
+        return _study(folder, tomllib.loads(read_text(path)), trust_checker)
     except FormulaError as error:
         raise FormulaError(f"{path}: {error}") from None
     except (ValueError, RecursionError) as error:  # a number of too many digits is no TOMLDecodeError
         raise FormulaError(f"{path} is not TOML: {error}") from None
 
 
-def _study(folder: Path, document: dict[str, Any]) -> Study:
+def _study(folder: Path, document: dict[str, Any], trust_checker: bool) -> Study:
     check_keys("", document, KEYS)
     for name in ("title", "about", "thesis"):
         if not isinstance(document.get(name), str):
@@ -206,7 +222,8 @@ def _study(folder: Path, document: dict[str, Any]) -> Study:
     tables = document.get("variants")
     if not isinstance(tables, dict) or not tables:
         raise FormulaError("there must be at least one table [variants.NAME]")
-    variants = {name: _variant(name, table, document.get("defaults", {}), seeds) for name, table in tables.items()}
+    defaults = document.get("defaults", {})
+    variants = {name: _variant(name, table, defaults, seeds, trust_checker) for name, table in tables.items()}
     figures = [build(f"figures {i}", FigureSpec, table) for i, table in enumerate(_list(document, "figures"))]
     claims = [build(f"claims {i}", Claim, table) for i, table in enumerate(_list(document, "claims"))]
     for name in [name for figure in figures for name in figure.variants] + [claim.variant for claim in claims]:
@@ -243,7 +260,7 @@ def _list(document: dict[str, Any], name: str) -> list[Any]:
     return value
 
 
-def _variant(name: str, table: Any, defaults: Any, seeds: tuple[int, ...]) -> Variant:
+def _variant(name: str, table: Any, defaults: Any, seeds: tuple[int, ...], trust_checker: bool) -> Variant:
     where = f"variants.{name}"
     if not isinstance(table, dict) or not isinstance(defaults, dict):
         raise FormulaError(f"{where} and defaults must be tables")
@@ -263,7 +280,7 @@ def _variant(name: str, table: Any, defaults: Any, seeds: tuple[int, ...]) -> Va
     for key, value in defaults.items():
         is_table = isinstance(value, dict) and isinstance(settings.get(key, {}), dict)
         settings[key] = {**value, **settings.get(key, {})} if is_table else settings.get(key, value)
-    variant = Variant(name, label, own, None, settings)
+    variant = Variant(name, label, own, None, settings, trust_checker)
     try:
         for seed in own:
             variant.config(seed)

@@ -20,7 +20,6 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from formula_env.errors import FormulaError, check_at_least, check_choice, check_pair, check_type
-from formula_env.experiment.config import load_config
 from formula_env.experiment.drawing import (
     BLACK,
     BLUE,
@@ -429,7 +428,7 @@ def _shares(study: Study, variant: Variant) -> tuple[list[str], NDArray[np.float
 
 
 def _training_shares(study: Study, variant: Variant) -> tuple[list[str], NDArray[np.float64]]:
-    config = load_config(study.folders(variant)[0].path)
+    config = variant.config(variant.seeds[0])
     task = config.task
     assert isinstance(task, SequenceTask)
     names = task.decode(task.enumerate())

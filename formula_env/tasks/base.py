@@ -44,6 +44,11 @@ class BaseTask(ABC):
         """The code that a task of these options would run, as its name; None if there is none."""
         return None
 
+    @property
+    def code(self) -> str | None:
+        """The code that this task runs, as its name; None if there is none."""
+        return self.code_in(self.options)
+
     def to_latex(self, formula: str) -> str:
         """The formula for a LaTeX document (without dollar signs)."""
         return formula

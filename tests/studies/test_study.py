@@ -12,11 +12,11 @@ import pytest
 from formula_env.agents.seqgan import SeqGAN
 from formula_env.cli import main
 from formula_env.experiment.checkpoint import checkpoints
-from formula_env.experiment.config import algo_config
+from formula_env.experiment.config import algo_config, save_config
 from formula_env.studies.records import incomplete
-from formula_env.studies.spec import load_study
+from formula_env.studies.spec import load_study, study_command
 from formula_env.studies.study_report import our_numbers, shaken, study_readme
-from tests.experiment.commands import rows_without_time, run, start
+from tests.experiment.commands import complaint, rows_without_time, run, start
 
 pytestmark = pytest.mark.slow
 
@@ -589,3 +589,74 @@ def test_a_study_that_does_not_fit_its_rows_is_refused(
     (copy / "study.toml").write_text(STUDY.replace(old, new, 1))
     assert main(["figures", str(copy)]) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+# --- a checker that is code -----------------------------------------------------------------------------------
+
+CHECKER = """
+from pathlib import Path
+
+def check(formulae):
+    Path(__file__).with_suffix(".ran").touch()
+    return ["=" in formula for formula in formulae]
+"""
+CODE_STUDY = """
+title = "A checker of one's own"
+thesis = "nowhere"
+about = "One algorithm."
+seeds = [0]
+[variants.mle]
+algorithm = "mle"
+eval_every = 2
+eval_samples = 50
+algo = {{ rounds = 2, hidden_dim = 8 }}
+[variants.mle.task]
+name = "formula-file"
+path = "{place}/lines.txt"
+checker = "{place}/mine.py:check"
+held_out_size = 2
+"""
+
+
+def code_study(place: Path) -> Path:
+    """A study without a run, on a file of formulae, whose checker is a function of another file."""
+    (place / "lines.txt").write_text("\n".join(f"{a}+1={a + 1}" for a in range(9)))
+    for name in ("mine", "other"):
+        (place / f"{name}.py").write_text(CHECKER)
+    (place / "code").mkdir()
+    (place / "code" / "study.toml").write_text(CODE_STUDY.format(place=place))
+    return place / "code"
+
+
+def test_the_checker_of_a_study_runs_only_with_consent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    study = code_study(tmp_path)
+    for command in ("study", "figures", "report"):
+        message = complaint(capfd, command, str(study))
+        assert f"'{tmp_path}/mine.py:check', which is code" in message
+        assert message.endswith("--trust-checker")
+        assert not (tmp_path / "mine.ran").exists()
+        assert not (study / "mle").exists()
+    for command in ("study", "figures", "report"):
+        assert main([command, str(study), "--trust-checker"]) == 0, capfd.readouterr().err
+    assert (tmp_path / "mine.ran").exists()
+    assert json.loads((study / "mle/seed-0/summary.json").read_text())["rounds"] == 2
+
+
+def test_a_record_brings_no_code_but_that_of_its_study(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """With consent or without: the record of a run names another function than `study.toml`."""
+    study = code_study(tmp_path)
+    config = load_study(study, trust_checker=True).variants["mle"].config(0)
+    folder = study / "mle/seed-0"
+    folder.mkdir(parents=True)
+    save_config(config, folder)
+    text = (folder / "config.yaml").read_text()
+    assert "mine.py:check" in text
+    (folder / "config.yaml").write_text(text.replace("mine.py:check", "other.py:check"))
+    for consent in ([], ["--trust-checker"]):
+        assert "which is code" in complaint(capfd, "study", str(study), *consent)
+    assert not (tmp_path / "other.ran").exists()
+
+
+def test_the_command_that_goes_on_with_a_study_has_the_consent(tmp_path: Path) -> None:
+    study = code_study(tmp_path)
+    assert study_command([load_study(study, trust_checker=True)]) == f"formula-env study {study} --trust-checker"
