@@ -4,13 +4,13 @@ import json
 import shutil
 import textwrap
 from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass
-from inspect import getdoc
 from typing import Annotated, Any, Literal
 
 from formula_env.arguments import Positional, parse
 from formula_env.experiment.registry import algorithm_class, all_algorithms
 from formula_env.experiment.terminal import printable
 from formula_env.tasks import all_tasks, task_class
+from formula_env.tasks.facts import TaskFacts, about, fact_lines, task_facts
 
 
 @dataclass(frozen=True)
@@ -21,22 +21,57 @@ class ListOptions:
     """Output as JSON."""
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """What is listed of a task or an algorithm."""
+
+    name: str
+    about: str
+    options: dict[str, Any]
+    """Options with their defaults."""
+    presets: dict[str, Any]
+    facts: TaskFacts | None
+
+    def document(self) -> dict[str, Any]:
+        """It as one table for JSON."""
+        document = asdict(self)
+        return document | (document.pop("facts") or {})
+
+    def text(self, width: int) -> str:
+        """The name, and indented under it what it is, its options with their defaults, and its presets."""
+        facts = [] if self.facts is None else [f"{name}: {text}" for name, text in fact_lines(self.facts)]
+        prefix = "--algo." if self.facts is None else "--task."
+        defaults = [f"{name.replace('_', '-')}={value}" for name, value in self.options.items()]
+        presets = " ".join(f"--preset={name}" for name in self.presets)
+        paragraphs = [self.about, *facts, " ".join([f"{prefix}NAME:", *defaults]), presets]
+        lines = [
+            line
+            for paragraph in paragraphs
+            for line in textwrap.wrap(
+                printable(paragraph), max(width, 20), initial_indent="  ", subsequent_indent="  ",
+                break_on_hyphens=False, break_long_words=False,
+            )
+        ]  # fmt: skip
+        return "\n".join([printable(self.name), *lines])
+
+
 def run_list(arguments: list[str]) -> None:
-    """Name the tasks or the algorithms, with their options."""
+    """Name the tasks, with grammar and examples, or the algorithms; and their options."""
     options = parse(ListOptions, "list", arguments)
-    is_tasks = options.what == "tasks"
-    entries = []
-    for name in sorted(all_tasks() if is_tasks else all_algorithms()):
-        cls: Any = task_class(name) if is_tasks else algorithm_class(name)
-        about = " ".join((getdoc(cls) or "").partition("\n\n")[0].split())
-        defaults = _defaults(getattr(cls, "Config", cls))
-        presets = getattr(cls, "presets", {})
-        entries.append({"name": name, "about": about, "options": defaults, "presets": presets})
+    if options.what == "tasks":
+        entries = [_entry(name, task_class(name), is_task=True) for name in sorted(all_tasks())]
+    else:
+        entries = [_entry(name, algorithm_class(name), is_task=False) for name in sorted(all_algorithms())]
     if options.json:
-        print(json.dumps(entries, default=str))
+        print(json.dumps([entry.document() for entry in entries], default=str))
         return
     width = shutil.get_terminal_size().columns
-    print("\n\n".join(_listed(entry, "--task." if is_tasks else "--algo.", width) for entry in entries))
+    print("\n\n".join(entry.text(width) for entry in entries))
+
+
+def _entry(name: str, cls: Any, is_task: bool) -> _Entry:
+    facts = task_facts(cls) if is_task else None
+    return _Entry(name, about(cls), _defaults(getattr(cls, "Config", cls)), getattr(cls, "presets", {}), facts)
 
 
 def _defaults(cls: Any) -> dict[str, Any]:
@@ -54,19 +89,3 @@ def _default(field: Field[Any]) -> Any:
     if field.default_factory is not MISSING:
         return field.default_factory()
     return None if field.default is MISSING else field.default
-
-
-def _listed(entry: dict[str, Any], prefix: str, width: int) -> str:
-    """The name, and indented under it what it is, its options with their defaults, and its presets."""
-    defaults = [f"{name.replace('_', '-')}={value}" for name, value in entry["options"].items()]
-    presets = [f"--preset={name}" for name in entry["presets"]]
-    paragraphs = [entry["about"], " ".join([f"{prefix}NAME:", *defaults]), " ".join(presets)]
-    lines = [
-        line
-        for paragraph in paragraphs
-        for line in textwrap.wrap(
-            printable(paragraph), max(width, 20), initial_indent="  ", subsequent_indent="  ",
-            break_on_hyphens=False, break_long_words=False,
-        )
-    ]  # fmt: skip
-    return "\n".join([printable(entry["name"]), *lines])

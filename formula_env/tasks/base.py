@@ -26,6 +26,11 @@ class BaseTask(ABC):
     On the command line an option is `--task.length 8`.
     """
 
+    grammar: ClassVar[str] = ""
+    """Grammar of the formulae in one line of extended Backus-Naur form, for lists of tasks."""
+    difficulty: ClassVar[str] = ""
+    """What is hard to learn about the formulae, for lists of tasks."""
+
     @abstractmethod
     def sample(self, n: int, rng: np.random.Generator) -> NDArray[Any]:
         """n true formulae `(n, …)`, independent, from the distribution that is to be learnt."""

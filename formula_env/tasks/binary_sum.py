@@ -16,6 +16,11 @@ class BinarySum(AutomatonTask):
     length: int = 8
     """Number of symbols of a formula, even, from 2 to 64."""
 
+    grammar: ClassVar[str] = 'formula = digit {digit}; digit = "0" | "1"'
+    difficulty: ClassVar[str] = (
+        "Every sequence is well-formed, and its verdict depends on all of its symbols: one other symbol anywhere "
+        "makes a correct one wrong."
+    )
     symbols: ClassVar[tuple[str, ...]] = ("0", "1")
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,15 @@ class Boolean(CheckedTask):
     """Number of symbols of the longest formula, without EOS; from 3 to 63."""
     variables: int = 3
     """Number of variables, from 1 to 5: a, b, c, d and e."""
+
+    grammar: ClassVar[str] = (
+        'formula = operand {("&" | "|" | ">" | "=") operand}; operand = variable | "~" operand | "(" formula ")"; '
+        'variable = "a"…"e"'
+    )
+    difficulty: ClassVar[str] = (
+        "A tautology is true for all truth values of its variables at once. Most well-formed formulae are not, "
+        "and most changes of a symbol leave none."
+    )
 
     def __post_init__(self) -> None:
         check_types(self)

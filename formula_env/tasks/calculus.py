@@ -50,6 +50,15 @@ class Calculus(CheckedTask):
     generator: Literal["derivative", "integral"] = "derivative"
     """Source of the formulae that are to be learnt: derivatives of random functions, or known integrals."""
 
+    grammar: ClassVar[str] = (
+        'formula = (side | "∫(" side ")") "=" side; side = ["-"] operand {("+" | "-" | "*" | "/" | "^") operand}; '
+        'operand = "x" | "π" | "e" | "0" | "1"…"9" {"0"…"9"} | ("(" | function) side ")"; '
+        'function = "sin(" | "cos(" | "tan(" | "exp(" | "log(" | "sqrt(" | "d("'
+    )
+    difficulty: ClassVar[str] = (
+        "The right side follows from the whole left side, by rules that nest. How many formulae are correct is "
+        "not known, so metrics that need their number are left out."
+    )
     is_uniform: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,16 @@ class Equation(CheckedTask):
     """Largest integer on the left side, at most 1,000,000."""
     base: int = 10
     """Base of all integers, from 2 to 16."""
+
+    grammar: ClassVar[str] = (
+        'formula = left "=" ("0" | ["-"] positive); left = operand operator operand {operator operand}; '
+        'operand = "0" | positive | "(" left ")"; operator = "+" | "-" | "*" | "/" | "^"; '
+        'positive = "1"…"9" {"0"…"9"}'
+    )
+    difficulty: ClassVar[str] = (
+        "Formulae are written from left to right, but the first digit of the value may depend on all digits of "
+        "the left side, by carries from the last one on."
+    )
 
     def __post_init__(self) -> None:
         check_types(self)

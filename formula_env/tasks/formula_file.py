@@ -45,6 +45,10 @@ class FormulaFile(SequenceTask):
     sha256: str = ""
     """Hash of the file; a file with another one is refused. Default: that of the file as it is."""
 
+    grammar: ClassVar[str] = "formula = symbol {symbol}; symbol is any one of the file's"
+    difficulty: ClassVar[str] = (
+        "Grammar and rule have to be learnt from the lines of the file; masks only say when a formula may end."
+    )
     is_uniform: ClassVar[bool] = False
     default_preset: ClassVar[str | None] = "transformer"
 

@@ -1,6 +1,7 @@
 """Sums of two numbers as vectors: the continuous task of the thesis' chapter 4."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,11 @@ class IntegerSum(ContinuousTask):
     """Largest value of a and b: 1 to 1000."""
     real: bool = False
     """Range of real numbers instead of integers."""
+
+    grammar: ClassVar[str] = "formula = a b c; each is a number"
+    difficulty: ClassVar[str] = (
+        "A generator of numbers is correct only up to an error, and it must cover all pairs a, b instead of a few."
+    )
 
     def __post_init__(self) -> None:
         check_types(self)

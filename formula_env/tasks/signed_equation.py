@@ -19,6 +19,11 @@ class SignedEquation(AutomatonTask):
     length: int = 15
     """Number of symbols of a formula, odd, from 3 to 63."""
 
+    grammar: ClassVar[str] = 'formula = side "=" side; side = digit {("+" | "-") digit}; digit = "0" | "1"'
+    difficulty: ClassVar[str] = (
+        "An operator decides how the digit behind it counts, and the place of `=` on which side, so the verdict "
+        "depends on all symbols."
+    )
     symbols: ClassVar[tuple[str, ...]] = ("0", "1", "+", "-", "=")
 
     def __post_init__(self) -> None:
