@@ -304,7 +304,7 @@ def test_lists_are_readable_at_any_width(
     assert main(["list", what]) == 0
     out = capsys.readouterr().out
     assert all(len(line) <= columns or len(line.split()) == 1 for line in out.splitlines())
-    assert "…" not in out
+    assert "…" not in out.replace('"…"', ""), "nothing is cut; a grammar has ranges of symbols"
     if what == "tasks":
         assert "[2, 3, 5]" in out
         assert "--task.NAME: largest=10" in " ".join(out.split())
