@@ -27,6 +27,13 @@ CHECKERS: dict[str, str] = {
 }
 """Checkers by name, as name -> "module:function"."""
 
+PROOFS: dict[str, str] = {
+    "boolean": "formula_env.checkers.boolean:check",
+    "calculus": "formula_env.checkers.calculus_proof:prove_all",
+    "equation": "formula_env.checkers.equation:check",
+}
+"""Proofs of what a checker finds correct, by its name: the checker itself where its verdict is exact."""
+
 FORMS = {
     "boolean": "formula_env.checkers.boolean_forms",
     "calculus": "formula_env.checkers.calculus_forms",
@@ -54,9 +61,27 @@ def find_checker(spec: str) -> Checker:
     return getattr(import_module(module), name)
 
 
+def find_proof(spec: str) -> Checker | None:
+    """The proof of what the checker of this name finds correct; None where there is none."""
+    if spec not in PROOFS:
+        return None
+    module, _, name = PROOFS[spec].partition(":")
+    return getattr(import_module(module), name)  # not before it is needed: SymPy takes long to import
+
+
 def find_forms(spec: str) -> Any | None:
     """The module of the forms of what this checker judges; None where there is none."""
     return import_module(FORMS[spec]) if spec in FORMS else None
 
 
-__all__ = ["CHECKERS", "FORMS", "Checker", "all_checkers", "find_checker", "find_forms", "is_code"]
+__all__ = [
+    "CHECKERS",
+    "FORMS",
+    "PROOFS",
+    "Checker",
+    "all_checkers",
+    "find_checker",
+    "find_forms",
+    "find_proof",
+    "is_code",
+]

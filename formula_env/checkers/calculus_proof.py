@@ -1,10 +1,13 @@
 """Proofs of identities of calculus by SymPy, for formulae that are printed: slow, and not every one is found."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import sympy
+from numpy.typing import NDArray
 
 from formula_env.checkers.calculus import Verdict, verdict
 from formula_env.checkers.calculus_syntax import DERIVATIVE, NEGATE, Postfix, parse
@@ -28,6 +31,16 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "/": operator.truediv,
     "^": operator.pow,
 }
+
+
+def prove_all(formulae: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether SymPy proves each of well-formed formulae: `(n,)`. Formulae that come again are proved once."""
+    return np.array([_proved(formula) for formula in formulae], dtype=bool)
+
+
+@lru_cache(maxsize=2**16)
+def _proved(text: str) -> bool:
+    return prove(text)
 
 
 def prove(text: str) -> bool:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from formula_env.algorithm import Algorithm, Batch
 from formula_env.arguments import Positional, option, parse
 from formula_env.cli.decoding import Rules, decoded, policy_of
+from formula_env.cli.proofs import first_proved
 from formula_env.conditional import conditional_sampler
 from formula_env.errors import FormulaError, check_range, check_seed
 from formula_env.evaluators import Evaluator, SequenceEvaluator
@@ -51,6 +52,8 @@ class SampleOptions:
     """Restriction to correct formulae."""
     novel: bool = False
     """Restriction to correct formulae that are not in the training set."""
+    proved: bool = False
+    """Restriction to formulae that are proved: by SymPy for calculus, by the checker where it is exact."""
     unique: Literal["False", "True", "canonical"] = "False"
     """Restriction to different formulae; canonical: to those that differ in more than their form."""
     prefix: str | None = None
@@ -96,7 +99,8 @@ def _draws(options: SampleOptions, config: RunConfig[Any, Any], algorithm: Algor
 
 def _draw(options: SampleOptions, draws: Draws, evaluator: Evaluator) -> Batch:
     """`(num, …)` formulae that pass the filters; raises FormulaError if they don't turn up."""
-    only_correct = options.correct or options.format == "sympy"  # sympy can't read what is not well-formed
+    # sympy can't read what is not well-formed
+    only_correct = options.correct or options.proved or options.format == "sympy"
     is_unique = options.unique != "False"
     if not (only_correct or options.novel or is_unique):
         return draws(options.num, int(np.random.default_rng(options.seed).integers(2**31)))
@@ -116,9 +120,12 @@ def _draw(options: SampleOptions, draws: Draws, evaluator: Evaluator) -> Batch:
             tokens = tokens[evaluator.is_novel(tokens)]
         elif only_correct:
             tokens = tokens[evaluator.task.is_correct(tokens)]
-        kept = np.concatenate([kept, tokens])
+        before, kept = len(kept), np.concatenate([kept, tokens])
         if is_unique:
             kept = kept[_first_of_each(evaluator.task, kept, options.unique == "canonical")]
+        if options.proved:
+            new = kept[before:]
+            kept = np.concatenate([kept[:before], new[first_proved(evaluator.task, new, options.num - before)]])
     if len(kept) < options.num:
         raise FormulaError(f"only {len(kept)} such formulae in {drawn:,} draws, not {options.num}")
     return kept[: options.num]

@@ -259,6 +259,9 @@ class AutomatonTask(GrammarTask):
         check_tokens(self, tokens)
         return self._correct.final[self._correct.states(tokens)]
 
+    def is_proved(self, tokens: Tokens) -> NDArray[np.bool_]:
+        return self.is_correct(tokens)
+
     def count(self) -> int:
         return self._correct.count
 

@@ -99,6 +99,15 @@ class SequenceTask(BaseTask):
     def is_correct(self, tokens: Tokens) -> NDArray[np.bool_]:
         """The exact verdict `(n,)` on finished formulae `(n, T)`; what is not well-formed is not correct."""
 
+    def is_proved(self, tokens: Tokens) -> NDArray[np.bool_]:
+        """Whether each of finished formulae `(n, T)` is proved to be correct: `(n,)`; slow for some tasks.
+
+        Where the verdict of `is_correct` is exact, this is that verdict.
+
+        Raises FormulaError where the task has no proofs.
+        """
+        raise FormulaError(f"{type(self).__name__} has no proofs of its formulae; leave out --proved")
+
     @abstractmethod
     def legal_symbols(self, prefixes: Tokens) -> NDArray[np.bool_]:
         """Masks `(n, V)` of the symbols that keep each prefix well-formed; never all False in a row.

@@ -63,6 +63,9 @@ class Boolean(CheckedTask):
     def check(self, tokens: Tokens) -> NDArray[np.bool_]:
         return truth_tables(self._codes[tokens]) == TRUE
 
+    def is_proved(self, tokens: Tokens) -> NDArray[np.bool_]:
+        return self.is_correct(tokens)
+
     @cached_property
     def _codes(self) -> Codes:
         """The checker's code of each id, EOS and PAD included."""

@@ -80,6 +80,14 @@ class Calculus(CheckedTask):
     def check(self, tokens: Tokens) -> NDArray[np.bool_]:
         return check(self.decode(tokens))
 
+    def is_proved(self, tokens: Tokens) -> NDArray[np.bool_]:
+        """Whether SymPy proves formulae `(n, T)`: `(n,)`; it does not find every proof that there is."""
+        from formula_env.checkers.calculus_proof import prove_all  # not above: it takes long to import SymPy
+
+        proved = self.is_correct(tokens)
+        proved[proved] = prove_all(self.decode(tokens[proved]))
+        return proved
+
     def is_undecided(self, tokens: Tokens) -> NDArray[np.bool_]:
         """Whether the checker can't decide on formulae `(n, T)`: `(n,)`; they count as incorrect."""
         check_tokens(self, tokens)

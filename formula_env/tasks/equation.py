@@ -91,6 +91,9 @@ class Equation(CheckedTask):
     def check(self, tokens: Tokens) -> NDArray[np.bool_]:
         return check_codes(self._codes[tokens], self.base)
 
+    def is_proved(self, tokens: Tokens) -> NDArray[np.bool_]:
+        return self.is_correct(tokens)
+
     @cached_property
     def _codes(self) -> Codes:
         """The checker's code of each id, EOS and PAD included."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from formula_env.checkers import find_checker, find_forms, is_code
+from formula_env.checkers import PROOFS, find_checker, find_forms, find_proof, is_code
 from formula_env.errors import FormulaError, check_types
 from formula_env.reading import MAX_SYMBOLS, REGEX, Lines, read_lines, split_symbols
 from formula_env.tasks.automaton import check_tokens
@@ -118,6 +118,16 @@ class FormulaFile(SequenceTask):
             return correct
         correct[correct] = find_checker(self.checker)(self.decode(tokens[correct]))
         return correct
+
+    def is_proved(self, tokens: Tokens) -> NDArray[np.bool_]:
+        if (proof := find_proof(self.checker)) is None:
+            raise FormulaError(
+                f"there are proofs of what one of the checkers {', '.join(PROOFS)} finds correct, not of what "
+                f"{self.checker or 'a file'!r} does; leave out --proved"
+            )
+        proved = self.is_correct(tokens)
+        proved[proved] = proof(self.decode(tokens[proved]))
+        return proved
 
     def _well_formed(self, tokens: Tokens) -> NDArray[np.bool_]:
         """`(n,)`: one symbol or more, EOS, and PAD behind it; the symbols are those that its text is read as."""
