@@ -3,6 +3,7 @@
 import tomllib
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -34,8 +35,11 @@ def run_name(summary: Row) -> str:
 
 
 def task_name(name: str, options: dict[str, Any]) -> str:
-    """`binary-sum (length 8)`"""
-    listed = ", ".join(f"{option} {value}" for option, value in options.items())
+    """`binary-sum (length 8)`; of a path the file's name alone, and without hashes and options that are empty."""
+    shown = {option: value for option, value in options.items() if option != "sha256" and value != ""}
+    if "path" in shown:
+        shown["path"] = Path(str(shown["path"])).name
+    listed = ", ".join(f"{option} {value}" for option, value in shown.items())
     return f"{name} ({listed})" if listed else name
 
 

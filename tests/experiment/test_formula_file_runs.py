@@ -10,6 +10,7 @@ import yaml
 
 from formula_env.cli import main
 from formula_env.experiment.checkpoint import KIND, checkpoints, read_checkpoint
+from formula_env.experiment.run_report import run_name
 from formula_env.files import save_state
 from tests.experiment.commands import assert_same_run, complaint
 
@@ -52,6 +53,15 @@ def test_the_report_of_what_was_read_is_one_line_each(tmp_path: Path, capfd: pyt
     lines = capfd.readouterr().err.splitlines()
     assert lines[1] == "line 2 is left out, it is not correct: 1+1=3"
     assert lines[2].startswith("training 0/4")
+
+
+def test_the_title_of_a_summary_has_no_hash_and_nothing_empty(place: Path) -> None:
+    summary = json.loads((place / "run" / "summary.json").read_text())
+    assert len(summary["task_options"]["sha256"]) == 64
+    assert summary["task_options"]["tokens"] == ""
+    checker = summary["task_options"]["checker"]
+    shown = f"path lines.txt, checker {checker}, held_out_size 10, split_seed 0"
+    assert run_name(summary) == f"mle on formula-file ({shown}), seed 0"
 
 
 @pytest.fixture
