@@ -65,6 +65,16 @@ class SampleOptions:
     """Form of the output; jsonl and csv have a field each for correct and novel, sympy is for correct
     formulae only."""
 
+    @property
+    def only_correct(self) -> bool:
+        """Whether a filter or the format lets only correct formulae pass."""
+        return self.correct or self.novel or self.proved or self.format == "sympy"
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether only different formulae pass."""
+        return self.unique != "False"
+
 
 def run_sample(arguments: list[str]) -> None:
     """Generate formulae from a trained generator, one per line."""
@@ -99,36 +109,39 @@ def _draws(options: SampleOptions, config: RunConfig[Any, Any], algorithm: Algor
 
 def _draw(options: SampleOptions, draws: Draws, evaluator: Evaluator) -> Batch:
     """`(num, …)` formulae that pass the filters; raises FormulaError if they don't turn up."""
-    # sympy can't read what is not well-formed
-    only_correct = options.correct or options.proved or options.format == "sympy"
-    is_unique = options.unique != "False"
-    if not (only_correct or options.novel or is_unique):
+    if not (options.only_correct or options.is_unique):
         return draws(options.num, int(np.random.default_rng(options.seed).integers(2**31)))
     if not isinstance(evaluator, SequenceEvaluator):
         raise FormulaError("vectors are neither correct nor wrong, nor twice the same; leave out such filters")
     total = evaluator.task.count()
-    if is_unique and (only_correct or options.novel) and total is not None and options.num > total:
+    if options.is_unique and options.only_correct and total is not None and options.num > total:
         raise FormulaError(f"there are only {total} correct formulae, not {options.num}")
     kept = np.empty((0, evaluator.task.max_length), dtype=np.int64)
     rng = np.random.default_rng(options.seed)
     batch = max(1_000, options.num)
     drawn, limit = 0, max(batch, min(options.num * DRAWS_PER_FORMULA, MAX_DRAWS))
     while len(kept) < options.num and drawn < limit:
-        tokens = draws(batch, int(rng.integers(2**31)))
+        kept = _with_new(kept, draws(batch, int(rng.integers(2**31))), options, evaluator)
         drawn += batch
-        if options.novel:
-            tokens = tokens[evaluator.is_novel(tokens)]
-        elif only_correct:
-            tokens = tokens[evaluator.task.is_correct(tokens)]
-        before, kept = len(kept), np.concatenate([kept, tokens])
-        if is_unique:
-            kept = kept[_first_of_each(evaluator.task, kept, options.unique == "canonical")]
-        if options.proved:
-            new = kept[before:]
-            kept = np.concatenate([kept[:before], new[first_proved(evaluator.task, new, options.num - before)]])
     if len(kept) < options.num:
         raise FormulaError(f"only {len(kept)} such formulae in {drawn:,} draws, not {options.num}")
     return kept[: options.num]
+
+
+def _with_new(kept: Tokens, tokens: Tokens, options: SampleOptions, evaluator: SequenceEvaluator) -> Tokens:
+    """The formulae that were kept `(m, T)`, and behind them those of new ones `(n, T)` that pass the filters."""
+    task = evaluator.task
+    if options.novel:
+        tokens = tokens[evaluator.is_novel(tokens)]
+    elif options.only_correct:
+        tokens = tokens[task.is_correct(tokens)]
+    joined = np.concatenate([kept, tokens])
+    if options.is_unique:
+        joined = joined[_first_of_each(task, joined, options.unique == "canonical")]
+    if not options.proved:
+        return joined
+    new = joined[len(kept) :]
+    return np.concatenate([kept, new[first_proved(task, new, options.num - len(kept))]])
 
 
 def _first_of_each(task: SequenceTask, tokens: Tokens, canonical: bool) -> NDArray[np.int64]:
