@@ -1,5 +1,6 @@
 """Reward models, which score finished formulae, and how their scores become rewards of single steps."""
 
+from collections import Counter
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from formula_env.errors import FormulaError, check_choice
+from formula_env.errors import FormulaError, check_at_least, check_choice, check_keys, check_methods
 from formula_env.networks import raw_logits
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
@@ -109,6 +110,64 @@ class DiscriminatorReward(RewardModel):
         # A reward must not depend on dropout, whatever mode training left behind.
         logits = raw_logits(self.discriminator, tokens)
         return torch.sigmoid(logits) if self.transform == "probability" else logits.clamp(-self.clip, self.clip)
+
+
+class DiversityFilter(RewardModel):
+    """A reward model that pays for a skeleton until it has been written often enough (Blaschke et al. 2020).
+
+    Each skeleton, a formula's form without its numbers, has a bucket. A finished formula that scores `threshold`
+    or more goes into the bucket of its skeleton, repetitions too, and once the bucket is full, such formulae score
+    `score_when_full`. So an agent that maximises its reward must move on, where otherwise it ends in one formula.
+    Buckets are filled by `observe` alone: however often `score` is asked in between, it gives the same answers.
+
+    Args:
+        reward_model: what scores formulae.
+        task: gives their skeletons.
+        bucket_size: finished formulae that fill a bucket.
+        threshold: score of formulae that are worth collecting; those below it pass as they are.
+        score_when_full: score of a formula whose bucket is full.
+        device: where the reward model wants formulae to be.
+    """
+
+    def __init__(
+        self,
+        reward_model: RewardModel,
+        task: SequenceTask,
+        bucket_size: int = 25,
+        threshold: float = 0.5,
+        score_when_full: float = 0.0,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        check_methods(reward_model, RewardModel, "reward model")
+        check_at_least(1, bucket_size=bucket_size)
+        self.reward_model, self.task, self.device = reward_model, task, torch.device(device)
+        self.bucket_size, self.threshold, self.score_when_full = bucket_size, threshold, score_when_full
+        self.buckets: Counter[str] = Counter()
+        """How many formulae of each skeleton were collected."""
+
+    def score(self, tokens: Tensor) -> Tensor:
+        scores = checked_scores(self.reward_model, tokens, self.task).clone()
+        rows = (scores >= self.threshold).nonzero()[:, 0]
+        is_full = [self.buckets[skeleton] >= self.bucket_size for skeleton in self._skeletons(tokens[rows])]
+        scores[rows[torch.tensor(is_full, dtype=torch.bool, device=rows.device)]] = self.score_when_full
+        return scores
+
+    def observe(self, tokens: Tokens) -> None:
+        formulae = torch.from_numpy(tokens).to(self.device)
+        collected = checked_scores(self.reward_model, formulae, self.task) >= self.threshold
+        self.buckets.update(self._skeletons(formulae[collected]))
+        self.reward_model.observe(tokens)
+
+    def _skeletons(self, tokens: Tensor) -> list[str]:
+        return self.task.skeleton(self.task.decode(tokens.cpu().numpy()))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"reward_model": self.reward_model.state_dict(), "buckets": dict(self.buckets)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        check_keys("the state of a diversity filter", state, ("reward_model", "buckets"))
+        self.reward_model.load_state_dict(state["reward_model"])
+        self.buckets = Counter(state["buckets"])
 
 
 def step_rewards(
