@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from formula_env.adversarial import (
-    adam,
     discriminator_loss,
     discriminator_step,
     generator_step,
@@ -17,6 +16,7 @@ from formula_env.adversarial import (
 )
 from formula_env.networks import DISCRIMINATORS, LSTMGenerator, RatioDiscriminator, make_discriminator
 from formula_env.networks.discriminators import one_hot
+from formula_env.optimizers import adam
 from formula_env.sampling import sample
 from formula_env.tasks import make_task
 

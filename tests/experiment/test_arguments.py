@@ -123,6 +123,7 @@ def test_every_choice_is_read_in_the_forms_of_wandb() -> None:
 
 FITTING = {
     "autoregressive": {"algo.discriminator.kind": "ratio"},
+    "muon": {"algo.generator": "transformer"},
     "exact": {"algo.reward-mode": "difference"},  # as a2c, the first to have it, needs it
 }
 """Other options that a choice needs."""
