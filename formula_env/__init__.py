@@ -16,6 +16,7 @@ from formula_env.wrappers import MaskInObservation, VectorMaskInObservation
 
 if TYPE_CHECKING:
     from formula_env.env import FormulaEnv
+    from formula_env.rewards import DiversityFilter
     from formula_env.scoring import score
     from formula_env.vector_env import FormulaVectorEnv
 
@@ -34,6 +35,7 @@ for _name in symbol_tasks():
 
 
 _LAZY = {
+    "DiversityFilter": "formula_env.rewards",
     "FormulaEnv": "formula_env.env",
     "FormulaVectorEnv": "formula_env.vector_env",
     "score": "formula_env.scoring",
@@ -48,6 +50,7 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "DiversityFilter",
     "FormulaEnv",
     "FormulaError",
     "FormulaVectorEnv",

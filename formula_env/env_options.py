@@ -22,6 +22,7 @@ from formula_env.errors import (
 from formula_env.modes import default_modes
 from formula_env.rewards import (
     ConstantReward,
+    DiversityFilter,
     ExactReward,
     RewardMode,
     RewardModel,
@@ -36,8 +37,9 @@ from formula_env.vocabulary import Tokens
 QEstimator = Literal["monte-carlo", "exact"]
 
 RewardOptions = Mapping[str, Any]
-"""Options of reward_model="discriminator", by these names:"""
+"""Options of reward_model="discriminator", and of a diversity filter around any reward model, by these names:"""
 REWARD_OPTIONS = ("architecture", "update_every", "seed", "real", "shared")
+FILTER_OPTIONS = ("bucket_size", "threshold", "score_when_full")
 
 RESET_OPTIONS = ("reset_mask", "prefix")
 
@@ -121,28 +123,43 @@ def make_reward_model(
     task: SequenceTask,
     device: torch.device,
 ) -> RewardModel:
-    """The reward model itself, or the one of this name; `options` have the keys `REWARD_OPTIONS`."""
+    """The reward model itself, or the one of this name; behind a diversity filter if there is a `bucket_size`.
+
+    `options` have the keys `REWARD_OPTIONS` and `FILTER_OPTIONS`.
+    """
+    own = _checked_options(options, (*REWARD_OPTIONS, *FILTER_OPTIONS), "reward_options", "reward option")
+    of_filter = {name: own.pop(name) for name in FILTER_OPTIONS if name in own}
+    if of_filter and "bucket_size" not in of_filter:
+        raise FormulaError(
+            f"reward option {next(iter(of_filter))} has no effect without bucket_size; give a bucket_size"
+        )
+    model = _make_unfiltered(reward_model, own, task, device)
+    return DiversityFilter(model, task, device=device, **of_filter) if of_filter else model
+
+
+def _make_unfiltered(
+    reward_model: RewardModelName | RewardModel,
+    options: dict[str, Any],
+    task: SequenceTask,
+    device: torch.device,
+) -> RewardModel:
     if not isinstance(reward_model, str):
         check_methods(reward_model, RewardModel, "reward model")
         _check_no_effect(options, "one of your own")
         return reward_model
     check_choice(get_args(RewardModelName), reward_model=reward_model)
     if reward_model == "discriminator":
-        return _make_discriminator(task, device, **_reward_options(options))
+        return _make_discriminator(task, device, **options)
     _check_no_effect(options, repr(reward_model))
     return ExactReward(task) if reward_model == "exact" else ConstantReward()
 
 
-def _check_no_effect(options: RewardOptions | None, reward_model: str) -> None:
-    if _reward_options(options):
+def _check_no_effect(options: dict[str, Any], reward_model: str) -> None:
+    if options:
         raise FormulaError(
             f"reward_options have no effect with reward_model {reward_model}; leave them out, or use "
             'reward_model "discriminator"'
         )
-
-
-def _reward_options(options: RewardOptions | None) -> dict[str, Any]:
-    return _checked_options(options, REWARD_OPTIONS, "reward_options", "reward option")
 
 
 def _checked_options(options: Any, known: Sequence[str], all_of_them: str, one: str) -> dict[str, Any]:

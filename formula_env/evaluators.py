@@ -9,6 +9,8 @@ Metrics of the *sample* (coverage, uniqueness, entropy) always come from the for
 
 import math
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Protocol
 
@@ -333,9 +335,14 @@ def exact_jsd(log_probs: NDArray[np.float64], target: NDArray[np.float64] | None
 
 def expected_coverage(log_probs: NDArray[np.float64], draws: float) -> float:
     """Mean of 1 - (1 - p)^K over formulae `(m,)`: the share of them that K draws reach on average, exactly."""
+    return float(_reached(log_probs, draws).mean())
+
+
+def _reached(log_probs: NDArray[np.float64], draws: float) -> NDArray[np.float64]:
+    """The probability `(m,)` that K draws reach each formula."""
     with np.errstate(divide="ignore"):
         misses = np.log1p(-np.minimum(1.0, np.exp(log_probs)))
-    return float(-np.expm1(draws * misses).mean())
+    return -np.expm1(draws * misses)
 
 
 def ideal_coverage(draws: float, total: int) -> float:
@@ -343,13 +350,49 @@ def ideal_coverage(draws: float, total: int) -> float:
     return -math.expm1(draws * math.log1p(-1 / total)) if total > 1 else 1.0
 
 
+@dataclass(frozen=True)
+class CoveragePoint:
+    """Expected coverage by one number of draws."""
+
+    draws: float
+    """Number of draws K."""
+    coverage: float
+    """Share of the formulae that K draws reach on average."""
+    error: float
+    """Standard error of `coverage` if the formulae are a uniform sample of all; nan for a single formula."""
+    ideal: float | None
+    """Coverage of a uniform generator; None where the number of formulae is not known."""
+
+    @property
+    def share(self) -> float | None:
+        """Coverage as a share of the ideal."""
+        return None if self.ideal is None else self.coverage / self.ideal
+
+
+def coverage_curve(
+    log_probs: NDArray[np.float64], draws: Sequence[float], total: int | None
+) -> list[CoveragePoint]:
+    """Expected coverage by each of these numbers of draws, computed without sampling from the generator.
+
+    `log_probs` `(m,)`, in nats, are of all `total` formulae, or of m that are drawn uniformly from them.
+    """
+    points: list[CoveragePoint] = []
+    for k in draws:
+        reached = _reached(log_probs, k)
+        error = float(reached.std(ddof=1)) / math.sqrt(len(reached)) if len(reached) > 1 else math.nan
+        ideal = None if total is None else ideal_coverage(k, total)
+        points.append(CoveragePoint(k, float(reached.mean()), error, ideal))
+    return points
+
+
 def expected_coverages(log_probs: NDArray[np.float64], total: int | None) -> Metrics:
     """The metrics of `DRAWS`, and each as a share of the ideal where the number of formulae is known."""
     metrics: Metrics = {}
-    for name, draws in DRAWS.items():
-        metrics[name] = expected_coverage(log_probs, draws)
-        if total is not None:
-            metrics[f"{name}_share"] = metrics[name] / ideal_coverage(draws, total)
+    points = coverage_curve(log_probs, list(DRAWS.values()), total)
+    for name, point in zip(DRAWS, points, strict=True):
+        metrics[name] = point.coverage
+        if point.share is not None:
+            metrics[f"{name}_share"] = point.share
     return metrics
 
 

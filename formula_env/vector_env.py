@@ -53,6 +53,8 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
             "shared": whether it is one and the same in all environments of this process that are made with equal
             options before the first of them has finished a formula. By default single environments share theirs,
             for a vectoriser makes many of them to train one agent.
+            "bucket_size", with any reward model: the size of the buckets of a `formula_env.DiversityFilter` around
+            it, whose other options are "threshold" and "score_when_full".
         reward_mode: "terminal", "difference" or "q", see `formula_env.rewards.RewardMode`; by default "terminal",
             or "difference" where `num_rollouts` or `q_estimator` is given.
         num_rollouts: Monte-Carlo completions behind each Q, at most 10,000; by default 16 where rewards need Q or

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from formula_env import FormulaVectorEnv, make_task
+from formula_env import DiversityFilter, FormulaVectorEnv, make_task
 from formula_env.errors import FormulaError
-from formula_env.rewards import DiversityFilter, ExactReward, RewardModel
+from formula_env.rewards import ExactReward, RewardModel
 from formula_env.vocabulary import Tokens
 from tests.helpers import saved_and_loaded
 
@@ -83,6 +83,16 @@ def test_the_state_of_another_model_is_refused() -> None:
 def test_a_bucket_holds_one_or_more() -> None:
     with pytest.raises(FormulaError, match="bucket_size must be at least 1"):
         sums_filter(0)
+
+
+def test_an_environment_has_one_by_name() -> None:
+    env = FormulaVectorEnv(SUMS, 2, reward_options={"bucket_size": 3, "score_when_full": -1.0})
+    reward = env.credit.reward_model
+    assert isinstance(reward, DiversityFilter)
+    assert (reward.bucket_size, reward.threshold, reward.score_when_full) == (3, 0.5, -1.0)
+    assert isinstance(reward.reward_model, ExactReward)
+    with pytest.raises(FormulaError, match="threshold has no effect without bucket_size"):
+        FormulaVectorEnv(SUMS, 2, reward_options={"threshold": 0.1})
 
 
 def climb(reward: RewardModel, updates: int = 400) -> Counter[str]:

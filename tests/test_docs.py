@@ -22,7 +22,7 @@ import yaml
 
 from formula_env import FormulaVectorEnv
 from formula_env.cli import COMMANDS, main
-from formula_env.env_options import REWARD_OPTIONS
+from formula_env.env_options import FILTER_OPTIONS, REWARD_OPTIONS
 from formula_env.experiment.registry import ALGORITHMS
 from formula_env.tasks import CONTINUOUS_TASKS, TASKS
 
@@ -353,7 +353,7 @@ def test_the_command_line_s_page_is_whole() -> None:
 
 def test_the_environment_s_page_names_every_option() -> None:
     options = {name for name in signature(FormulaVectorEnv).parameters if name != "task_options"}
-    assert named("environment.md", "Options") == options | set(REWARD_OPTIONS)
+    assert named("environment.md", "Options") == options | {*REWARD_OPTIONS, *FILTER_OPTIONS}
 
 
 def test_every_metric_is_defined() -> None:

@@ -10,6 +10,7 @@ from formula_env.evaluators import (
     ContinuousEvaluator,
     SequenceEvaluator,
     calibration,
+    coverage_curve,
     distinct_formulae,
     exact_jsd,
     expected_coverage,
@@ -237,6 +238,31 @@ def test_expected_coverage_is_what_sampling_reaches_on_average() -> None:
         reached = [len(set(rng.choice(51, draws, p=everything)) - {50}) / 50 for _ in range(400)]
         error = float(np.std(reached)) / 20
         assert abs(expected_coverage(np.log(probs), draws) - float(np.mean(reached))) < 3 * error
+
+
+def test_a_curve_from_uniformly_drawn_formulae_is_what_sampling_reaches() -> None:
+    """The estimate from 200 of 2,000 formulae against counting in real samples, within three standard errors."""
+    rng = np.random.default_rng(1)
+    probs = rng.dirichlet(np.full(2_000, 0.5)) * 0.8  # a fifth of the mass is incorrect
+    drawn = rng.integers(2_000, size=200)
+    for point in coverage_curve(np.log(probs[drawn]), (100, 1_000, 10_000), 2_000):
+        samples = (rng.choice(2_001, int(point.draws), p=np.append(probs, 0.2)) for _ in range(40))
+        reached = [len(set(sample) - {2_000}) / 2_000 for sample in samples]
+        error = float(np.hypot(point.error, np.std(reached, ddof=1) / np.sqrt(40)))
+        assert abs(point.coverage - np.mean(reached)) < 3 * error
+        assert point.error < 0.05
+        assert point.ideal == pytest.approx(1 - np.exp(-point.draws / 2_000), abs=1e-3)
+        assert point.share == pytest.approx(point.coverage / (1 - (1 - 1 / 2_000) ** point.draws))
+
+
+def test_the_standard_error_of_a_curve_covers_the_truth_as_often_as_it_should() -> None:
+    rng = np.random.default_rng(2)
+    log_probs = np.log(rng.dirichlet(np.full(500, 0.5)))
+    truth = expected_coverage(log_probs, 300)
+    curves = [coverage_curve(log_probs[rng.integers(500, size=100)], (300,), None)[0] for _ in range(400)]
+    within = np.mean([abs(point.coverage - truth) < 1.96 * point.error for point in curves])
+    assert 0.91 < within < 0.98
+    assert all(point.ideal is None and point.share is None for point in curves)
 
 
 def test_a_uniform_generator_has_the_ideal_coverage() -> None:
