@@ -24,7 +24,7 @@ from formula_env import FormulaVectorEnv
 from formula_env.cli import COMMANDS, main
 from formula_env.env_options import FILTER_OPTIONS, REWARD_OPTIONS
 from formula_env.experiment.registry import ALGORITHMS
-from formula_env.tasks import CONTINUOUS_TASKS, TASKS
+from formula_env.tasks import CONTINUOUS_TASKS, TASKS, make_task
 
 pytestmark = pytest.mark.slow
 
@@ -202,7 +202,8 @@ def run_command(words: list[str], clone: Path) -> None:
 
 def shortened(arguments: list[str]) -> list[str]:
     """The arguments of `train` with as few rounds as possible; a file brings a training set of its own."""
-    small = SMALL | (SMALL_START if "thesis" in arguments else {})
+    has_start = "thesis" in arguments or {"seqgan", "formula-file"} <= set(arguments)
+    small = SMALL | (SMALL_START if has_start else {})
     if "formula-file" in arguments:
         del small["--data.size"]
     return [*arguments, *(word for option in small.items() if option[0] not in arguments for word in option)]
@@ -354,6 +355,15 @@ def test_the_command_line_s_page_is_whole() -> None:
 def test_the_environment_s_page_names_every_option() -> None:
     options = {name for name in signature(FormulaVectorEnv).parameters if name != "task_options"}
     assert named("environment.md", "Options") == options | {*REWARD_OPTIONS, *FILTER_OPTIONS}
+
+
+def test_the_identities_on_the_results_page_are_proved() -> None:
+    text = (ROOT / "docs/results.md").read_text()
+    (block,) = re.findall(r"<!-- proved -->\n```text\n(.*?)```\n<!-- /proved -->", text, flags=re.DOTALL)
+    task = make_task("calculus")
+    identities = block.split()
+    assert len(set(task.canonical(identities))) == len(identities) == 20
+    assert task.is_proved(task.encode(identities)).all()
 
 
 def test_every_metric_is_defined() -> None:
