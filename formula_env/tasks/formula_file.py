@@ -16,6 +16,7 @@ from formula_env.errors import FormulaError, check_types
 from formula_env.reading import MAX_SYMBOLS, REGEX, Lines, read_lines, split_symbols
 from formula_env.tasks.automaton import check_tokens
 from formula_env.tasks.base import ENUMERATION_LIMIT, SequenceTask
+from formula_env.tasks.spelling import DEAD, ENDED, START, spellings
 from formula_env.vocabulary import Tokens, Vocabulary, row_keys
 
 MAX_TOKENS = 2**27
@@ -112,7 +113,10 @@ class FormulaFile(SequenceTask):
 
     def is_correct(self, tokens: Tokens) -> NDArray[np.bool_]:
         check_tokens(self, tokens)
-        correct = self._well_formed(tokens)
+        state = np.full(len(tokens), START)
+        for column in tokens.T:
+            state = self.contents.spellings[state, column]
+        correct = state == ENDED
         if not self.checker:
             correct[correct] = self.contents.contains(tokens[correct])
             return correct
@@ -129,30 +133,23 @@ class FormulaFile(SequenceTask):
         proved[proved] = proof(self.decode(tokens[proved]))
         return proved
 
-    def _well_formed(self, tokens: Tokens) -> NDArray[np.bool_]:
-        """`(n,)`: one symbol or more, EOS, and PAD behind it; the symbols are those that its text is read as."""
-        lengths = (tokens == self.vocabulary.eos).argmax(axis=1)
-        place = np.arange(self.max_length)
-        fits = np.where(place > lengths[:, None], tokens == self.vocabulary.pad, tokens != self.vocabulary.pad)
-        well_formed = fits.all(axis=1) & (lengths > 0)
-        if max(map(len, self.vocabulary.symbols)) > 1:
-            written = tokens[well_formed]
-            well_formed[well_formed] = (self._read_again(written) == written).all(axis=1)
-        return well_formed
-
-    def _read_again(self, tokens: Tokens) -> Tokens:
-        """Tokens `(n, T)` of the texts of tokens `(n, T)`."""
-        return self.vocabulary.read_all(self.decode(tokens), self.max_length)[0]
+    @property
+    def transitions(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        table = self.contents.spellings
+        repeated = np.broadcast_to(table, (self.max_length, *table.shape))  # one table in memory
+        return repeated, np.arange(len(table)) == ENDED
 
     def legal_symbols(self, prefixes: Tokens) -> NDArray[np.bool_]:
-        """EOS ends a formula of one symbol or more; at the last position it must."""
+        """EOS ends a formula of one symbol or more, at the last position it must; none completes a longer one."""
         eos, pad = self.vocabulary.eos, self.vocabulary.pad
+        table, state = self.contents.spellings, np.full(len(prefixes), START)
+        for column in prefixes.T:
+            state = np.where(column == pad, state, table[state, column])
+        legal = table[state, :pad] != DEAD
         lengths = (prefixes != pad).sum(axis=1)
-        legal = np.ones((len(prefixes), self.vocabulary.size), dtype=bool)
-        legal[lengths == 0, eos] = False
         legal[lengths == self.max_length - 1, :eos] = False
-        legal[(prefixes == eos).any(axis=1)] = True
-        return legal
+        legal[lengths == self.max_length] = False
+        return legal | ~legal.any(axis=1, keepdims=True)
 
     def canonical(self, formulae: Sequence[str]) -> list[str]:
         forms = find_forms(self.checker)
@@ -206,6 +203,7 @@ class Contents:
         texts = [text for text in texts if text not in wrong]
         self.vocabulary, rows = _read(lines, texts, task.tokens)
         self.max_length = rows.shape[1]
+        self.spellings = spellings(self.vocabulary)
         order = np.lexsort(rows.T[::-1])
         self.distinct = rows[order].astype(np.int64)
         self.repetitions = np.array([counts[text] for text in texts])[order]
