@@ -1,8 +1,9 @@
 """Checkers that are somebody's code, run in a process of their own that speaks JSON lines.
 
-One request is a line with a list of formulae, `["1+2=3", "1+2=4"]`; its answer is a line with as many verdicts,
-`[true, false]`. A function of Python is asked in the same way, by the program `worker.py`. So code that hangs can
-be given up, and one that crashes takes nothing with it.
+One request is a line with its number and a list of formulae, `{"id": 1, "formulae": ["1+2=3", "1+2=4"]}`; its
+answer is a line with the same number and as many verdicts, `{"id": 1, "verdicts": [true, false]}`. So an answer to
+another request is never taken for that to this one. A function of Python is asked in the same way, by the program
+`worker.py`. So code that hangs can be given up, and one that crashes takes nothing with it.
 """
 
 import atexit
@@ -15,7 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import cache
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,9 @@ TIMEOUT = 60.0
 
 MAX_ANSWER = 2**20
 """Bytes of an answer at most."""
+
+MAX_ERROR = 300
+"""Characters of an error that is passed on at most."""
 
 ONE_LINE = "must answer each line with exactly one line, after reading it"
 
@@ -60,6 +64,7 @@ class CodeChecker:
         self.spec, self.timeout = spec, timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._unread = b""
+        self._requests = 0
 
     def __call__(self, formulae: Sequence[str]) -> NDArray[np.bool_]:
         """The verdicts `(n,)`; raises FormulaError if the code is not found, raises, hangs or answers wrongly."""
@@ -67,18 +72,29 @@ class CodeChecker:
         return np.array([verdict for batch in batches for verdict in self._ask(list(batch))], dtype=bool)
 
     def _ask(self, formulae: list[str]) -> list[bool]:
-        line = self._exchange(f"{json.dumps(formulae)}\n".encode())
+        self._requests += 1
+        request = {"id": self._requests, "formulae": formulae}
+        line = self._exchange(f"{json.dumps(request)}\n".encode())
         try:
-            answer = json.loads(line)
+            answer: object = json.loads(line)
         except (ValueError, RecursionError):
             raise self._failed("answered with something else than a line of JSON") from None
-        if isinstance(answer, str):  # what our own program answers when the function raises
-            raise self._failed(answer)
-        if not isinstance(answer, list) or not all(isinstance(verdict, bool) for verdict in answer):
-            raise self._failed("must answer with a list of true and false")
-        if len(answer) != len(formulae):
-            raise self._failed(f"gave {len(answer)} verdicts on {len(formulae)} formulae")
-        return answer
+        return self._verdicts(answer, len(formulae))
+
+    def _verdicts(self, answer: Any, n: int) -> list[bool]:
+        """The n verdicts of an answer to the last request."""
+        if not isinstance(answer, dict) or "id" not in answer:
+            raise self._failed(f'must answer with {{"id": {self._requests}, "verdicts": [true, …]}}')
+        if type(answer["id"]) is not int or answer["id"] != self._requests:
+            raise self._failed(f"answered request {str(answer['id'])[:40]!r} instead of {self._requests}")
+        if isinstance(error := answer.get("error"), str):
+            raise self._failed(" ".join(error.split())[:MAX_ERROR])
+        verdicts = answer.get("verdicts")
+        if not isinstance(verdicts, list) or not all(isinstance(verdict, bool) for verdict in verdicts):
+            raise self._failed("must answer with a list of true and false as its verdicts")
+        if len(verdicts) != n:
+            raise self._failed(f"gave {len(verdicts)} verdicts on {n} formulae")
+        return verdicts
 
     def _exchange(self, request: bytes) -> bytes:
         """Send a line, and receive one."""

@@ -17,18 +17,20 @@ def serve(spec: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
-        print(json.dumps(_answer(spec, json.loads(line))), file=answers, flush=True)
+        request = json.loads(line)
+        answer = {"id": request["id"]} | _answer(spec, request["formulae"])
+        print(json.dumps(answer), file=answers, flush=True)
 
 
-def _answer(spec: str, formulae: list[str]) -> Any:
-    """The verdicts as a list; or in words what went wrong."""
+def _answer(spec: str, formulae: list[str]) -> dict[str, Any]:
+    """The verdicts as a list; or as error, in words, what went wrong."""
     try:
         verdicts = np.asarray(_function(spec)(formulae))
     except Exception as error:  # of whatever the function does
-        return f"raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return {"error": f"raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"}
     if verdicts.dtype != np.bool_ or verdicts.shape != (len(formulae),):
-        return f"must return {len(formulae)} booleans, got {verdicts.dtype} of shape {verdicts.shape}"
-    return verdicts.tolist()
+        return {"error": f"must return {len(formulae)} booleans, got {verdicts.dtype} of shape {verdicts.shape}"}
+    return {"verdicts": verdicts.tolist()}
 
 
 @cache

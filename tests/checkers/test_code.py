@@ -1,3 +1,4 @@
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -40,7 +41,9 @@ def leaves(formulae):
 PROGRAM = """
 import json, sys
 for line in sys.stdin:
-    print(json.dumps([len(formula) % 2 == 0 for formula in json.loads(line)]), flush=True)
+    request = json.loads(line)
+    verdicts = [len(formula) % 2 == 0 for formula in request["formulae"]]
+    print(json.dumps({"id": request["id"], "verdicts": verdicts}), flush=True)
 """
 
 
@@ -99,9 +102,16 @@ def test_a_bad_function_is_told_in_one_line(name: str, message: str, functions: 
         ("no/such/file.py:f", "raised FileNotFoundError"),
         ("command:no-such-program", "can't be started: .*No such file"),
         ("command:", "can't be started"),
-        ("command:cat", "must answer with a list of true and false"),
+        ("command:cat", "must answer with a list of true and false as its verdicts"),
         ("command:echo hello", "answered with something else than a line of JSON"),
-        ("command:echo [true]", "gave 1 verdicts on 2 formulae"),
+        ("command:echo [true]", r"must answer with \{\"id\": 1, \"verdicts\": \[true, …\]\}"),
+        ("command:echo '{\"verdicts\": [true, true]}'", r"must answer with \{\"id\": 1"),
+        ('command:echo \'{"id": 2, "verdicts": [true, true]}\'', "answered request '2' instead of 1"),
+        ('command:echo \'{"id": true, "verdicts": [true, true]}\'', "answered request 'True' instead of 1"),
+        ('command:echo \'{"id": "1\\n", "verdicts": [true, true]}\'', "answered request .* instead of 1"),
+        ('command:echo \'{"id": 1, "verdicts": [1, 0]}\'', "must answer with a list of true and false"),
+        ('command:echo \'{"id": 1, "verdicts": [true]}\'', "gave 1 verdicts on 2 formulae"),
+        ('command:echo \'{"id": 1, "error": "no licence"}\'', "no licence"),
         ("command:sh -c 'exec 1>&-; sleep 30'", "closed its output instead of answering"),
         ("command:true", "ended with exit code 0 instead of an answer"),
     ],
@@ -113,7 +123,9 @@ def test_what_is_no_checker_is_told_in_one_line(spec: str, message: str) -> None
 
 
 def test_two_lines_at_once_are_no_answer(tmp_path: Path) -> None:
-    (tmp_path / "program.py").write_text("input(); print('[true]\\n[false]', flush=True); input()")
+    (tmp_path / "program.py").write_text(
+        "input(); print(2 * '{\"id\": 1, \"verdicts\": [true]}\\n', end='', flush=True); input()"
+    )
     with pytest.raises(FormulaError, match="exactly one line"):
         CodeChecker(f"command:{sys.executable} {tmp_path / 'program.py'}")(["1"])
 
@@ -123,10 +135,10 @@ def test_a_line_that_comes_later_is_not_taken_for_the_next_answer(tmp_path: Path
     (tmp_path / "program.py").write_text(f"""
 import pathlib, time
 input()
-print("[true]", flush=True)
+print('{{"id": 1, "verdicts": [true]}}', flush=True)
 while not pathlib.Path({str(go)!r}).exists():
     time.sleep(0.01)
-print("[true]", flush=True)
+print('{{"id": 1, "verdicts": [true]}}', flush=True)
 pathlib.Path({str(done)!r}).touch()
 input()
 """)
@@ -136,6 +148,21 @@ input()
     while not done.exists():
         time.sleep(0.01)
     with pytest.raises(FormulaError, match="exactly one line"):
+        checker(["2"])
+
+
+def test_a_late_answer_is_not_taken_for_that_to_the_next_request(tmp_path: Path) -> None:
+    """The second request is answered with the answer to the first, once more: only its id shows it."""
+    (tmp_path / "program.py").write_text("""
+import json
+first = json.loads(input())["id"]
+for _ in range(2):
+    print(json.dumps({"id": first, "verdicts": [True]}), flush=True)
+    input()
+""")
+    checker = CodeChecker(f"command:{sys.executable} {tmp_path / 'program.py'}")
+    assert checker(["1"]).tolist() == [True]
+    with pytest.raises(FormulaError, match="answered request '1' instead of 2"):
         checker(["2"])
 
 
@@ -165,7 +192,8 @@ def test_a_hanging_child_of_the_program_is_not_waited_for() -> None:
 
 
 def test_a_program_that_ended_between_two_requests_is_told() -> None:
-    checker = CodeChecker(f"command:{sys.executable} -c 'input(); print(\"[true]\")'")
+    program = """import json; print(json.dumps({"id": json.loads(input())["id"], "verdicts": [True]}))"""
+    checker = CodeChecker(f"command:{shlex.join([sys.executable, '-c', program])}")
     assert checker(["1"]).tolist() == [True]
     with pytest.raises(FormulaError, match="ended with exit code 0 instead of an answer"):
         checker(["1"])
