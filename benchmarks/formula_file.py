@@ -21,6 +21,8 @@ class Options:
     """Number of lines in the file."""
     checker: str = ""
     """Checker of the lines. Default: none."""
+    longest: int = 0
+    """Symbols of one more line, a sum of ones. Default: there is none."""
 
 
 def write_lines(path: Path, n: int) -> None:
@@ -29,18 +31,28 @@ def write_lines(path: Path, n: int) -> None:
     path.write_text("".join(f"{x}+{y}*{z}={x + y * z}\n" for x, y, z in zip(a, b, c, strict=True)))
 
 
+def long_line(symbols: int) -> str:
+    """A line of that many symbols, such as 1+1+1=3, correct or not."""
+    return f"{'1+' * symbols}"[: symbols - 2] + "=1"
+
+
 def main(options: Options) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lines.txt"
         write_lines(path, options.lines)
+        if options.longest:
+            with path.open("a") as file:
+                print(long_line(options.longest), file=file)
         before = _peak()
         start, start_cpu = time.perf_counter(), time.process_time()
         task = FormulaFile(path=str(path), checker=options.checker)
-        task.training_set()
         elapsed, cpu = time.perf_counter() - start, time.process_time() - start_cpu
+        reading = _peak()
+        task.training_set()
     for note in task.notes:
         print(note)
-    print(f"{elapsed:.1f} s ({cpu:.1f} s of one core), peak {_peak():.2f} GB ({before:.2f} GB before reading)")
+    print(f"{elapsed:.1f} s ({cpu:.1f} s of one core), peak {reading:.2f} GB ({before:.2f} GB before reading)")
+    print(f"peak {_peak():.2f} GB with the training lines as one batch, int64")
 
 
 def _peak() -> float:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,7 +133,7 @@ class Vocabulary:
         return ["".join(row) for row in texts.tolist()]
 
 
-def row_keys(tokens: Tokens) -> NDArray[np.bytes_]:
+def row_keys(tokens: NDArray[np.integer[Any]]) -> NDArray[np.bytes_]:
     """One comparable value `(n,)` for each row of tokens `(n, T)`: the bytes of its ids.
 
     A byte string drops its final zeros, which mixes nothing up among rows of one length.

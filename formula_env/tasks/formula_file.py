@@ -20,7 +20,10 @@ from formula_env.tasks.spelling import DEAD, ENDED, START, spellings
 from formula_env.vocabulary import Tokens, Vocabulary, row_keys
 
 MAX_TOKENS = 2**27
-"""Tokens of all lines together at most, each line as long as the longest: 1 GiB."""
+"""Tokens of all lines together at most, each line as long as the longest: 256 MiB."""
+
+BLOCK = 2**14
+"""Formulae that are encoded at once: NumPy takes 4 bytes for each character of a text, and of the longest one."""
 
 MAX_REASONS = 5
 """Refused lines that the report shows."""
@@ -96,20 +99,22 @@ class FormulaFile(SequenceTask):
 
     def target(self) -> tuple[Tokens, NDArray[np.float64]]:
         """All formulae of the file, held out or not, each with its share of the lines."""
-        return self.contents.distinct, self.contents.repetitions / self.contents.repetitions.sum()
+        return _widened(self.contents.distinct), self.contents.repetitions / self.contents.repetitions.sum()
 
     def training_set(self) -> Tokens:
         """The training lines, with repetitions."""
         contents = self.contents
-        return np.repeat(contents.distinct, np.where(contents.is_held_out, 0, contents.repetitions), axis=0)
+        return _widened(
+            np.repeat(contents.distinct, np.where(contents.is_held_out, 0, contents.repetitions), axis=0)
+        )
 
     def held_out(self) -> Tokens:
-        return self.contents.distinct[self.contents.is_held_out]
+        return _widened(self.contents.distinct[self.contents.is_held_out])
 
     def sample(self, n: int, rng: np.random.Generator) -> Tokens:
         weights = np.where(self.contents.is_held_out, 0, self.contents.repetitions)
         drawn = np.searchsorted(weights.cumsum(), rng.integers(weights.sum(), size=n), side="right")
-        return self.contents.distinct[drawn]
+        return _widened(self.contents.distinct[drawn])
 
     def is_correct(self, tokens: Tokens) -> NDArray[np.bool_]:
         check_tokens(self, tokens)
@@ -180,11 +185,11 @@ class FormulaFile(SequenceTask):
             return super().enumerate()
         if len(self.contents.distinct) > ENUMERATION_LIMIT:
             raise FormulaError(f"{len(self.contents.distinct)} formulae are too many to list; use sample()")
-        return self.contents.distinct
+        return _widened(self.contents.distinct)
 
 
 class Contents:
-    """The distinct formulae of a file `(m, T)` in lexicographic order of ids, and how it was read.
+    """The distinct formulae of a file `(m, T)`, int16, in lexicographic order of ids, and how it was read.
 
     Raises FormulaError if a formula can't be split into symbols, if there are too many symbols or lines, if no
     line passes the checker, or if nothing is left to train on.
@@ -205,7 +210,7 @@ class Contents:
         self.max_length = rows.shape[1]
         self.spellings = spellings(self.vocabulary)
         order = np.lexsort(rows.T[::-1])
-        self.distinct = rows[order].astype(np.int64)
+        self.distinct = rows[order]
         self.repetitions = np.array([counts[text] for text in texts])[order]
         self.is_held_out = self._split(task)
         self.notes = self._report(lines, refused)
@@ -271,14 +276,17 @@ def _read(lines: Lines, texts: list[str], rule: str) -> tuple[Vocabulary, NDArra
 
 def _encode_characters(texts: list[str], symbols: list[str]) -> NDArray[np.int16]:
     """Tokens `(m, T)` of formulae whose symbols, sorted, are characters."""
-    points = np.array(texts).view(np.uint32).reshape(len(texts), -1)
-    tokens = np.full((len(texts), points.shape[1] + 1), len(symbols) + 1, dtype=np.int16)
-    ids = np.zeros(max(map(ord, symbols)) + 1, dtype=np.int16)  # a table: searchsorted would take 8 bytes a symbol
+    eos, pad = len(symbols), len(symbols) + 1
+    tokens = np.full((len(texts), max(map(len, texts)) + 1), pad, dtype=np.int16)
+    ids = np.full(max(map(ord, symbols)) + 1, pad, dtype=np.int16)
     ids[[ord(symbol) for symbol in symbols]] = np.arange(len(symbols))
-    tokens[:, :-1] = ids[points]
-    lengths = (points != 0).sum(axis=1)
-    tokens[np.arange(points.shape[1] + 1) > lengths[:, None]] = len(symbols) + 1
-    tokens[np.arange(len(texts)), lengths] = len(symbols)
+    for start in range(0, len(texts), BLOCK):
+        points = (
+            np.array(texts[start : start + BLOCK]).view(np.uint32).reshape(len(texts[start : start + BLOCK]), -1)
+        )
+        block = tokens[start : start + BLOCK]
+        block[:, : points.shape[1]] = ids[points]
+        block[np.arange(len(points)), (points != 0).sum(axis=1)] = eos
     return tokens
 
 
@@ -290,3 +298,8 @@ def _check_size(lines: Lines, symbols: int, formulae: int, longest: int) -> None
             f"{lines.path}: {formulae:,} different formulae of up to {longest} symbols are more than "
             f"{MAX_TOKENS:,} tokens; use fewer or shorter ones"
         )
+
+
+def _widened(tokens: NDArray[np.int16]) -> Tokens:
+    """Tokens as they are kept, in the type that batches have."""
+    return tokens.astype(np.int64)

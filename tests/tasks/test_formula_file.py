@@ -123,6 +123,26 @@ def test_a_column_of_a_table(tmp_path: Path) -> None:
     assert sorted(texts_of(task)[0]) == ["1+1=2", "f(1,2)"]
 
 
+def test_a_file_is_encoded_in_pieces_as_its_lines_are_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formula_file, "BLOCK", 3)
+    lines = ["1", "1+1+1+1+1=5", "é=é", "12", "2+2=4", "𝜋", "1+1=2"]
+    task = make_task("formula-file", path=write(tmp_path, "\n".join(lines)), held_out_size=0)
+    one_by_one = [task.vocabulary.encode(line, task.max_length).tolist() for line in lines]
+    assert task.enumerate().tolist() == sorted(one_by_one)
+
+
+def test_formulae_of_a_file_are_tokens_as_of_other_tasks(tmp_path: Path) -> None:
+    task = make_task("formula-file", path=write(tmp_path, "\n".join(SUMS)))
+    training, held_out, target = task.training_set(), task.held_out(), task.target()
+    assert training is not None
+    assert held_out is not None
+    assert target is not None
+    for tokens in (training, held_out, target[0], task.enumerate(), task.sample(3, np.random.default_rng(0))):
+        assert tokens.dtype == np.int64
+
+
 BAD: list[tuple[str | bytes, dict[str, object], str]] = [
     ("", {}, "holds no formula; write one on each line"),
     (" \n\r\n", {}, "holds no formula"),
