@@ -97,8 +97,13 @@ class FormulaFile(SequenceTask):
     def distribution(self) -> str:
         return "the training lines of the file, each as often as it occurs"
 
-    def target(self) -> tuple[Tokens, NDArray[np.float64]]:
-        """All formulae of the file, held out or not, each with its share of the lines."""
+    def target(self) -> tuple[Tokens, NDArray[np.float64]] | None:
+        """All formulae of the file, held out or not, each with its share of the lines.
+
+        None with a checker, for then the file is a sample of the formulae that are correct.
+        """
+        if self.checker:
+            return None
         return _widened(self.contents.distinct), self.contents.repetitions / self.contents.repetitions.sum()
 
     def training_set(self) -> Tokens:

@@ -55,6 +55,13 @@ def test_training_and_held_out_lines_are_all_lines(tmp_path: Path) -> None:
     assert texts_of(make_task("formula-file", path=path, held_out_size=36, split_seed=1))[1] != held_out
 
 
+def test_with_a_checker_the_file_is_a_sample_of_what_is_correct(tmp_path: Path) -> None:
+    """So there is no distance from the file's distribution: it would punish new correct formulae."""
+    path = write(tmp_path, "\n".join(SUMS))
+    assert make_task("formula-file", path=path, checker="equation").target() is None
+    assert make_task("formula-file", path=path).target() is not None
+
+
 def test_the_target_is_the_files_distribution_and_samples_are_training_lines(tmp_path: Path) -> None:
     task = make_task("formula-file", path=write(tmp_path, "a\na\na\nb\nab\n"), held_out_size=0)
     target = task.target()
