@@ -53,6 +53,11 @@ class Algorithm(ABC):
         """Advice for a run whose formulae have become few: what to change, with options of the command line that
         have an effect in this run."""
 
+    @property
+    def notes(self) -> list[str]:
+        """Warnings about what the settings lead to in this task, which a run prints at its start."""
+        return []
+
     def pretrain(self, real: Batch, progress: float) -> dict[str, float]:
         """One round of pre-training; arguments and result as in `update`."""
         raise NotImplementedError("pretrain_rounds is 0")

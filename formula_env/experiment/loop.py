@@ -161,6 +161,8 @@ class Training:
             try:
                 if self.config.track and self.writes:
                     tracker = self._open_tracker(progress)
+                for note in self.algorithm.notes:
+                    progress.warn(note)
                 self._rounds(tracker, progress, stop)
                 summary = self._finish(tracker) if self.writes else {}
                 completed = True

@@ -35,10 +35,21 @@ TINY_UNSEEN = shlex.split(
     "--algo.batch-size 16 --data.size 500 --eval-every 5 --eval-samples 400"
 )
 
+TINY_GFLOWNET = shlex.split(
+    "--task.length 6 --algo.rounds 10 --algo.mle-rounds 3 --algo.replay 0.3 --algo.batch-size 16 "
+    "--data.size 500 --eval-every 5 --eval-samples 400"
+)
+
 
 @pytest.mark.parametrize(
     ("algorithm", "options"),
-    [("seqgan", TINY_SEQGAN), ("seqgan", TINY_UNSEEN), ("mle", TINY_MLE), ("verified-mle", TINY_VERIFIED_MLE)],
+    [
+        ("seqgan", TINY_SEQGAN),
+        ("seqgan", TINY_UNSEEN),
+        ("mle", TINY_MLE),
+        ("verified-mle", TINY_VERIFIED_MLE),
+        ("gflownet", TINY_GFLOWNET),
+    ],
 )
 def test_two_processes_train_as_one_does_up_to_rounding(
     by_two: Path, tmp_path: Path, algorithm: str, options: list[str]

@@ -1,0 +1,291 @@
+"""GFlowNet from the checker: a policy that writes all correct formulae equally often, and hardly any other.
+
+Let R(x) = exp(-β · [x is incorrect]). The policy π = R/Z, Z = Σ_x R(x), is uniform over the M correct formulae and
+puts (N - M)·e^-β / Z on the N - M other strings. It alone makes log π(x) - log R(x) a constant, -log Z, so for
+every distribution q of strings that leaves none out, π = R/Z is the only minimum, 0, of the log-variance loss
+(Richter et al. 2020)
+
+    L(θ) = Var_{x ~ q}[log π_θ(x) - log R(x)].
+
+No gradient passes through q, hence batches may be off-policy: drawn at a high temperature, or found long ago. With
+q = π the gradient of L/2 is that of KL(π ‖ R/Z). Reward maximisation has no such term and ends in few formulae.
+
+Strings are written from left to right, so each has one way to come about and the backward policy is P_B = 1: this
+is trajectory balance (Malkin et al. 2022) whose log Z is the batch's own estimate (VarGrad; Zhang et al. 2023).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from formula_env import distributed
+from formula_env.adversarial import floats, gradient_step, mle_step
+from formula_env.agents.verified_mle import DistinctFormulae
+from formula_env.algorithm import Algorithm, LogProb
+from formula_env.averaged import Averaged
+from formula_env.errors import (
+    MAX_BATCH,
+    FormulaError,
+    check_at_least,
+    check_fraction,
+    check_no_effect,
+    check_positive,
+    check_range,
+    check_types,
+)
+from formula_env.networks import GeneratorConfig
+from formula_env.networks.decoding import Decoded, Decoding
+from formula_env.networks.generators import token_log_probs
+from formula_env.networks.policy import Policy
+from formula_env.optimizers import adam, set_lr
+from formula_env.sampling import Sampler, draw_keys
+from formula_env.schedules import linear
+from formula_env.tasks.base import SequenceTask
+from formula_env.vocabulary import Tokens
+
+
+@dataclass(frozen=True)
+class GFlowNetConfig(GeneratorConfig):
+    rounds: int = 2000
+    """Number of updates from the checker."""
+    mle_rounds: int = 0
+    """Updates by maximum likelihood on the training data before; 0: the data are not used."""
+    batch_size: int = 256
+    """Number of formulae in an update."""
+    beta: float = 0.0
+    """Penalty β of an incorrect formula, nats; 0: from the number of strings and of correct formulae."""
+    beta_start: float = 2.0
+    """Penalty in the first round."""
+    beta_rise: float = 0.7
+    """Share of the rounds in which the penalty rises linearly to `beta`."""
+    temperature: float = 1.15
+    """Temperature of the policy's own draws in the first round; it falls linearly to 1."""
+    exploration: float = 0.25
+    """Share of a batch that is drawn at `exploration_temperature`; without it rare formulae may die out."""
+    exploration_temperature: float = 4.0
+    """Temperature of those draws."""
+    replay: float = 0.0
+    """Share of a batch that is drawn from the correct formulae known so far, those of an MLE start included."""
+    mle_learning_rate: float = 3e-3
+    """Learning rate of Adam for maximum likelihood."""
+    learning_rate: float = 3e-3
+    """Learning rate of Adam in the first round; it falls linearly to 0."""
+    ema_decay: float = 0.98
+    """Decay per update of the moving average of the weights, which is reported; 0: the newest are."""
+    max_grad_norm: float = 1.0
+    """Bound of the gradient's norm."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_at_least(1, rounds=self.rounds)
+        check_at_least(0, mle_rounds=self.mle_rounds, beta=self.beta)
+        check_range(1, MAX_BATCH, batch_size=self.batch_size)
+        check_fraction(beta_rise=self.beta_rise, exploration=self.exploration, replay=self.replay)
+        check_fraction(ema_decay=self.ema_decay)
+        check_positive(
+            beta_start=self.beta_start,
+            temperature=self.temperature,
+            exploration_temperature=self.exploration_temperature,
+            mle_learning_rate=self.mle_learning_rate,
+            learning_rate=self.learning_rate,
+            max_grad_norm=self.max_grad_norm,
+        )
+        self.check_generator()
+        if 0 < self.beta < self.beta_start:
+            raise FormulaError(f"beta must be at least beta_start, {self.beta_start}, got {self.beta}")
+        if self.exploration + self.replay > 1:
+            raise FormulaError(
+                f"exploration and replay must be 1 at most together, got {self.exploration + self.replay}"
+            )
+        if self.exploration == 0:
+            check_no_effect(self, "exploration 0", "exploration_temperature")
+        if self.mle_rounds == 0:
+            check_no_effect(self, "mle_rounds 0", "mle_learning_rate", "optimizer", "weight_decay", "dropout")
+
+
+class GFlowNet(Algorithm):
+    """Minimise Var[log π(x) - log R(x)] over strings x of the policy's own and of others."""
+
+    Config = GFlowNetConfig
+    task_type = SequenceTask
+
+    def __init__(self, task: SequenceTask, config: GFlowNetConfig, seed: int, device: torch.device) -> None:
+        distributed.local_batch_size(config.batch_size)  # is refused before processes wait for each other
+        torch.manual_seed(seed)
+        self.task, self.config, self.device = task, config, device
+        self.beta = config.beta or default_beta(task)
+        self.generator = config.make_generator(task).to(device)
+        self.weights = Averaged(self.generator, config.ema_decay)
+        self.sampler = Sampler(config.decoded(self.weights.average), task, device)
+        self.mle_optimizer = config.make_optimizer(self.generator, config.mle_learning_rate)
+        self.optimizer = adam(self.generator.parameters(), config.learning_rate, betas=(0.9, 0.99))
+        self.rng = torch.Generator().manual_seed(seed)
+        self.known = DistinctFormulae(task.max_length)
+        self.checker_calls = self.env_steps = 0
+        self.start_label = "MLE start" if config.mle_rounds else "untrained"
+        self.pretrain_rounds, self.rounds = config.mle_rounds, config.rounds
+        self.real_batch_size = config.batch_size
+
+    @property
+    def notes(self) -> list[str]:
+        needed = needed_beta(self.task)
+        if needed is None or self.beta >= needed:
+            return []
+        return [
+            f"beta {self.beta:g} is low for this task: {1 - target_accuracy(self.task, self.beta):.1%} of the "
+            f"distribution that is learnt are incorrect; raise --algo.beta to {math.ceil(10 * needed) / 10:g}"
+        ]
+
+    @property
+    def collapse_advice(self) -> str:
+        return "raise --algo.rounds, --algo.batch-size or --algo.replay"
+
+    def pretrain(self, real: Tokens, progress: float) -> dict[str, float]:
+        """One step of maximum likelihood."""
+        if self.config.replay:
+            self.known.add(real)
+        batch = distributed.local_rows(torch.from_numpy(real).to(self.device))
+        pad, max_grad_norm = self.task.vocabulary.pad, self.config.max_grad_norm
+        metrics = mle_step(self.weights.ddp, self.mle_optimizer, batch, pad, max_grad_norm)
+        self.weights.restart()
+        return floats(metrics)
+
+    def update(self, real: Tokens, progress: float) -> dict[str, float]:
+        """One step down the log-variance loss; `real` is not used."""
+        set_lr(self.optimizer, self.config.learning_rate * linear(progress))
+        tokens, correct = self.draw_batch(progress)
+        log_reward = self.penalty(progress) * (correct.float() - 1)
+        log_probs = token_log_probs(self.weights.ddp(tokens), tokens, self.task.vocabulary.pad).sum(dim=1)
+        loss = log_variance(log_probs, log_reward)
+        gradient_step(self.generator, self.optimizer, loss, self.config.max_grad_norm)
+        self.weights.update()
+        metrics = {"train/loss": loss.detach(), "train/reward": log_reward.mean()}
+        return floats(metrics) | {"verified/checker_calls": float(self.checker_calls)}
+
+    def penalty(self, progress: float) -> float:
+        """β in the round at this progress."""
+        risen = min(progress / self.config.beta_rise, 1.0) if self.config.beta_rise else 1.0
+        return self.config.beta_start + risen * (self.beta - self.config.beta_start)
+
+    def draw_batch(self, progress: float) -> tuple[Tensor, Tensor]:
+        """This process' rows of a batch: formulae `(n, T)`, and whether each is correct `(n,)`.
+
+        In the joint batch come first what is drawn to explore, then the policy's own draws, then what is replayed.
+        """
+        size = self.config.batch_size
+        num_explored = round(self.config.exploration * size)
+        num_replayed = round(self.config.replay * size) if len(self.known.tokens) else 0
+        num_written = size - num_replayed
+        row = distributed.local_rows(torch.arange(size))
+        keys = draw_keys(size, self.rng)[row]
+        written = torch.cat(
+            [
+                self.write(keys[row < num_explored], self.config.exploration_temperature),
+                self.write(
+                    keys[(row >= num_explored) & (row < num_written)],
+                    1 + (self.config.temperature - 1) * linear(progress),
+                ),
+            ]
+        )
+        correct = torch.from_numpy(self.task.is_correct(written.cpu().numpy())).to(self.device)
+        symbols = (written != self.task.vocabulary.pad).sum()
+        self.env_steps += int(distributed.all_sum(symbols))
+        self.checker_calls += num_written
+        if not self.config.replay:
+            return written, correct
+        chosen = torch.randint(max(len(self.known.tokens), 1), (num_replayed,), generator=self.rng)
+        replayed = torch.from_numpy(self.known.tokens[chosen[row[row >= num_written] - num_written].numpy()])
+        tokens = torch.cat([written, replayed.to(self.device)])
+        correct = torch.cat([correct, torch.ones(len(replayed), dtype=torch.bool, device=self.device)])
+        all_tokens, all_correct = distributed.all_gather(tokens), distributed.all_gather(correct.float())
+        self.known.add(all_tokens[all_correct > 0].cpu().numpy())
+        return tokens, correct
+
+    def write(self, keys: Tensor, temperature: float) -> Tensor:
+        """Formulae `(n, T)` of these keys `(n,)`, written by the newest policy at a temperature."""
+        return Sampler(Decoded(self.generator, Decoding(temperature)), self.task, self.device).write(keys)
+
+    def sample(self, n: int, seed: int) -> Tokens:
+        return self.sampler.sample(n, seed)
+
+    @property
+    def policy(self) -> Policy:
+        return self.sampler.policy
+
+    @property
+    def log_prob(self) -> LogProb:
+        return self.sampler.log_prob
+
+    def state_dict(self) -> dict[str, Any]:
+        saved = {name: getattr(self, name).state_dict() for name in _STATEFUL}
+        counters = {name: getattr(self, name) for name in _COUNTERS}
+        known = torch.from_numpy(self.known.tokens.astype(np.int32))
+        return saved | counters | {"rng": self.rng.get_state(), "known": known}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in _STATEFUL:
+            getattr(self, name).load_state_dict(state[name])
+        for name in _COUNTERS:
+            setattr(self, name, state[name])
+        self.rng.set_state(state["rng"])
+        self.known = DistinctFormulae(self.task.max_length)
+        self.known.add(state["known"].numpy().astype(np.int64))
+
+
+_STATEFUL = ("weights", "mle_optimizer", "optimizer")
+_COUNTERS = ("checker_calls", "env_steps")
+
+
+def log_variance(log_probs: Tensor, log_reward: Tensor) -> Tensor:
+    """Variance over the joint batch of log π(x) - log R(x), from `(n,)` each, nats².
+
+    The mean, an estimate of -log Z, may be held fixed: the deviations from it sum to 0, so its gradient does not
+    count. Each of several processes can then take the mean of its own rows.
+    """
+    difference = log_probs - log_reward
+    minus_log_z = distributed.all_mean(difference.detach().mean())
+    return (difference - minus_log_z).square().mean()
+
+
+SAFE_ODDS = 5.0
+"""Logarithm of the odds that a formula of the target distribution is correct, at least: e^-5 is 0.7 %."""
+
+MIN_BETA, BETA_OF_UNKNOWN_COUNT = 12.0, 20.0
+"""Default β at least, and where it is not known how many formulae are correct."""
+
+
+def default_beta(task: SequenceTask) -> float:
+    """The penalty β for a task, nats."""
+    needed = needed_beta(task)
+    return BETA_OF_UNKNOWN_COUNT if needed is None else max(MIN_BETA, needed)
+
+
+def needed_beta(task: SequenceTask) -> float | None:
+    """log(N/M) + 5 for N strings, of which M are correct; None where M is not known.
+
+    The incorrect strings then have e^-5 times the probability of the correct ones, or less.
+    """
+    correct = task.count()
+    return math.log(num_strings(task)) - math.log(correct) + SAFE_ODDS if correct else None
+
+
+def target_accuracy(task: SequenceTask, beta: float) -> float:
+    """The share M / (M + (N - M)·e^-β) of correct formulae in the distribution R/Z, where M is known."""
+    correct = task.count()
+    assert correct
+    return 1 / (1 + math.expm1(math.log(num_strings(task)) - math.log(correct)) * math.exp(-beta))
+
+
+def num_strings(task: SequenceTask) -> int:
+    """N: how many strings a policy can write, well-formed or not: V^T where all have the same length.
+
+    With EOS, they are the strings of up to T - 1 symbols that it ends, and those of T symbols without it.
+    """
+    size, length = task.vocabulary.size, task.max_length
+    if task.vocabulary.eos is None:
+        return size**length
+    return sum((size - 1) ** t for t in range(length + 1))
