@@ -18,6 +18,7 @@ ALGORITHMS = {
     "gumbel-softmax-gan": "formula_env.gan.gumbel_softmax:GumbelSoftmaxGAN",
     "maskable-ppo": "formula_env.agents.sb3.algorithms:MaskablePPO",
     "mle": "formula_env.agents.mle:MLE",
+    "nce": "formula_env.agents.nce:NCE",
     "ppo": "formula_env.agents.sb3.algorithms:PPO",
     "qrdqn": "formula_env.agents.sb3.algorithms:QRDQN",
     "recurrent-ppo": "formula_env.agents.sb3.algorithms:RecurrentPPO",

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,13 @@ from formula_env.agents.gflownet import (
 from formula_env.errors import FormulaError
 from formula_env.evaluators import SequenceEvaluator
 from formula_env.networks import Generator
-from formula_env.networks.policy import State
 from formula_env.tasks import make_task
 from formula_env.tasks.base import SequenceTask
 from formula_env.tasks.binary_sum import BinarySum
 from formula_env.vocabulary import Tokens
 from tests.even_ones import EvenOnes
 from tests.helpers import name_of, saved_and_loaded
+from tests.tabular import Table, all_strings
 
 CPU = torch.device("cpu")
 TINY: dict[str, Any] = {"rounds": 10, "batch_size": 8, "embedding_dim": 4, "hidden_dim": 8}
@@ -36,39 +37,6 @@ LENGTH = 4
 STRINGS = np.array(list(product(range(2), repeat=LENGTH)))
 TASK = make_task("binary-sum", length=LENGTH)
 BETA = 6.0
-
-
-class Table(Generator):
-    """A logit for each symbol after each prefix of binary strings, so it can be any distribution."""
-
-    def __init__(self, task: SequenceTask) -> None:
-        super().__init__()
-        self.vocabulary = task.vocabulary
-        self.logits = nn.Parameter(
-            torch.zeros(2**task.max_length, 2)
-        )  # row 1 is the root; row i has 2i and 2i + 1
-
-    def start(self, n: int) -> State:
-        return (torch.zeros(n, dtype=torch.int64),)
-
-    def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
-        node = torch.where(symbols == self.vocabulary.bos, 1, 2 * state[0] + symbols)
-        return self.logits[node], (node,)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        nodes = [torch.ones(len(tokens), dtype=torch.int64)]
-        for column in tokens.T[:-1]:
-            nodes.append(2 * nodes[-1] + column)
-        return self.logits[torch.stack(nodes, dim=1)]
-
-    def become(self, weights: np.ndarray) -> None:
-        """Be the distribution with probabilities in these proportions, of all strings in lexicographic order."""
-        node = np.zeros(2 * len(weights))
-        node[len(weights) :] = weights
-        for i in reversed(range(1, len(weights))):
-            node[i] = node[2 * i] + node[2 * i + 1]
-        with torch.no_grad():
-            self.logits[1:] = torch.from_numpy(np.log(node[2:]).reshape(-1, 2)).float()
 
 
 @dataclass(frozen=True)
@@ -206,20 +174,6 @@ def test_off_policy_batches_lead_to_the_target(name: str) -> None:
     np.testing.assert_allclose(np.exp(algorithm.log_prob(STRINGS)), target, rtol=0.03)
 
 
-def strings_of(task: SequenceTask) -> Tokens:
-    """All strings that a policy can write, by writing them."""
-    vocabulary = task.vocabulary
-    complete, prefixes = [], [()]
-    for _ in range(task.max_length):
-        longer = [(*prefix, symbol) for prefix in prefixes for symbol in range(vocabulary.size)]
-        complete += [prefix for prefix in longer if prefix[-1] == vocabulary.eos]
-        prefixes = [prefix for prefix in longer if prefix[-1] != vocabulary.eos]
-    rows = np.full((len(complete) + len(prefixes), task.max_length), vocabulary.pad)
-    for row, string in zip(rows, complete + prefixes, strict=True):
-        row[: len(string)] = string
-    return rows
-
-
 SMALL_TASKS = [
     make_task("binary-sum", length=8),
     make_task("signed-equation", length=5),
@@ -231,7 +185,7 @@ SMALL_TASKS = [
 @pytest.mark.parametrize("beta", [1.0, 5.0, 12.0])
 @pytest.mark.parametrize("task", SMALL_TASKS, ids=name_of)
 def test_the_accuracy_of_the_target_is_the_enumerated_one(task: SequenceTask, beta: float) -> None:
-    strings = strings_of(task)
+    strings = all_strings(task)
     assert num_strings(task) == len(strings)
     correct = task.is_correct(strings)
     weights = np.where(correct, 1.0, math.exp(-beta))
@@ -356,6 +310,19 @@ def test_it_goes_on_from_what_was_saved(settings: dict[str, Any]) -> None:
     assert torch.equal(parameters(one.generator), parameters(two.generator))
     assert np.array_equal(one.known.tokens, two.known.tokens)
     assert (one.env_steps, one.checker_calls) == (two.env_steps, two.checker_calls)
+
+
+def test_a_file_that_is_its_own_checker_is_refused(tmp_path: Path) -> None:
+    """It would give away the held-out formulae."""
+    file = tmp_path / "lines.txt"
+    file.write_text("1+1=2\n1+2=3\n2+1=3\n")
+    with pytest.raises(FormulaError, match="gflownet needs a checker"):
+        GFlowNet(make_task("formula-file", path=str(file)), GFlowNetConfig(), 0, CPU)
+    algorithm = GFlowNet(
+        make_task("formula-file", path=str(file), checker="equation"), GFlowNetConfig(**TINY), 0, CPU
+    )
+    assert algorithm.beta == 20.0  # it is not known how many are correct
+    assert algorithm.notes == []
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [

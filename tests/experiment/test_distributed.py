@@ -35,6 +35,10 @@ TINY_UNSEEN = shlex.split(
     "--algo.batch-size 16 --data.size 500 --eval-every 5 --eval-samples 400"
 )
 
+TINY_NCE = shlex.split(
+    "--task.length 6 --algo.noise tempered --algo.rounds 10 --algo.batch-size 16 --data.size 500 "
+    "--eval-every 5 --eval-samples 400"
+)
 TINY_GFLOWNET = shlex.split(
     "--task.length 6 --algo.rounds 10 --algo.mle-rounds 3 --algo.replay 0.3 --algo.batch-size 16 "
     "--data.size 500 --eval-every 5 --eval-samples 400"
@@ -48,6 +52,7 @@ TINY_GFLOWNET = shlex.split(
         ("seqgan", TINY_UNSEEN),
         ("mle", TINY_MLE),
         ("verified-mle", TINY_VERIFIED_MLE),
+        ("nce", TINY_NCE),
         ("gflownet", TINY_GFLOWNET),
     ],
 )
