@@ -114,6 +114,11 @@ class GFlowNet(Algorithm):
     task_type = SequenceTask
 
     def __init__(self, task: SequenceTask, config: GFlowNetConfig, seed: int, device: torch.device) -> None:
+        if not task.has_checker:
+            raise FormulaError(
+                "gflownet needs a checker; a list of formulae would give away the held-out ones: name one with "
+                "--task.checker"
+            )
         distributed.local_batch_size(config.batch_size)  # is refused before processes wait for each other
         torch.manual_seed(seed)
         self.task, self.config, self.device = task, config, device

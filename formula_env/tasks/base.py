@@ -95,6 +95,11 @@ class SequenceTask(BaseTask):
     def sample(self, n: int, rng: np.random.Generator) -> Tokens:
         """n correct formulae `(n, T)`, independent, from the distribution that `distribution` states."""
 
+    @property
+    def has_checker(self) -> bool:
+        """Whether `is_correct` applies a rule, instead of looking formulae up in a list."""
+        return True
+
     @abstractmethod
     def is_correct(self, tokens: Tokens) -> NDArray[np.bool_]:
         """The exact verdict `(n,)` on finished formulae `(n, T)`; what is not well-formed is not correct."""

@@ -121,6 +121,10 @@ class FormulaFile(SequenceTask):
         drawn = np.searchsorted(weights.cumsum(), rng.integers(weights.sum(), size=n), side="right")
         return _widened(self.contents.distinct[drawn])
 
+    @property
+    def has_checker(self) -> bool:
+        return bool(self.checker)
+
     def is_correct(self, tokens: Tokens) -> NDArray[np.bool_]:
         check_tokens(self, tokens)
         state = np.full(len(tokens), START)
