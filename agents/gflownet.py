@@ -141,8 +141,8 @@ class GFlowNet(Algorithm):
         if needed is None or self.beta >= needed:
             return []
         return [
-            f"beta {self.beta:g} is low for this task: {1 - target_accuracy(self.task, self.beta):.1%} of the "
-            f"distribution that is learnt are incorrect; raise --algo.beta to {math.ceil(10 * needed) / 10:g}"
+            f"with beta {self.beta:g} even a perfect policy is {1 - target_accuracy(self.task, self.beta):.1%} "
+            f"incorrect in this task; raise --algo.beta to {math.ceil(10 * needed) / 10:g}"
         ]
 
     @property
@@ -187,28 +187,29 @@ class GFlowNet(Algorithm):
         num_written = size - num_replayed
         row = distributed.local_rows(torch.arange(size))
         keys = draw_keys(size, self.rng)[row]
-        written = torch.cat(
-            [
-                self.write(keys[row < num_explored], self.config.exploration_temperature),
-                self.write(
-                    keys[(row >= num_explored) & (row < num_written)],
-                    1 + (self.config.temperature - 1) * linear(progress),
-                ),
-            ]
-        )
-        correct = torch.from_numpy(self.task.is_correct(written.cpu().numpy())).to(self.device)
+        temperature = 1 + (self.config.temperature - 1) * linear(progress)
+        explored = self.write(keys[row < num_explored], self.config.exploration_temperature)
+        own = self.write(keys[(num_explored <= row) & (row < num_written)], temperature)
+        replayed = self.draw_known(num_replayed)[row[row >= num_written] - num_written]
+        tokens = torch.cat([explored, own, replayed])
+        correct = self.verdicts(torch.cat([explored, own]))
+        correct = torch.cat([correct, torch.ones_like(replayed[:, 0], dtype=torch.bool)])
+        self.checker_calls += num_written
+        if self.config.replay:
+            is_correct = distributed.all_gather(correct.float()) > 0
+            self.known.add(distributed.all_gather(tokens)[is_correct].cpu().numpy())
+        return tokens, correct
+
+    def verdicts(self, written: Tensor) -> Tensor:
+        """The checker's verdicts `(n,)` on formulae `(n, T)` that were just written."""
         symbols = (written != self.task.vocabulary.pad).sum()
         self.env_steps += int(distributed.all_sum(symbols))
-        self.checker_calls += num_written
-        if not self.config.replay:
-            return written, correct
-        chosen = torch.randint(max(len(self.known.tokens), 1), (num_replayed,), generator=self.rng)
-        replayed = torch.from_numpy(self.known.tokens[chosen[row[row >= num_written] - num_written].numpy()])
-        tokens = torch.cat([written, replayed.to(self.device)])
-        correct = torch.cat([correct, torch.ones(len(replayed), dtype=torch.bool, device=self.device)])
-        all_tokens, all_correct = distributed.all_gather(tokens), distributed.all_gather(correct.float())
-        self.known.add(all_tokens[all_correct > 0].cpu().numpy())
-        return tokens, correct
+        return torch.from_numpy(self.task.is_correct(written.cpu().numpy())).to(self.device)
+
+    def draw_known(self, n: int) -> Tensor:
+        """n of the known formulae, all equally likely, `(n, T)`; the same in every process."""
+        chosen = torch.randint(max(len(self.known.tokens), 1), (n,), generator=self.rng)
+        return torch.from_numpy(self.known.tokens[chosen.numpy()]).to(self.device)
 
     def write(self, keys: Tensor, temperature: float) -> Tensor:
         """Formulae `(n, T)` of these keys `(n,)`, written by the newest policy at a temperature."""

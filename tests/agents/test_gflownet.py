@@ -209,7 +209,7 @@ def test_a_penalty_that_is_too_small_is_named_with_what_the_task_needs() -> None
     task = make_task("equation")
     config = GFlowNetConfig(beta=10.0)
     (note,) = GFlowNet(task, config, 0, CPU).notes
-    assert "beta 10 is low for this task: 99." in note
+    assert "with beta 10 even a perfect policy is 99.7% incorrect" in note
     advised = float(note.rsplit(" ", 1)[1])
     for enough in (replace(config, beta=advised), GFlowNetConfig()):
         assert GFlowNet(task, enough, 0, CPU).notes == []

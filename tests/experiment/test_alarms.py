@@ -158,3 +158,14 @@ def resumed_after(folder: Path, rows: list[dict[str, Any]]) -> None:
         path.unlink()
     assert main(["resume", str(folder)]) == 0
     assert rows_without_time(folder) == rows
+
+
+@pytest.mark.parametrize(("beta", "num_warnings"), [("3", 1), ("0", 0)])
+def test_a_run_starts_with_the_notes_of_its_algorithm(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], beta: str, num_warnings: int
+) -> None:
+    options = ["--task.length", "4", "--algo.rounds", "1", "--eval-samples", "50", "--algo.beta", beta]
+    assert main(["train", "gflownet", *options, "--out", str(tmp_path / "run")]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith("with beta 3 even a perfect policy") for line in lines[:1]] == [num_warnings == 1]
+    assert sum("even a perfect policy" in line for line in lines) == num_warnings
