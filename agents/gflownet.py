@@ -8,7 +8,7 @@ every distribution q of strings that leaves none out, π = R/Z is the only minim
     L(θ) = Var_{x ~ q}[log π_θ(x) - log R(x)].
 
 No gradient passes through q, hence batches may be off-policy: drawn at a high temperature, or found long ago. With
-q = π the gradient of L/2 is that of KL(π ‖ R/Z). Reward maximisation has no such term and ends in few formulae.
+q = π the gradient of L/2 is that of KL(π ‖ R/Z). Maximising R, without the entropy of π, ends in few formulae.
 
 Strings are written from left to right, so each has one way to come about and the backward policy is P_B = 1: this
 is trajectory balance (Malkin et al. 2022) whose log Z is the batch's own estimate (VarGrad; Zhang et al. 2023).
@@ -95,8 +95,6 @@ class GFlowNetConfig(GeneratorConfig):
             max_grad_norm=self.max_grad_norm,
         )
         self.check_generator()
-        if 0 < self.beta < self.beta_start:
-            raise FormulaError(f"beta must be at least beta_start, {self.beta_start}, got {self.beta}")
         if self.exploration + self.replay > 1:
             raise FormulaError(
                 f"exploration and replay must be 1 at most together, got {self.exploration + self.replay}"
@@ -123,6 +121,8 @@ class GFlowNet(Algorithm):
         torch.manual_seed(seed)
         self.task, self.config, self.device = task, config, device
         self.beta = config.beta or default_beta(task)
+        if self.beta < config.beta_start:
+            raise FormulaError(f"beta must be at least beta_start, {config.beta_start:g}, got {self.beta:g}")
         self.generator = config.make_generator(task).to(device)
         self.weights = Averaged(self.generator, config.ema_decay)
         self.sampler = Sampler(config.decoded(self.weights.average), task, device)
@@ -182,9 +182,9 @@ class GFlowNet(Algorithm):
         In the joint batch come first what is drawn to explore, then the policy's own draws, then what is replayed.
         """
         size = self.config.batch_size
-        num_explored = round(self.config.exploration * size)
         num_replayed = round(self.config.replay * size) if len(self.known.tokens) else 0
         num_written = size - num_replayed
+        num_explored = min(round(self.config.exploration * size), num_written)
         row = distributed.local_rows(torch.arange(size))
         keys = draw_keys(size, self.rng)[row]
         temperature = 1 + (self.config.temperature - 1) * linear(progress)

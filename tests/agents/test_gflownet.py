@@ -265,6 +265,21 @@ def test_batches_are_made_up_as_the_shares_say() -> None:
     assert algorithm.env_steps == 1200
 
 
+@pytest.mark.parametrize(("exploration", "replay"), [(0.5, 0.5), (0.0, 1.0), (1.0, 0.0), (0.25, 0.75)])
+def test_shares_that_do_not_divide_a_batch_still_fill_it(exploration: float, replay: float) -> None:
+    config = TableConfig(batch_size=3, exploration=exploration, replay=replay)
+    algorithm = GFlowNet(TASK, config, 0, CPU)
+    for _ in range(5):
+        assert algorithm.draw_batch(0.0)[0].shape == (3, LENGTH)
+        algorithm.known.add(TASK.enumerate())
+
+
+@pytest.mark.parametrize(("settings", "got"), [({"beta": 1.0}, "2, got 1"), ({"beta_start": 15.0}, "15, got 12")])
+def test_a_penalty_that_would_fall_is_refused(settings: dict[str, Any], got: str) -> None:
+    with pytest.raises(FormulaError, match=f"beta must be at least beta_start, {got}"):
+        GFlowNet(TASK, GFlowNetConfig(**settings), 0, CPU)
+
+
 def test_what_it_has_found_is_correct_distinct_and_replayed() -> None:
     task = EvenOnes(5)
     algorithm = GFlowNet(task, GFlowNetConfig(replay=0.5, **TINY), 0, CPU)
@@ -328,7 +343,6 @@ def test_a_file_that_is_its_own_checker_is_refused(tmp_path: Path) -> None:
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"rounds": 0}, "rounds must be at least 1"),
     ({"beta": -1.0}, "beta must be at least 0"),
-    ({"beta": 1.0}, "beta must be at least beta_start, 2.0, got 1.0"),
     ({"exploration": 0.6, "replay": 0.6}, "exploration and replay must be 1 at most together, got 1.2"),
     ({"exploration": 0.0, "exploration_temperature": 3.0}, "exploration_temperature has no effect"),
     ({"mle_learning_rate": 1e-3}, "mle_learning_rate has no effect with mle_rounds 0"),
