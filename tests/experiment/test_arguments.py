@@ -123,7 +123,7 @@ def test_every_choice_is_read_in_the_forms_of_wandb() -> None:
 
 FITTING = {
     "autoregressive": {"algo.discriminator.kind": "ratio"},
-    "muon": {"algo.generator": "transformer"},
+    "muon": {"algo.generator": "transformer", "algo.mle-rounds": 1},  # as gflownet needs them
     "exact": {"algo.reward-mode": "difference"},  # as a2c, the first to have it, needs it
 }
 """Other options that a choice needs."""
