@@ -25,7 +25,7 @@ from torch import Tensor
 from formula_env import distributed
 from formula_env.adversarial import floats, gradient_step, mle_step
 from formula_env.agents.verified_mle import DistinctFormulae
-from formula_env.algorithm import Algorithm, LogProb
+from formula_env.algorithm import SequenceAlgorithm
 from formula_env.averaged import Averaged
 from formula_env.errors import (
     MAX_BATCH,
@@ -40,7 +40,6 @@ from formula_env.errors import (
 from formula_env.networks import GeneratorConfig
 from formula_env.networks.decoding import Decoded, Decoding
 from formula_env.networks.generators import token_log_probs
-from formula_env.networks.policy import Policy
 from formula_env.optimizers import adam, set_lr
 from formula_env.sampling import Sampler, draw_keys
 from formula_env.schedules import linear
@@ -105,11 +104,10 @@ class GFlowNetConfig(GeneratorConfig):
             check_no_effect(self, "mle_rounds 0", "mle_learning_rate", "optimizer", "weight_decay", "dropout")
 
 
-class GFlowNet(Algorithm):
+class GFlowNet(SequenceAlgorithm):
     """Minimise Var[log π(x) - log R(x)] over strings x of the policy's own and of others."""
 
     Config = GFlowNetConfig
-    task_type = SequenceTask
 
     def __init__(self, task: SequenceTask, config: GFlowNetConfig, seed: int, device: torch.device) -> None:
         if not task.has_checker:
@@ -214,17 +212,6 @@ class GFlowNet(Algorithm):
     def write(self, keys: Tensor, temperature: float) -> Tensor:
         """Formulae `(n, T)` of these keys `(n,)`, written by the newest policy at a temperature."""
         return Sampler(Decoded(self.generator, Decoding(temperature)), self.task, self.device).write(keys)
-
-    def sample(self, n: int, seed: int) -> Tokens:
-        return self.sampler.sample(n, seed)
-
-    @property
-    def policy(self) -> Policy:
-        return self.sampler.policy
-
-    @property
-    def log_prob(self) -> LogProb:
-        return self.sampler.log_prob
 
     def state_dict(self) -> dict[str, Any]:
         saved = {name: getattr(self, name).state_dict() for name in _STATEFUL}

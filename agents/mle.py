@@ -7,11 +7,10 @@ import torch
 
 from formula_env import distributed
 from formula_env.adversarial import floats, mle_step
-from formula_env.algorithm import Algorithm, LogProb
+from formula_env.algorithm import SequenceAlgorithm
 from formula_env.averaged import Averaged
 from formula_env.errors import MAX_BATCH, check_at_least, check_fraction, check_positive, check_range, check_types
 from formula_env.networks import TRANSFORMER, GeneratorConfig
-from formula_env.networks.policy import Policy
 from formula_env.optimizers import set_lr
 from formula_env.sampling import Sampler
 from formula_env.schedules import cosine
@@ -45,12 +44,11 @@ TRANSFORMER_MLE = TRANSFORMER | {"rounds": 1000, "learning_rate": 1e-3, "max_gra
 """Preset for formulae with many different symbols, of which few are seen."""
 
 
-class MLE(Algorithm):
+class MLE(SequenceAlgorithm):
     """Minimise -E_real[log π(x)]."""
 
     Config = MLEConfig
     presets: ClassVar[dict[str, dict[str, Any]]] = {"transformer": TRANSFORMER_MLE}
-    task_type = SequenceTask
 
     def __init__(self, task: SequenceTask, config: MLEConfig, seed: int, device: torch.device) -> None:
         distributed.local_batch_size(config.batch_size)  # is refused before processes wait for each other
@@ -73,17 +71,6 @@ class MLE(Algorithm):
         metrics = floats(mle_step(self.weights.ddp, self.optimizer, batch, pad, max_grad_norm))
         self.weights.update()
         return metrics
-
-    def sample(self, n: int, seed: int) -> Tokens:
-        return self.sampler.sample(n, seed)
-
-    @property
-    def policy(self) -> Policy:
-        return self.sampler.policy
-
-    @property
-    def log_prob(self) -> LogProb:
-        return self.sampler.log_prob
 
     def state_dict(self) -> dict[str, Any]:
         return {"weights": self.weights.state_dict(), "optimizer": self.optimizer.state_dict()}

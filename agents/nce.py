@@ -16,7 +16,7 @@ from torch import Tensor
 
 from formula_env import distributed
 from formula_env.adversarial import discriminator_step, floats
-from formula_env.algorithm import Algorithm, LogProb
+from formula_env.algorithm import SequenceAlgorithm
 from formula_env.averaged import Averaged
 from formula_env.errors import (
     MAX_BATCH,
@@ -29,7 +29,7 @@ from formula_env.errors import (
 )
 from formula_env.networks import AutoregressiveDiscriminator, GeneratorConfig, RatioDiscriminator
 from formula_env.networks.decoding import Decoded, Decoding
-from formula_env.networks.policy import Policy, UniformPolicy
+from formula_env.networks.policy import UniformPolicy
 from formula_env.optimizers import set_lr
 from formula_env.sampling import Sampler, draw_keys, log_prob
 from formula_env.schedules import linear
@@ -74,11 +74,10 @@ class NCEConfig(GeneratorConfig):
             check_no_effect(self, "noise uniform", "noise_temperature")
 
 
-class NCE(Algorithm):
+class NCE(SequenceAlgorithm):
     """Minimise -E_real[log σ(log π(x) - log q(x))] - E_q[log σ(log q(x) - log π(x))]."""
 
     Config = NCEConfig
-    task_type = SequenceTask
 
     def __init__(self, task: SequenceTask, config: NCEConfig, seed: int, device: torch.device) -> None:
         distributed.local_batch_size(config.batch_size)  # is refused before processes wait for each other
@@ -116,17 +115,6 @@ class NCE(Algorithm):
         )
         self.weights.update()
         return floats(metrics)
-
-    def sample(self, n: int, seed: int) -> Tokens:
-        return self.sampler.sample(n, seed)
-
-    @property
-    def policy(self) -> Policy:
-        return self.sampler.policy
-
-    @property
-    def log_prob(self) -> LogProb:
-        return self.sampler.log_prob
 
     def state_dict(self) -> dict[str, Any]:
         return {

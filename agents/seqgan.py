@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from formula_env import distributed
 from formula_env.adversarial import Metrics, floats, gradient_step, mle_step
 from formula_env.adversary import Adversary, AdversaryConfig
-from formula_env.algorithm import Algorithm, DensityRatio, LogProb
+from formula_env.algorithm import DensityRatio, SequenceAlgorithm
 from formula_env.averaged import Averaged
 from formula_env.env_options import QEstimator
 from formula_env.errors import (
@@ -32,7 +32,6 @@ from formula_env.errors import (
 from formula_env.networks import TRANSFORMER, AutoregressiveDiscriminator, GeneratorConfig, make_discriminator
 from formula_env.networks.decoding import DecodedGenerator, Decoding
 from formula_env.networks.generators import token_log_probs
-from formula_env.networks.policy import Policy
 from formula_env.optimizers import adam, set_lr
 from formula_env.rollouts import check_tree_size
 from formula_env.sampling import Sampler, draw_keys
@@ -137,7 +136,7 @@ TRANSFORMER_SEQGAN = TRANSFORMER | {
 """Preset for formulae with many different symbols, of which few are seen: that of `mle`, then small steps."""
 
 
-class SeqGAN(Algorithm):
+class SeqGAN(SequenceAlgorithm):
     """REINFORCE on the score of a discriminator that keeps learning; "thesis": E[D(Y)] with Monte-Carlo Q."""
 
     Config = SeqGANConfig
@@ -146,7 +145,6 @@ class SeqGAN(Algorithm):
         "unseen": UNSEEN,
         "transformer": TRANSFORMER_SEQGAN,
     }
-    task_type = SequenceTask
 
     def __init__(self, task: SequenceTask, config: SeqGANConfig, seed: int, device: torch.device) -> None:
         if config.q_estimator == "exact":
@@ -274,17 +272,6 @@ class SeqGAN(Algorithm):
     def _batches(self, rows: Tensor) -> list[Tensor]:
         """This process' rows of every batch of a round."""
         return [distributed.local_rows(batch) for batch in rows.to(self.device).split(self.config.batch_size)]
-
-    def sample(self, n: int, seed: int) -> Tokens:
-        return self.sampler.sample(n, seed)
-
-    @property
-    def policy(self) -> Policy:
-        return self.sampler.policy
-
-    @property
-    def log_prob(self) -> LogProb:
-        return self.sampler.log_prob
 
     @property
     def density_ratio(self) -> DensityRatio:

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formula_env.networks.policy import Policy
-from formula_env.tasks.base import BaseTask
+from formula_env.sampling import Sampler
+from formula_env.tasks.base import BaseTask, SequenceTask
+from formula_env.vocabulary import Tokens
 
 Batch = NDArray[Any]
 """Formulae as tokens `(n, T)` int64, or vectors `(n, d)` float64: what the algorithm's kind of task is made of."""
@@ -107,3 +109,22 @@ class Algorithm(ABC):
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from there, bit for bit."""
+
+
+class SequenceAlgorithm(Algorithm):
+    """An algorithm whose generator is a policy with an exact likelihood. A subclass also sets `sampler`."""
+
+    task_type = SequenceTask
+    sampler: Sampler
+    """What draws from the generator that the algorithm stands for."""
+
+    def sample(self, n: int, seed: int) -> Tokens:
+        return self.sampler.sample(n, seed)
+
+    @property
+    def policy(self) -> Policy:
+        return self.sampler.policy
+
+    @property
+    def log_prob(self) -> LogProb:
+        return self.sampler.log_prob
