@@ -180,6 +180,8 @@ class SequenceEvaluator:
         }
         if self._training is not None:
             metrics["memorised"] = float(counts[correct & ~novel].sum() / n)
+        if (undecided := self.task.is_undecided(formulae[~correct])) is not None:
+            metrics["undecided"] = float(counts[~correct][undecided].sum() / n)
         return metrics | self._canonical_metrics(formulae[correct], counts[correct] / n)
 
     def _canonical_metrics(self, correct: Tokens, shares: NDArray[np.float64]) -> Metrics:

@@ -114,6 +114,12 @@ _ALL = [
         "share of the generator's mass", SHARE,
     ),
     Metric(
+        "undecided", "undecided",
+        "Share of the sample on which the checker can't decide, and which counts as incorrect; only for checkers "
+        "that leave some undecided.",
+        "share of the sample", SHARE, "lower",
+    ),
+    Metric(
         "novel_coverage", "novel coverage",
         "Share of the correct formulae outside the training set to which the generator gives at least half of the "
         "probability that they should have, 1/count; only with the probabilities of all correct formulae.",

@@ -53,6 +53,8 @@ class Score:
     """Well-formed: made of the task's symbols, each of them legal under its masks, and complete."""
     correct: Share
     """Correct by the task's verdict."""
+    undecided: Share | None
+    """The checker can't decide, so they are not correct; only for checkers that leave some undecided."""
     novel: Share | None
     """Correct and not in the training set; only with a training set."""
     canonical_novel: Share | None
@@ -99,7 +101,7 @@ def score(formulae: Iterable[str], task: SequenceTask, training: Iterable[str] |
     known = _known(task, training)
     places: dict[str, int] = {}
     index = np.fromiter((places.setdefault(text, len(places)) for text in texts), dtype=np.int64, count=len(texts))
-    lengths, valid, correct = _verdicts(task, list(places))
+    lengths, valid, correct, undecided = _verdicts(task, list(places))
     first = index[correct[index]]  # of the correct formulae, in their order
     different = [text for text, is_right in zip(places, correct.tolist(), strict=True) if is_right]
     counts = np.bincount(index, minlength=len(places))[correct]
@@ -109,6 +111,7 @@ def score(formulae: Iterable[str], task: SequenceTask, training: Iterable[str] |
         num=len(texts),
         valid=share(int(valid[index].sum()), len(texts)),
         correct=share(len(first), len(texts)),
+        undecided=None if undecided is None else share(int(undecided[index].sum()), len(texts)),
         novel=None if novel is None else share(int(counts[novel].sum()), len(texts)),
         unique_1k=_unique(first, 1_000),
         unique_10k=_unique(first, 10_000),
@@ -150,10 +153,11 @@ def _known(task: SequenceTask, training: Iterable[str] | None) -> set[str] | Non
 
 def _verdicts(
     task: SequenceTask, texts: Sequence[str]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """The length `(n,)` of each text in symbols, -1 of what can't be encoded; which are valid; and correct."""
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_] | None]:
+    """Lengths `(n,)` in symbols, -1 of what can't be encoded; which texts are valid; correct; undecided."""
     lengths = np.full(len(texts), -1)
-    valid, correct = np.zeros((2, len(texts)), dtype=bool)
+    valid, correct, undecided = np.zeros((3, len(texts)), dtype=bool)
+    decides_all = task.is_undecided(task.encode([])) is None
     vocabulary = task.vocabulary
     size = min(BATCH, max(1, MAX_LEGAL // vocabulary.size))
     for start in range(0, len(texts), size):
@@ -164,7 +168,10 @@ def _verdicts(
         well_formed = task.is_well_formed(tokens)
         valid[rows] = well_formed
         correct[rows[well_formed]] = task.is_correct(tokens[well_formed])
-    return lengths, valid, correct
+        open_rows = well_formed & ~correct[rows]
+        if (open_verdicts := task.is_undecided(tokens[open_rows])) is not None:
+            undecided[rows[open_rows]] = open_verdicts
+    return lengths, valid, correct, None if decides_all else undecided
 
 
 def _unique(first: NDArray[np.int64], number: int) -> float | None:

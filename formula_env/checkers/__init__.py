@@ -34,6 +34,9 @@ PROOFS: dict[str, str] = {
 }
 """Proofs of what a checker finds correct, by its name: the checker itself where its verdict is exact."""
 
+UNDECIDED: dict[str, str] = {"calculus": "formula_env.checkers.calculus:undecided"}
+"""Functions that tell on which formulae a checker can't decide, by its name; only of those that leave some."""
+
 FORMS = {
     "boolean": "formula_env.checkers.boolean_forms",
     "calculus": "formula_env.checkers.calculus_forms",
@@ -57,16 +60,17 @@ def find_checker(spec: str) -> Checker:
         raise FormulaError(
             f"{unknown('checker', spec, known)}; or module:function, path.py:function, command:PROGRAM"
         )
-    module, _, name = known[spec].partition(":")
-    return getattr(import_module(module), name)
+    return _load(known[spec])
 
 
 def find_proof(spec: str) -> Checker | None:
     """The proof of what the checker of this name finds correct; None where there is none."""
-    if spec not in PROOFS:
-        return None
-    module, _, name = PROOFS[spec].partition(":")
-    return getattr(import_module(module), name)  # not before it is needed: SymPy takes long to import
+    return _load(PROOFS[spec]) if spec in PROOFS else None  # not before it is needed: SymPy takes long to import
+
+
+def find_undecided(spec: str) -> Checker | None:
+    """What tells on which formulae the checker of this name can't decide; None where it decides on all."""
+    return _load(UNDECIDED[spec]) if spec in UNDECIDED else None
 
 
 def find_forms(spec: str) -> Any | None:
@@ -74,14 +78,21 @@ def find_forms(spec: str) -> Any | None:
     return import_module(FORMS[spec]) if spec in FORMS else None
 
 
+def _load(path: str) -> Checker:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
+
 __all__ = [
     "CHECKERS",
     "FORMS",
     "PROOFS",
+    "UNDECIDED",
     "Checker",
     "all_checkers",
     "find_checker",
     "find_forms",
     "find_proof",
+    "find_undecided",
     "is_code",
 ]

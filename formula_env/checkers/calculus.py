@@ -4,7 +4,8 @@ Both sides are computed in ball arithmetic at a few fixed points, as truncated p
 derivatives. Disjoint balls at one point prove that a formula is wrong. Balls that agree to half of all bits at
 several points mean that it is correct; this is numerical evidence, not a proof. An integral is correct iff the
 derivative of the right side is what is integrated, so a constant of integration does not matter. A point at which
-a side is not a finite real number is skipped: a formula is about the points where both sides are defined.
+a side is not a finite real number is skipped: a formula is about the points where both sides are defined. One
+that is defined at none of them says nothing, which is not the same as undecided.
 """
 
 import operator
@@ -24,14 +25,15 @@ from formula_env.errors import FormulaError
 
 
 class Verdict(Enum):
-    """What the checker finds; a formula that is undecided counts as incorrect."""
+    """What the checker finds; only the first counts as correct."""
 
     CORRECT = "correct"
     WRONG = "wrong"
+    UNDEFINED = "undefined"  # no finite value that can be computed
     UNDECIDED = "undecided"
 
 
-PRECISIONS = (128, 512)
+PRECISIONS = (128, 512, 2048)
 """Bits of the computation; the next one is tried where the one before does not decide."""
 NUM_AGREEING = 2
 """Points at which both sides have to agree."""
@@ -45,7 +47,8 @@ POINTS = tuple(
     _RANDOM.uniform(low, high)
     for low, high in (
         (0.5, 0.7), (1.5, 1.9), (7, 10), (0.01, 0.02), (100, 150), (1.1, 1.4), (2.5, 3.2), (0.2, 0.3), (4, 5),
-        (0.08, 0.1), (15, 20), (0.001, 0.002), (30, 40), (5.5, 6.5), (0.97, 0.98), (1.01, 1.02),
+        (0.08, 0.1), (15, 20), (0.001, 0.002), (30, 40), (5.5, 6.5), (0.97, 0.98), (1.01, 1.02), (200, 300),
+        (0.9998, 0.9999), (1.0001, 1.0002),
     )
 )  # fmt: skip
 """Random numbers of 53 bits, so that no short formula holds at them by chance."""
@@ -73,6 +76,11 @@ def verdicts(texts: Sequence[str]) -> list[Verdict | None]:
 def check(texts: Sequence[str]) -> NDArray[np.bool_]:
     """Whether n formulae are correct, `(n,)`."""
     return np.array([each is Verdict.CORRECT for each in verdicts(texts)], dtype=bool)
+
+
+def undecided(texts: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether the checker can't decide on n formulae, `(n,)`."""
+    return np.array([each is Verdict.UNDECIDED for each in verdicts(texts)], dtype=bool)
 
 
 @contextmanager
@@ -107,16 +115,17 @@ def _judge(formula: Formula) -> Verdict:
                     if _are_finite(values[0]) and _are_finite(values[1]):
                         return Verdict.WRONG
                 elif agreeing < NUM_AGREEING:
-                    is_certain = _agree(*values)
-                    agreeing += is_certain
-                    is_unclear |= not is_certain
+                    if _are_small(*values) and _is_moderate(left, values[0]) and _is_moderate(right, values[1]):
+                        agreeing += 1
+                    else:
+                        is_unclear |= _are_finite(values[0]) and _are_finite(values[1])
             if agreeing == NUM_AGREEING and i >= num_points:
                 return Verdict.CORRECT
         if agreeing == NUM_AGREEING:
             return Verdict.CORRECT
         if not is_unclear:
             break  # more bits don't make a point defined
-    return Verdict.UNDECIDED
+    return Verdict.UNDECIDED if is_unclear or agreeing else Verdict.UNDEFINED
 
 
 def _has_branches(side: Postfix) -> bool:
@@ -144,25 +153,61 @@ def _are_finite(values: Values) -> bool:
     return all(value[0].is_finite() for value in values)
 
 
-def _agree(left: Values, right: Values) -> bool:
-    """Whether balls that overlap are so small that both sides are taken to be equal.
+def _vanishing(side: Postfix) -> list[bool]:
+    """For each part of an expression whether it is a constant term of what is differentiated, or a sum with one.
 
-    A small term can hide behind the rounding of a large one: so no value on the way may be very small or large.
+    Only the derivatives of such parts are used, and those of a constant are exactly 0.
     """
+    starts, constant = _subtrees(side)
+    vanishing = [False] * len(side)
+    for i, item in enumerate(side):
+        if item == DERIVATIVE:
+            terms = [i - 1]
+            while terms:
+                last = terms.pop()
+                if constant[last]:
+                    vanishing[starts[last] : last + 1] = [True] * (last + 1 - starts[last])
+                elif side[last] in ("+", "-", NEGATE):
+                    vanishing[last] = True
+                    terms += [last - 1] if side[last] == NEGATE else [last - 1, starts[last - 1] - 1]
+    return vanishing
+
+
+def _subtrees(side: Postfix) -> tuple[list[int], list[bool]]:
+    """For each part of an expression where its own parts begin, and whether it is without x."""
+    starts: list[int] = []
+    constant: list[bool] = []
+    for i, item in enumerate(side):
+        start, is_constant = i, item != "x"
+        for _ in range(2 if item in _BINARY else 1 if item in _UNARY else 0):
+            is_constant = is_constant and constant[start - 1]
+            start = starts[start - 1]
+        starts.append(start)
+        constant.append(is_constant)
+    return starts, constant
+
+
+def _are_small(left: Values, right: Values) -> bool:
+    """Whether balls that overlap are so small that both sides are taken to be equal."""
     one, two = left[-1][0], right[-1][0]
-    if float(one.rad()) + float(two.rad()) > 2.0 ** (-ctx.prec // 2) * max(1.0, abs(float(one))):
-        return False
+    return float(one.rad()) + float(two.rad()) <= 2.0 ** (-ctx.prec // 2) * max(1.0, abs(float(one)))
+
+
+def _is_moderate(side: Postfix, values: Values) -> bool:
+    """Whether no value on the way is very small or large; what vanishes in a derivative may be.
+
+    A small term can hide behind the rounding of a large one.
+    """
     largest = 2.0 ** (ctx.prec // 3)
-    return _are_moderate(left, largest) and _are_moderate(right, largest)
-
-
-def _are_moderate(values: Values, largest: float) -> bool:
-    """Whether all values are from 1 / largest to largest, or may be 0."""
-    for value in values:
-        size = abs(float(value[0]))
-        if not size <= largest or (size * largest < 1 and not value[0].contains(0)):
-            return False
-    return True
+    extreme = [
+        i
+        for i, value in enumerate(values)
+        if not (size := abs(float(value[0]))) <= largest or (size * largest < 1 and not value[0].contains(0))
+    ]
+    if not extreme:
+        return True
+    vanishing = _vanishing(side)
+    return all(vanishing[i] and values[i][0].is_finite() for i in extreme)
 
 
 def _sqrt(series: arb_series) -> arb_series:

@@ -32,6 +32,7 @@ def _entries(score: Score) -> list[Entry]:
         ("formulae", score.num, ""),
         ("valid", score.valid, "well-formed"),
         ("correct", score.correct, ""),
+        ("undecided", score.undecided, "the checker can't decide"),
         ("novel", score.novel, "correct, not in the training set"),
         ("novel, canonical", score.canonical_novel, "correct, no form of it in the training set"),
         ("unique@1k", score.unique_1k, "different ones of the first 1,000 correct"),

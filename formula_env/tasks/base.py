@@ -182,6 +182,13 @@ class SequenceTask(BaseTask):
         """The canonical forms with `#` in the place of each number."""
         return self.canonical(formulae)
 
+    def is_undecided(self, tokens: Tokens) -> NDArray[np.bool_] | None:
+        """Whether the checker can't decide on formulae `(n, T)`: `(n,)`; such count as incorrect.
+
+        None where it decides on all formulae.
+        """
+        return None
+
     def equal_forms(self, formula: str) -> list[str]:
         """Correct formulae that differ from this one in form only, such as `2+1=3` from `1+2=3`; and itself."""
         return [formula]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formula_env.checkers import calculus_forms
-from formula_env.checkers.calculus import Verdict, check, verdicts
+from formula_env.checkers.calculus import check, undecided
 from formula_env.checkers.calculus_syntax import SYMBOLS
 from formula_env.errors import check_range, check_types
 from formula_env.tasks import calculus_data
@@ -89,12 +89,10 @@ class Calculus(CheckedTask):
         return proved
 
     def is_undecided(self, tokens: Tokens) -> NDArray[np.bool_]:
-        """Whether the checker can't decide on formulae `(n, T)`: `(n,)`; they count as incorrect."""
         check_tokens(self, tokens)
-        undecided = self.well_formed.final[self.well_formed.states(tokens)]
-        found = verdicts(self.decode(tokens[undecided]))
-        undecided[undecided] = [each is Verdict.UNDECIDED for each in found]
-        return undecided
+        found = self.well_formed.final[self.well_formed.states(tokens)]
+        found[found] = undecided(self.decode(tokens[found]))
+        return found
 
     def sample(self, n: int, rng: np.random.Generator) -> Tokens:
         texts: list[str] = []

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from formula_env.checkers import PROOFS, find_checker, find_forms, find_proof, is_code
+from formula_env.checkers import PROOFS, find_checker, find_forms, find_proof, find_undecided, is_code
 from formula_env.errors import FormulaError, check_types
 from formula_env.reading import MAX_SYMBOLS, REGEX, Lines, read_lines, split_symbols
 from formula_env.tasks.automaton import check_tokens
@@ -126,16 +126,27 @@ class FormulaFile(SequenceTask):
         return bool(self.checker)
 
     def is_correct(self, tokens: Tokens) -> NDArray[np.bool_]:
-        check_tokens(self, tokens)
-        state = np.full(len(tokens), START)
-        for column in tokens.T:
-            state = self.contents.spellings[state, column]
-        correct = state == ENDED
+        correct = self._is_spelled(tokens)
         if not self.checker:
             correct[correct] = self.contents.contains(tokens[correct])
             return correct
         correct[correct] = find_checker(self.checker)(self.decode(tokens[correct]))
         return correct
+
+    def _is_spelled(self, tokens: Tokens) -> NDArray[np.bool_]:
+        """Whether formulae are spelled as the file's are, and have an end."""
+        check_tokens(self, tokens)
+        state = np.full(len(tokens), START)
+        for column in tokens.T:
+            state = self.contents.spellings[state, column]
+        return state == ENDED
+
+    def is_undecided(self, tokens: Tokens) -> NDArray[np.bool_] | None:
+        if (undecided := find_undecided(self.checker)) is None:
+            return None
+        found = self._is_spelled(tokens)
+        found[found] = undecided(self.decode(tokens[found]))
+        return found
 
     def is_proved(self, tokens: Tokens) -> NDArray[np.bool_]:
         if (proof := find_proof(self.checker)) is None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import islice, product
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -14,7 +15,10 @@ from formula_env.checkers.calculus_forms import skeleton
 from formula_env.checkers.calculus_proof import prove
 from formula_env.checkers.calculus_syntax import FUNCTIONS, SYMBOLS, parse, write
 from formula_env.errors import FormulaError
+from formula_env.evaluators import SequenceEvaluator
+from formula_env.scoring import score
 from formula_env.tasks import make_task
+from formula_env.tasks.base import SequenceTask
 from formula_env.tasks.calculus import Calculus
 from formula_env.tasks.calculus_data import derivative, integral, num_trees, random_prefix, random_tree
 from formula_env.tasks.calculus_rules import BINARY, differentiate
@@ -133,13 +137,14 @@ def test_the_shortest_and_the_longest_formulae_can_be_drawn(generator: str, leng
 
 @both
 def test_no_drawn_formula_is_wrong_and_few_are_undecided(generator: str) -> None:
-    """Before the checker selects them. Undecided are those without a value, such as `d(x/0)=1/0`."""
+    """Before the checker selects them. Some have no value, such as `d(x/0)=1/0`."""
     rng = Random(3)
     draws = (integral(rng) if generator == "integral" else derivative(rng, 24) for _ in range(10_000))
     texts = [text for text in islice(filter(None, draws), 3_000) if len(text) <= 60]
     found = Counter(each for each in verdicts(texts) if each is not None)
     assert found[Verdict.WRONG] == 0
-    assert found[Verdict.UNDECIDED] < 0.06 * len(texts)
+    assert found[Verdict.UNDEFINED] < 0.06 * len(texts)
+    assert found[Verdict.UNDECIDED] <= 0.001 * len(texts)
 
 
 def test_counts_of_trees_and_of_those_that_fill_several_places() -> None:
@@ -239,7 +244,7 @@ def test_sympy_proves_most_of_what_is_drawn(generator: str) -> None:
 
 def test_verdicts_on_tokens() -> None:
     task = Calculus()
-    tokens = task.encode(["d(x^2)=2*x", "∫(cos(x))=sin(x)+7", "d(x^2)=x", "1/0=1/0", "x=x"])
+    tokens = task.encode(["d(x^2)=2*x", "∫(cos(x))=sin(x)+7", "d(x^2)=x", "x+exp(-exp(8))=x", "x=x"])
     assert task.is_correct(tokens).tolist() == [True, True, False, False, True]
     assert task.is_undecided(tokens).tolist() == [False, False, False, True, False]
     broken = tokens.copy()
@@ -287,3 +292,21 @@ def test_other_forms_of_the_task_are_those_of_the_formulae() -> None:
 def test_impossible_options_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(FormulaError, match=message):
         make_task("calculus", **options)
+
+
+def test_what_is_undecided_is_counted_in_metrics_and_scores(tmp_path: Path) -> None:
+    texts = ["d(x^2)=2*x", "d(x^2)=x", *["x+exp(-exp(8))=x"] * 2]
+    path = tmp_path / "identities.txt"
+    path.write_text("\n".join([*texts[:1] * 10, *texts, "x-exp(8)+1=1-exp(8)+x"] * 5))
+    of_file = make_task("formula-file", path=str(path), checker="calculus", tokens=" ".join(SYMBOLS))
+    for task in (Calculus(), of_file):
+        assert isinstance(task, SequenceTask)
+        metrics = SequenceEvaluator(task)(task.encode(texts[:1] + texts[2:]))
+        assert metrics["undecided"] == pytest.approx(2 / 3)
+        assert metrics["accuracy"] == pytest.approx(1 / 3)
+        found = score(texts, task)
+        assert (found.correct.number, found.undecided and found.undecided.number) == (1, 2)
+    equation = make_task("equation")
+    assert isinstance(equation, SequenceTask)
+    assert "undecided" not in SequenceEvaluator(equation)(equation.encode(["1+1=2"]))
+    assert score(["1+1=2"], equation).undecided is None
