@@ -10,7 +10,7 @@ from formula_env.adversarial import floats, mle_step
 from formula_env.algorithm import SequenceAlgorithm
 from formula_env.averaged import Averaged
 from formula_env.errors import MAX_BATCH, check_at_least, check_fraction, check_positive, check_range, check_types
-from formula_env.networks import TRANSFORMER, GeneratorConfig
+from formula_env.networks import MANY, TRANSFORMER, GeneratorConfig
 from formula_env.optimizers import set_lr
 from formula_env.sampling import Sampler
 from formula_env.schedules import cosine
@@ -43,12 +43,18 @@ class MLEConfig(GeneratorConfig):
 TRANSFORMER_MLE = TRANSFORMER | {"rounds": 1000, "learning_rate": 1e-3, "max_grad_norm": 1.0, "ema_decay": 0.99}
 """Preset for formulae with many different symbols, of which few are seen."""
 
+TRANSFORMER_MANY = TRANSFORMER_MLE | MANY | {"rounds": 4000}
+"""Preset for such formulae if over 10,000 are seen."""
+
 
 class MLE(SequenceAlgorithm):
     """Minimise -E_real[log π(x)]."""
 
     Config = MLEConfig
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"transformer": TRANSFORMER_MLE}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "transformer": TRANSFORMER_MLE,
+        "transformer-many": TRANSFORMER_MANY,
+    }
 
     def __init__(self, task: SequenceTask, config: MLEConfig, seed: int, device: torch.device) -> None:
         distributed.local_batch_size(config.batch_size)  # is refused before processes wait for each other

@@ -29,7 +29,13 @@ from formula_env.errors import (
     check_range,
     check_types,
 )
-from formula_env.networks import TRANSFORMER, AutoregressiveDiscriminator, GeneratorConfig, make_discriminator
+from formula_env.networks import (
+    MANY,
+    TRANSFORMER,
+    AutoregressiveDiscriminator,
+    GeneratorConfig,
+    make_discriminator,
+)
 from formula_env.networks.decoding import DecodedGenerator, Decoding
 from formula_env.networks.generators import token_log_probs
 from formula_env.optimizers import adam, set_lr
@@ -135,6 +141,9 @@ TRANSFORMER_SEQGAN = TRANSFORMER | {
 }  # fmt: skip
 """Preset for formulae with many different symbols, of which few are seen: that of `mle`, then small steps."""
 
+TRANSFORMER_MANY = TRANSFORMER_SEQGAN | MANY | {"mle_rounds": 4000}
+"""Preset for such formulae if over 10,000 are seen."""
+
 
 class SeqGAN(SequenceAlgorithm):
     """REINFORCE on the score of a discriminator that keeps learning; "thesis": E[D(Y)] with Monte-Carlo Q."""
@@ -144,6 +153,7 @@ class SeqGAN(SequenceAlgorithm):
         "thesis": THESIS,
         "unseen": UNSEEN,
         "transformer": TRANSFORMER_SEQGAN,
+        "transformer-many": TRANSFORMER_MANY,
     }
 
     def __init__(self, task: SequenceTask, config: SeqGANConfig, seed: int, device: torch.device) -> None:

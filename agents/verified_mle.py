@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from formula_env import distributed
-from formula_env.agents.mle import MLE, TRANSFORMER_MLE, MLEConfig
+from formula_env.agents.mle import MLE, TRANSFORMER_MANY, TRANSFORMER_MLE, MLEConfig
 from formula_env.errors import MAX_BATCH, check_at_least, check_fraction, check_range
 from formula_env.networks.decoding import Decoded, Decoding
 from formula_env.sampling import Sampler
@@ -57,7 +57,10 @@ class VerifiedMLE(MLE):
     """
 
     Config = VerifiedMLEConfig
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"transformer": TRANSFORMER_VERIFIED}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "transformer": TRANSFORMER_VERIFIED,
+        "transformer-many": TRANSFORMER_MANY,
+    }
     config: VerifiedMLEConfig
 
     def __init__(self, task: SequenceTask, config: VerifiedMLEConfig, seed: int, device: torch.device) -> None:

@@ -106,6 +106,7 @@ def _judge(formula: Formula) -> Verdict:
     if formula.is_integral:
         right = [*right, DERIVATIVE]
     num_points = NUM_BRANCHED if _has_branches(left) or _has_branches(right) else NUM_AGREEING
+    agreeing, is_unclear = 0, False
     for precision in PRECISIONS:
         ctx.prec = precision
         agreeing, is_unclear = 0, False

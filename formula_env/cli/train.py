@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from formula_env.arguments import UNSET, Positional, option, options_of, parse, value_of, with_flat_tables
 from formula_env.distributed import from_first, is_first, process_group
 from formula_env.errors import FormulaError
-from formula_env.experiment.config import AlgoT, RunConfig, TaskT, algo_config, load_config
+from formula_env.experiment.config import AlgoT, DataConfig, RunConfig, TaskT, algo_config, load_config
 from formula_env.experiment.loop import resume, train
 from formula_env.experiment.registry import algorithm_class, all_algorithms, default_preset, preset
 from formula_env.experiment.run_folder import default_run_folder
@@ -28,7 +28,7 @@ class TrainOptions(RunConfig[TaskT, AlgoT]):
     """Family of formulae; `formula-env list tasks` names them."""
     preset: str | None = None
     """Preset of hyper-parameters to start from; `list algorithms` names them. Default is the task's own, which the
-    algorithm may have; None: the algorithm's defaults."""
+    algorithm may have, and with --data.size over 10,000 that for many examples; None: the algorithm's defaults."""
     json: bool = False
     """Output of the summary as JSON."""
 
@@ -44,7 +44,8 @@ def run_train(arguments: list[str]) -> None:
     arguments, known = with_flat_tables(arguments), options_of(TrainOptions) | {"task": str}
     task_name = value_of("task", arguments, known) or "binary-sum"
     cls, task_cls = algorithm_class(algorithm), task_class(task_name)
-    name = value_of("preset", arguments, known) or default_preset(algorithm, task_cls)
+    size = _number(value_of("data.size", arguments, known), DataConfig.size)
+    name = value_of("preset", arguments, known) or default_preset(algorithm, task_cls, size)
     default = None
     if name not in (None, "None"):
         algo = algo_config(algorithm, preset(algorithm, name))
@@ -77,6 +78,13 @@ def run_resume(arguments: list[str]) -> None:
     options = parse(ResumeOptions, "resume", arguments)
     with process_group(load_config(options.folder, options.device, options.trust_checker).device):
         _show(resume(options.folder, options.device, options.trust_checker), options.folder, options.json)
+
+
+def _number(text: str | None, default: float) -> float:
+    """The number that a text is; the default for another text, which `parse` refuses."""
+    with contextlib.suppress(ValueError):
+        return float(text or default)
+    return default
 
 
 def _default_folder(config: RunConfig[Any, Any]) -> contextlib.AbstractContextManager[Path]:

@@ -69,10 +69,16 @@ def preset(algorithm: str, name: str | None) -> dict[str, Any]:
     return presets[name]
 
 
-def default_preset(algorithm: str, task: type[BaseTask]) -> str | None:
+MANY_EXAMPLES = 10_000
+"""Training formulae from which on a preset has a variant for many of them, `NAME-many`."""
+
+
+def default_preset(algorithm: str, task: type[BaseTask], data_size: float) -> str | None:
     """The preset with which an algorithm learns this kind of task where none is named; None if it has none."""
     name = getattr(task, "default_preset", None)
-    return name if name in getattr(algorithm_class(algorithm), "presets", {}) else None
+    names = [f"{name}-many", name] if data_size > MANY_EXAMPLES else [name]
+    presets = getattr(algorithm_class(algorithm), "presets", {})
+    return next((each for each in names if each in presets), None)
 
 
 def check_fit(algorithm: str, task_name: str, task: BaseTask) -> None:

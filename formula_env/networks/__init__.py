@@ -107,6 +107,14 @@ TRANSFORMER: dict[str, Any] = {
 The cut is the largest, of those tried, that loses none of the equations kept from the training for this purpose.
 """
 
+MANY: dict[str, Any] = {"dropout": 0.0, "weight_decay": 0.1}
+"""What changes where over 10,000 are seen.
+
+Weight decay stands against the data, so it falls with their number (Wang and Aitchison 2024: the timescale of the
+decay is constant in epochs).
+"""
+
+
 MAX_LAYERS = 64
 
 DiscriminatorName = Literal["mlp", "cnn", "recurrent"]
@@ -131,6 +139,7 @@ def make_discriminator(name: str, task: SequenceTask) -> nn.Module:
 
 __all__ = [
     "DISCRIMINATORS",
+    "MANY",
     "TRANSFORMER",
     "AutoregressiveDiscriminator",
     "DiscriminatorKind",

@@ -249,12 +249,14 @@ def test_a_task_has_a_preset_which_is_the_default(tmp_path: Path, monkeypatch: p
 
     def trained(arguments: str) -> Any:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        common = "--algo.rounds 2 --task.length 6 --data.size 20 --eval-samples 20 --algo.hidden-dim 8"
+        common = "--algo.rounds 2 --task.length 6 --eval-samples 20 --algo.hidden-dim 8"
         assert main(["train", *arguments.split(), *common.split(), "--out", str(folder)]) == 0
         return load_config(folder).algo
 
     small = {"rounds": 2, "hidden_dim": 8}
     assert trained("mle") == algo_config("mle", {**MLE.presets["transformer"], **small})
+    assert trained("mle --data.size 10001") == algo_config("mle", {**MLE.presets["transformer-many"], **small})
+    assert trained("nce --data.size 10001") == algo_config("nce", small)
     assert trained("mle --preset None") == algo_config("mle", small)
     assert trained("gumbel-softmax-gan") == algo_config("gumbel-softmax-gan", small)
 
