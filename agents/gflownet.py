@@ -43,7 +43,7 @@ from formula_env.networks.generators import token_log_probs
 from formula_env.optimizers import adam, set_lr
 from formula_env.sampling import Sampler, draw_keys
 from formula_env.schedules import linear
-from formula_env.tasks.base import SequenceTask
+from formula_env.tasks.base import SequenceTask, check_has_checker
 from formula_env.vocabulary import Tokens
 
 
@@ -110,11 +110,7 @@ class GFlowNet(SequenceAlgorithm):
     Config = GFlowNetConfig
 
     def __init__(self, task: SequenceTask, config: GFlowNetConfig, seed: int, device: torch.device) -> None:
-        if not task.has_checker:
-            raise FormulaError(
-                "gflownet needs a checker; a list of formulae would give away the held-out ones: name one with "
-                "--task.checker"
-            )
+        check_has_checker(task, "gflownet")
         distributed.local_batch_size(config.batch_size)  # is refused before processes wait for each other
         torch.manual_seed(seed)
         self.task, self.config, self.device = task, config, device

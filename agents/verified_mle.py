@@ -15,7 +15,7 @@ from formula_env.agents.mle import MLE, TRANSFORMER_MANY, TRANSFORMER_MLE, MLECo
 from formula_env.errors import MAX_BATCH, check_at_least, check_fraction, check_range
 from formula_env.networks.decoding import Decoded, Decoding
 from formula_env.sampling import Sampler
-from formula_env.tasks.base import SequenceTask
+from formula_env.tasks.base import SequenceTask, check_has_checker
 from formula_env.vocabulary import Tokens, distinct_rows
 
 
@@ -64,6 +64,7 @@ class VerifiedMLE(MLE):
     config: VerifiedMLEConfig
 
     def __init__(self, task: SequenceTask, config: VerifiedMLEConfig, seed: int, device: torch.device) -> None:
+        check_has_checker(task, "verified-mle")
         super().__init__(task, config, seed, device)
         self.searcher = Sampler(self.weights.average, task, device)  # nothing that is possible is cut
         self.explorer = Sampler(Decoded(self.weights.average, Decoding(EXPLORATION_TEMPERATURE)), task, device)

@@ -207,7 +207,8 @@ class Training:
                 raise Interrupted(
                     signum,
                     f"stopped in round {self.round} of {self.total_rounds} and saved; "
-                    f"go on with: formula-env resume {self.folder.path}",
+                    f"go on with: formula-env resume {self.folder.path}"
+                    + (" --trust-checker" if self.task.code else ""),
                 )
             metrics = self._one_round()
             progress.advance(self.round, metrics)

@@ -295,3 +295,12 @@ class ContinuousTask(BaseTask):
     @abstractmethod
     def sample_box(self, n: int, rng: np.random.Generator) -> Vectors:
         """n vectors, uniform over the range of each number, whether true or not: the untrained baseline."""
+
+
+def check_has_checker(task: SequenceTask, algorithm: str) -> None:
+    """Raise FormulaError for a task whose verdicts come from a list: it would give the held-out formulae away."""
+    if not task.has_checker:
+        raise FormulaError(
+            f"{algorithm} needs a checker; a list of formulae would give away the held-out ones: name one with "
+            "--task.checker"
+        )

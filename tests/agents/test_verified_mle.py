@@ -1,4 +1,5 @@
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -192,3 +193,12 @@ def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
 def test_exploration_is_a_share() -> None:
     with pytest.raises(FormulaError, match="exploration"):
         VerifiedMLEConfig(exploration=1.5)
+
+
+def test_a_file_that_is_its_own_checker_is_refused(tmp_path: Path) -> None:
+    """It would give away the held-out formulae."""
+    file = tmp_path / "lines.txt"
+    file.write_text("1+1=2\n1+2=3\n2+1=3\n")
+    with pytest.raises(FormulaError, match="verified-mle needs a checker"):
+        VerifiedMLE(make_task("formula-file", path=str(file)), SHORT, 0, CPU)
+    assert VerifiedMLE(make_task("formula-file", path=str(file), checker="equation"), SHORT, 0, CPU).task

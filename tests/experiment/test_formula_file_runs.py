@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from formula_env.cli import main
 from formula_env.experiment.checkpoint import KIND, checkpoints, read_checkpoint
 from formula_env.experiment.run_report import run_name
 from formula_env.files import save_state
-from tests.experiment.commands import assert_same_run, complaint
+from tests.experiment.commands import assert_same_run, complaint, start
 
 SUMS = [f"{a}+{b}={a + b}" for a in range(10) for b in range(10)]
 TINY = shlex.split(
@@ -62,6 +64,20 @@ def test_the_title_of_a_summary_has_no_hash_and_nothing_empty(place: Path) -> No
     checker = summary["task_options"]["checker"]
     shown = f"path lines.txt, checker {checker}, held_out_size 10, split_seed 0"
     assert run_name(summary) == f"mle on formula-file ({shown}), seed 0"
+
+
+def test_an_interrupted_run_whose_checker_is_code_says_how_to_go_on(place: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "stopped"
+    task = ["--task", "formula-file", "--task.path", str(place / "lines.txt")]
+    checker = ["--task.checker", f"{place / 'mine.py'}:check"]
+    many = ["--algo.rounds", "100000", "--eval-every", "100000"]
+    process = start("train", "mle", *task, *checker, *TINY, *many, "--out", folder)
+    while not checkpoints(folder):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    err = process.communicate(timeout=60)[1]
+    assert err.splitlines()[-1].endswith(f"go on with: formula-env resume {folder} --trust-checker")
 
 
 @pytest.fixture
