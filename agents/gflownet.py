@@ -41,6 +41,7 @@ from formula_env.networks import GeneratorConfig
 from formula_env.networks.decoding import Decoded, Decoding
 from formula_env.networks.generators import token_log_probs
 from formula_env.optimizers import adam, set_lr
+from formula_env.rewards import default_beta, needed_beta, target_accuracy
 from formula_env.sampling import Sampler, draw_keys
 from formula_env.schedules import linear
 from formula_env.tasks.base import SequenceTask, check_has_checker
@@ -238,43 +239,3 @@ def log_variance(log_probs: Tensor, log_reward: Tensor) -> Tensor:
     difference = log_probs - log_reward
     minus_log_z = distributed.all_mean(difference.detach().mean())
     return (difference - minus_log_z).square().mean()
-
-
-SAFE_ODDS = 5.0
-"""Logarithm of the odds that a formula of the target distribution is correct, at least: e^-5 is 0.7 %."""
-
-MIN_BETA, BETA_OF_UNKNOWN_COUNT = 12.0, 20.0
-"""Default β at least, and where it is not known how many formulae are correct."""
-
-
-def default_beta(task: SequenceTask) -> float:
-    """The penalty β for a task, nats."""
-    needed = needed_beta(task)
-    return BETA_OF_UNKNOWN_COUNT if needed is None else max(MIN_BETA, needed)
-
-
-def needed_beta(task: SequenceTask) -> float | None:
-    """log(N/M) + 5 for N strings, of which M are correct; None where M is not known.
-
-    The incorrect strings then have e^-5 times the probability of the correct ones, or less.
-    """
-    correct = task.count()
-    return math.log(num_strings(task)) - math.log(correct) + SAFE_ODDS if correct else None
-
-
-def target_accuracy(task: SequenceTask, beta: float) -> float:
-    """The share M / (M + (N - M)·e^-β) of correct formulae in the distribution R/Z, where M is known."""
-    correct = task.count()
-    assert correct
-    return 1 / (1 + math.expm1(math.log(num_strings(task)) - math.log(correct)) * math.exp(-beta))
-
-
-def num_strings(task: SequenceTask) -> int:
-    """N: how many strings a policy can write, well-formed or not: V^T where all have the same length.
-
-    With EOS, they are the strings of up to T - 1 symbols that it ends, and those of T symbols without it.
-    """
-    size, length = task.vocabulary.size, task.max_length
-    if task.vocabulary.eos is None:
-        return size**length
-    return sum((size - 1) ** t for t in range(length + 1))

@@ -1,5 +1,6 @@
 """Reward models, which score finished formulae, and how their scores become rewards of single steps."""
 
+import math
 from collections import Counter
 from typing import Any, Literal, Protocol, get_args
 
@@ -8,8 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from formula_env.errors import FormulaError, check_at_least, check_choice, check_keys, check_methods
+from formula_env.errors import (
+    FormulaError,
+    check_at_least,
+    check_choice,
+    check_keys,
+    check_methods,
+    check_positive,
+)
 from formula_env.networks import raw_logits
+from formula_env.networks.policy import Policy
+from formula_env.sampling import log_prob
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
@@ -77,6 +87,30 @@ class ExactReward(RewardModel):
 
     def score(self, tokens: Tensor) -> Tensor:
         return torch.from_numpy(self.task.is_correct(tokens.cpu().numpy())).float().to(tokens.device)
+
+
+class SoftReward(RewardModel):
+    """The checker's verdict and the policy's entropy: log R(x) - log π(x), with R(x) = exp(-β·[x is incorrect]).
+
+    Its expectation under π is log Z - KL(π ‖ R/Z). So the optimum is not one correct formula, repeated, but all of
+    them, equally often, and hardly any other (Levine 2018). Although π is held fixed in it, as a reward is, its
+    policy gradient is that of -KL(π ‖ R/Z), since E_π[∇log π] = 0.
+
+    Args:
+        task: with a checker.
+        policy: π, of the agent that is trained; it may change from score to score.
+        beta: penalty of an incorrect formula, nats; may be changed. Default: `default_beta(task)`.
+    """
+
+    def __init__(self, task: SequenceTask, policy: Policy, beta: float | None = None) -> None:
+        if beta is not None:
+            check_positive(beta=beta)
+        self.task, self.policy = task, policy
+        self.beta = default_beta(task) if beta is None else beta
+
+    def score(self, tokens: Tensor) -> Tensor:
+        incorrect = torch.from_numpy(~self.task.is_correct(tokens.cpu().numpy())).to(tokens.device)
+        return -self.beta * incorrect - log_prob(self.policy, self.task.vocabulary, tokens).float()
 
 
 class ConstantReward(RewardModel):
@@ -182,3 +216,43 @@ def step_rewards(
     if mode == "terminal":
         return np.where(finished, q, 0.0)
     return q
+
+
+SAFE_ODDS = 5.0
+"""Logarithm of the odds that a formula of the target distribution is correct, at least: e^-5 is 0.7 %."""
+
+MIN_BETA, BETA_OF_UNKNOWN_COUNT = 12.0, 20.0
+"""Default β at least, and where it is not known how many formulae are correct."""
+
+
+def default_beta(task: SequenceTask) -> float:
+    """The penalty β for a task, nats."""
+    needed = needed_beta(task)
+    return BETA_OF_UNKNOWN_COUNT if needed is None else max(MIN_BETA, needed)
+
+
+def needed_beta(task: SequenceTask) -> float | None:
+    """log(N/M) + 5 for N strings, of which M are correct; None where M is not known.
+
+    The incorrect strings then have e^-5 times the probability of the correct ones, or less.
+    """
+    correct = task.count()
+    return math.log(num_strings(task)) - math.log(correct) + SAFE_ODDS if correct else None
+
+
+def target_accuracy(task: SequenceTask, beta: float) -> float:
+    """The share M / (M + (N - M)·e^-β) of correct formulae in the distribution R/Z, where M is known."""
+    correct = task.count()
+    assert correct
+    return 1 / (1 + math.expm1(math.log(num_strings(task)) - math.log(correct)) * math.exp(-beta))
+
+
+def num_strings(task: SequenceTask) -> int:
+    """N: how many strings a policy can write, well-formed or not: V^T where all have the same length.
+
+    With EOS, they are the strings of up to T - 1 symbols that it ends, and those of T symbols without it.
+    """
+    size, length = task.vocabulary.size, task.max_length
+    if task.vocabulary.eos is None:
+        return size**length
+    return sum((size - 1) ** t for t in range(length + 1))

@@ -30,6 +30,7 @@ from formula_env.errors import (
     MAX_BATCH,
     MAX_REPEATS,
     MAX_WIDTH,
+    FormulaError,
     check_at_least,
     check_fraction,
     check_no_effect,
@@ -39,7 +40,7 @@ from formula_env.errors import (
 )
 from formula_env.observations import ObservationName
 from formula_env.randomness import IsolatedRNG
-from formula_env.rewards import RewardMode, RewardModelName
+from formula_env.rewards import RewardMode, RewardModelName, SoftReward, default_beta
 from formula_env.sampling import Sampler
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
@@ -64,6 +65,11 @@ class SB3Config:
     """Share of the learning rate that is left at the end, reached linearly."""
     reward_model: RewardModelName = "discriminator"
     """Source of the reward: "discriminator", trained along; "exact", the checker; "constant", the control."""
+    soft: bool = False
+    """Reward log R(x) - log π(x), R = exp(-β·[x is incorrect]), where the checker is the source: variety pays."""
+    beta: float = 0.0
+    """Penalty β of an incorrect formula in a soft reward, nats, which rises in the first half of the rounds; 0: by
+    the number of correct formulae."""
     reward_mode: RewardMode = "terminal"
     """Rewards of single symbols: "terminal"; "difference", Q_t - Q_{t-1} by Monte-Carlo rollouts; "q"."""
     num_rollouts: int = 16
@@ -94,6 +100,13 @@ class SB3Config:
             check_no_effect(self, "reward_mode terminal", "num_rollouts", "q_estimator")
         if self.q_estimator == "exact":
             check_no_effect(self, "q_estimator exact", "num_rollouts")
+        check_at_least(0, beta=self.beta)
+        if not self.soft:
+            check_no_effect(self, "soft False", "beta")
+        elif self.reward_model != "exact":
+            raise FormulaError(
+                f"a soft reward is the checker's: reward_model must be exact, got {self.reward_model}"
+            )
         if self.reward_model != "discriminator":
             dead = ("discriminator", "d_steps", "discriminator_batch_size")
             check_no_effect(self, f"reward_model {self.reward_model}", *dead)
@@ -125,6 +138,7 @@ class SB3Algorithm(Algorithm):
             self._policy = policy_of(self.model, task)
             self.env.env_method("set_rollout_policy", self._policy)
             self.sampler = Sampler(self._policy, task, device)
+            self.soft = self._make_soft_reward() if config.soft else None
             self.reals = RoundOfFormulae()
             self.adversary = self._make_adversary(seed) if config.reward_model == "discriminator" else None
             self.logged = Logged()
@@ -136,6 +150,10 @@ class SB3Algorithm(Algorithm):
         config = self.config
         entropy = "raise --algo.ent-coef or " if "ent_coef" in config.own() else ""
         general = f"{entropy}lower --algo.learning-rate"
+        if config.soft:
+            return f"raise --algo.rounds or --algo.num-envs, {general}"
+        if config.reward_model == "exact":
+            return f"set --algo.soft True (the verdict alone pays no variety), {general}"
         if config.reward_model != "discriminator":
             return f"set --algo.reward-model discriminator ({config.reward_model} pays no variety), {general}"
         advice = config.discriminator.advice or "raise --algo.discriminator.learning-rate, "
@@ -192,6 +210,16 @@ class SB3Algorithm(Algorithm):
             seed=seed,
         )
 
+    def _make_soft_reward(self) -> SoftReward:
+        if not self._policy.has_density:
+            raise FormulaError(
+                f"{self.model_class.__name__} chooses greedily, so its formulae have no density, which a soft "
+                "reward needs; leave out soft, or use ppo, maskable-ppo, a2c or trpo"
+            )
+        soft = SoftReward(self.task, self._policy, self.config.beta or None)
+        self.env.env_method("set_reward_model", soft)
+        return soft
+
     # --- rounds -----------------------------------------------------------------------------------------------
 
     @property
@@ -212,6 +240,10 @@ class SB3Algorithm(Algorithm):
 
     def update(self, real: Tokens, progress: float) -> dict[str, float]:
         self.reals.put(real)
+        if self.soft:
+            self.soft.beta = (self.config.beta or default_beta(self.task)) * min(
+                1.0, BETA_START + progress / BETA_RISE
+            )
         with self.randomness.active():
             self.iterate()
             self.model.dump_logs()
@@ -267,6 +299,9 @@ class SB3Algorithm(Algorithm):
             self.adversary.load_state_dict(state["adversary"])
         self.callback.num_timesteps = self.model.num_timesteps
 
+
+BETA_START, BETA_RISE = 0.2, 0.5
+"""Share of β in the first round, and share of the rounds in which it would rise by all of β."""
 
 EMBEDDED = {"features_extractor_class": SymbolEmbedding}
 

@@ -14,15 +14,12 @@ from torch import Tensor, nn
 from formula_env.agents.gflownet import (
     GFlowNet,
     GFlowNetConfig,
-    default_beta,
     log_variance,
-    needed_beta,
-    num_strings,
-    target_accuracy,
 )
 from formula_env.errors import FormulaError
 from formula_env.evaluators import SequenceEvaluator
 from formula_env.networks import Generator
+from formula_env.rewards import default_beta, needed_beta, num_strings, target_accuracy
 from formula_env.tasks import make_task
 from formula_env.tasks.base import SequenceTask
 from formula_env.tasks.binary_sum import BinarySum
