@@ -3,9 +3,9 @@
 Each run is given left sides, with their `=`, of new identities of each generator, and completes them by the most
 probable symbols. The table has the shares of right sides that are correct.
 
-formula-env train mle --task calculus --data.size 20000 --data.distinct --out runs/derivative
+formula-env train mle --task calculus --data.size 20000 --data.distinct --algo.rounds 1000 --out runs/derivative
 formula-env train mle --task calculus --task.generator integral --data.size 20000 --data.distinct \\
-    --out runs/integral
+    --algo.rounds 1000 --out runs/integral
 python -m benchmarks.calculus_transfer runs/derivative runs/integral
 """
 
