@@ -70,6 +70,7 @@ def trained(config: PPOConfig, cls: type[PPO | MaskablePPO] = PPO) -> np.ndarray
     return np.exp(algorithm.log_prob(task.enumerate()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [PPO, MaskablePPO])
 def test_with_it_an_agent_writes_all_correct_formulae(cls: type[PPO | MaskablePPO]) -> None:
     probs = trained(PPOConfig(**SHORT, soft=True), cls)
@@ -77,6 +78,7 @@ def test_with_it_an_agent_writes_all_correct_formulae(cls: type[PPO | MaskablePP
     assert (probs > 0.5 / 20).all()
 
 
+@pytest.mark.slow
 def test_without_it_the_same_agent_ends_in_few() -> None:
     probs = trained(PPOConfig(**SHORT))
     assert probs.sum() > 0.95
