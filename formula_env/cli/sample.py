@@ -25,7 +25,7 @@ from formula_env.experiment.notices import notice
 from formula_env.networks.decoding import Decoding
 from formula_env.tasks import BaseTask, SequenceTask
 from formula_env.tasks.templates import TemplateMask, read_prefix, read_template
-from formula_env.vocabulary import Tokens, distinct_rows
+from formula_env.vocabulary import Tokens, distinct_rows, row_keys
 
 DRAWS_PER_FORMULA, MAX_DRAWS = 1_000, 10**8
 """How many formulae `sample` draws at most: for each one that it is asked for, and in all."""
@@ -51,7 +51,7 @@ class SampleOptions:
     correct: bool = False
     """Restriction to correct formulae."""
     novel: bool = False
-    """Restriction to correct formulae that are not in the training set."""
+    """Restriction to correct formulae that are not in the training set, and of a file to those not in the file."""
     proved: bool = False
     """Restriction to formulae that are proved: by SymPy for calculus, by the checker where it is exact."""
     unique: Literal["False", "True", "canonical"] = "False"
@@ -132,7 +132,7 @@ def _with_new(kept: Tokens, tokens: Tokens, options: SampleOptions, evaluator: S
     """The formulae that were kept `(m, T)`, and behind them those of new ones `(n, T)` that pass the filters."""
     task = evaluator.task
     if options.novel:
-        tokens = tokens[evaluator.is_novel(tokens)]
+        tokens = tokens[evaluator.is_novel(tokens) & ~_is_held_out(task, tokens)]
     elif options.only_correct:
         tokens = tokens[task.is_correct(tokens)]
     joined = np.concatenate([kept, tokens])
@@ -142,6 +142,14 @@ def _with_new(kept: Tokens, tokens: Tokens, options: SampleOptions, evaluator: S
         return joined
     new = joined[len(kept) :]
     return np.concatenate([kept, new[first_proved(task, new, options.num - len(kept))]])
+
+
+def _is_held_out(task: SequenceTask, tokens: Tokens) -> NDArray[np.bool_]:
+    """Which of the formulae `(n, T)` a task that brings its own keeps from the training: `(n,)`."""
+    held_out = task.held_out()
+    if held_out is None:
+        return np.zeros(len(tokens), dtype=bool)
+    return np.isin(row_keys(tokens), row_keys(held_out))
 
 
 def _first_of_each(task: SequenceTask, tokens: Tokens, canonical: bool) -> NDArray[np.int64]:

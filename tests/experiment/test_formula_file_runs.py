@@ -80,6 +80,16 @@ def test_an_interrupted_run_whose_checker_is_code_says_how_to_go_on(place: Path,
     assert err.splitlines()[-1].endswith(f"go on with: formula-env resume {folder} --trust-checker")
 
 
+def test_novel_samples_are_not_in_the_file(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Neither among the lines that were trained on nor among the held-out ones."""
+    capfd.readouterr()
+    command = ["sample", str(place / "run"), "-n", "300", "--novel", "--unique", "--trust-checker"]
+    assert main(command) == 0
+    written = set(capfd.readouterr().out.split())
+    assert len(written) == 300
+    assert not written & set(SUMS)
+
+
 @pytest.fixture
 def run(place: Path) -> Path:
     (place / "it-ran").unlink(missing_ok=True)
