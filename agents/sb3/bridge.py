@@ -7,7 +7,7 @@ same result as a plain call of `learn` with an `AdversarialCallback`.
 import io
 import math
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ from formula_env.errors import (
 )
 from formula_env.observations import ObservationName
 from formula_env.randomness import IsolatedRNG
-from formula_env.rewards import RewardMode, RewardModelName, SoftReward, default_beta
+from formula_env.rewards import RewardMode, SoftReward, default_beta
 from formula_env.sampling import Sampler
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
@@ -63,13 +63,12 @@ class SB3Config:
     """Learning rate of the policy in the first round."""
     lr_end_factor: float = 0.0
     """Share of the learning rate that is left at the end, reached linearly."""
-    reward_model: RewardModelName = "discriminator"
-    """Source of the reward: "discriminator", trained along; "exact", the checker; "constant", the control."""
-    soft: bool = False
-    """Reward log R(x) - log π(x), R = exp(-β·[x is incorrect]), where the checker is the source: variety pays."""
+    reward_model: Literal["discriminator", "exact", "soft", "constant"] = "discriminator"
+    """Source of the reward: "discriminator", trained along; "exact", the checker; "soft", the checker and the
+    policy's entropy, so that variety pays; "constant", the control."""
     beta: float = 0.0
-    """Penalty β of an incorrect formula in a soft reward, nats, which rises in the first half of the rounds; 0: by
-    the number of correct formulae."""
+    """Penalty β of an incorrect formula in the soft reward, nats, which rises in the first half of the rounds; 0:
+    by the number of correct formulae."""
     reward_mode: RewardMode = "terminal"
     """Rewards of single symbols: "terminal"; "difference", Q_t - Q_{t-1} by Monte-Carlo rollouts; "q"."""
     num_rollouts: int = 16
@@ -101,12 +100,8 @@ class SB3Config:
         if self.q_estimator == "exact":
             check_no_effect(self, "q_estimator exact", "num_rollouts")
         check_at_least(0, beta=self.beta)
-        if not self.soft:
-            check_no_effect(self, "soft False", "beta")
-        elif self.reward_model != "exact":
-            raise FormulaError(
-                f"a soft reward is the checker's: reward_model must be exact, got {self.reward_model}"
-            )
+        if self.reward_model != "soft":
+            check_no_effect(self, f"reward_model {self.reward_model}", "beta")
         if self.reward_model != "discriminator":
             dead = ("discriminator", "d_steps", "discriminator_batch_size")
             check_no_effect(self, f"reward_model {self.reward_model}", *dead)
@@ -138,7 +133,7 @@ class SB3Algorithm(Algorithm):
             self._policy = policy_of(self.model, task)
             self.env.env_method("set_rollout_policy", self._policy)
             self.sampler = Sampler(self._policy, task, device)
-            self.soft = self._make_soft_reward() if config.soft else None
+            self.soft = self._make_soft_reward() if config.reward_model == "soft" else None
             self.reals = RoundOfFormulae()
             self.adversary = self._make_adversary(seed) if config.reward_model == "discriminator" else None
             self.logged = Logged()
@@ -150,10 +145,10 @@ class SB3Algorithm(Algorithm):
         config = self.config
         entropy = "raise --algo.ent-coef or " if "ent_coef" in config.own() else ""
         general = f"{entropy}lower --algo.learning-rate"
-        if config.soft:
+        if config.reward_model == "soft":
             return f"raise --algo.rounds or --algo.num-envs, {general}"
         if config.reward_model == "exact":
-            return f"set --algo.soft True (the verdict alone pays no variety), {general}"
+            return f"set --algo.reward-model soft (the verdict alone pays no variety), {general}"
         if config.reward_model != "discriminator":
             return f"set --algo.reward-model discriminator ({config.reward_model} pays no variety), {general}"
         advice = config.discriminator.advice or "raise --algo.discriminator.learning-rate, "
@@ -170,7 +165,7 @@ class SB3Algorithm(Algorithm):
             self.task,
             config.num_envs,
             observation=config.observation,
-            reward_model="constant" if config.reward_model == "discriminator" else config.reward_model,
+            reward_model="exact" if config.reward_model == "exact" else "constant",  # others come later
             reward_mode=config.reward_mode,
             **credit,
             device=self.device,
@@ -214,7 +209,7 @@ class SB3Algorithm(Algorithm):
         if not self._policy.has_density:
             raise FormulaError(
                 f"{self.model_class.__name__} chooses greedily, so its formulae have no density, which a soft "
-                "reward needs; leave out soft, or use ppo, maskable-ppo, a2c or trpo"
+                "reward needs; use ppo, maskable-ppo, a2c or trpo"
             )
         soft = SoftReward(self.task, self._policy, self.config.beta or None)
         self.env.env_method("set_reward_model", soft)

@@ -2,6 +2,7 @@
 
 import math
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_beta_comes_from_the_number_of_correct_formulae() -> None:
         SoftReward(task, policy, 0.0)
 
 
-SHORT = {"rounds": 80, "num_envs": 64, "reward_model": "exact"}
+SHORT: dict[str, Any] = {"rounds": 80, "num_envs": 64}
 
 
 def trained(config: PPOConfig, cls: type[PPO | MaskablePPO] = PPO) -> np.ndarray:
@@ -73,22 +74,20 @@ def trained(config: PPOConfig, cls: type[PPO | MaskablePPO] = PPO) -> np.ndarray
 @pytest.mark.slow
 @pytest.mark.parametrize("cls", [PPO, MaskablePPO])
 def test_with_it_an_agent_writes_all_correct_formulae(cls: type[PPO | MaskablePPO]) -> None:
-    probs = trained(PPOConfig(**SHORT, soft=True), cls)
+    probs = trained(PPOConfig(**SHORT, reward_model="soft"), cls)
     assert probs.sum() > 0.95
     assert (probs > 0.5 / 20).all()
 
 
 @pytest.mark.slow
 def test_without_it_the_same_agent_ends_in_few() -> None:
-    probs = trained(PPOConfig(**SHORT))
+    probs = trained(PPOConfig(**SHORT, reward_model="exact"))
     assert probs.sum() > 0.95
     assert (probs > 0.5 / 20).sum() < 10
 
 
 def test_what_it_needs_is_said() -> None:
-    with pytest.raises(FormulaError, match="reward_model must be exact, got discriminator"):
-        PPOConfig(soft=True)
-    with pytest.raises(FormulaError, match="beta has no effect with soft False"):
+    with pytest.raises(FormulaError, match="beta has no effect with reward_model exact"):
         PPOConfig(reward_model="exact", beta=3.0)
     with pytest.raises(FormulaError, match="DQN chooses greedily"):
-        DQN(binary_sum(4), DQNConfig(reward_model="exact", soft=True), 0, CPU)
+        DQN(binary_sum(4), DQNConfig(reward_model="soft"), 0, CPU)
