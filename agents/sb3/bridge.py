@@ -40,7 +40,7 @@ from formula_env.errors import (
 )
 from formula_env.observations import ObservationName
 from formula_env.randomness import IsolatedRNG
-from formula_env.rewards import RewardMode, SoftReward, default_beta
+from formula_env.rewards import RewardMode, SoftReward
 from formula_env.sampling import Sampler
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
@@ -212,6 +212,7 @@ class SB3Algorithm(Algorithm):
                 "reward needs; use ppo, maskable-ppo, a2c or trpo"
             )
         soft = SoftReward(self.task, self._policy, self.config.beta or None)
+        self.beta = soft.beta
         self.env.env_method("set_reward_model", soft)
         return soft
 
@@ -236,9 +237,7 @@ class SB3Algorithm(Algorithm):
     def update(self, real: Tokens, progress: float) -> dict[str, float]:
         self.reals.put(real)
         if self.soft:
-            self.soft.beta = (self.config.beta or default_beta(self.task)) * min(
-                1.0, BETA_START + progress / BETA_RISE
-            )
+            self.soft.beta = self.beta * min(1.0, BETA_START + progress / BETA_RISE)
         with self.randomness.active():
             self.iterate()
             self.model.dump_logs()

@@ -106,7 +106,7 @@ def _judge(formula: Formula) -> Verdict:
     if formula.is_integral:
         right = [*right, DERIVATIVE]
     num_points = NUM_BRANCHED if _has_branches(left) or _has_branches(right) else NUM_AGREEING
-    agreeing, is_unclear = 0, False
+    found = Verdict.UNDEFINED
     for precision in PRECISIONS:
         ctx.prec = precision
         agreeing, is_unclear = 0, False
@@ -124,9 +124,10 @@ def _judge(formula: Formula) -> Verdict:
                 return Verdict.CORRECT
         if agreeing == NUM_AGREEING:
             return Verdict.CORRECT
+        found = Verdict.UNDECIDED if is_unclear or agreeing else Verdict.UNDEFINED
         if not is_unclear:
             break  # more bits don't make a point defined
-    return Verdict.UNDECIDED if is_unclear or agreeing else Verdict.UNDEFINED
+    return found
 
 
 def _has_branches(side: Postfix) -> bool:

@@ -70,11 +70,11 @@ def preset(algorithm: str, name: str | None) -> dict[str, Any]:
 
 
 MANY_EXAMPLES = 10_000
-"""Training formulae from which on a preset has a variant for many of them, `NAME-many`."""
+"""Training formulae above which the variant of a preset for many of them, `NAME-many`, is the default."""
 
 
 def default_preset(algorithm: str, task: type[BaseTask], data_size: float) -> str | None:
-    """The preset with which an algorithm learns this kind of task where none is named; None if it has none."""
+    """The preset with which an algorithm learns so many formulae of a task by default; None if it has none."""
     name = getattr(task, "default_preset", None)
     names = [f"{name}-many", name] if data_size > MANY_EXAMPLES else [name]
     presets = getattr(algorithm_class(algorithm), "presets", {})

@@ -108,12 +108,11 @@ The cut is the largest, of those tried, that loses none of the equations kept fr
 """
 
 MANY: dict[str, Any] = {"dropout": 0.0, "weight_decay": 0.1}
-"""What changes where over 10,000 are seen.
+"""Settings that differ where over 10,000 are seen.
 
 Weight decay stands against the data, so it falls with their number (Wang and Aitchison 2024: the timescale of the
 decay is constant in epochs).
 """
-
 
 MAX_LAYERS = 64
 
