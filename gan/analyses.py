@@ -122,6 +122,18 @@ def bounded_match(task: SequenceTask, bound: float) -> NDArray[np.float64]:
     return log_probs
 
 
+def alternator(task: SequenceTask, switch: float) -> NDArray[np.float64]:
+    """Log-probabilities `(count,)` of the correct formulae under a generator that alternates between two symbols.
+
+    Each symbol wants to be another than the one before it, and the sampler flips it with probability `switch`: what
+    logits within ±c do if they are at their bounds, against the generator's own last symbol.
+    """
+    formulae = task.enumerate()
+    num_changes = (formulae[:, 1:] != formulae[:, :-1]).sum(axis=1)
+    num_repeats = formulae.shape[1] - 1 - num_changes
+    return math.log(0.5) + num_changes * math.log1p(-switch) + num_repeats * math.log(switch)
+
+
 # --- how spiky formulae are -----------------------------------------------------------------------------------
 
 
@@ -242,6 +254,24 @@ def bound_rows(seed: int) -> list[Row]:
                 "myopic": perfect_generator_accuracy(8, switch),
                 "matching": float(np.exp(matching).sum()),
                 "matching_jsd": exact_jsd(matching),
+            }
+        )
+    return rows
+
+
+def alternator_rows(seed: int) -> list[Row]:
+    """Figs 6.3 and 6.4: correct share and spikes of a generator that alternates as far as bounded logits allow."""
+    del seed  # nothing is drawn
+    rows: list[Row] = []
+    for length, bound in product((8, 16), (1.0, 2.0, 3.0)):
+        log_probs = alternator(make_task("binary-sum", length=length), least_switch_probability(2, bound))
+        rows.append(
+            {
+                "length": length,
+                "bound": bound,
+                "accuracy": float(np.exp(log_probs).sum()),
+                "spike": float(np.exp(log_probs.max())),
+                "jsd": exact_jsd(log_probs),
             }
         )
     return rows

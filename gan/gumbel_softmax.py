@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from formula_env.algorithm import DensityRatio, LogProb
-from formula_env.errors import check_positive
+from formula_env.errors import check_fraction, check_no_effect, check_positive
 from formula_env.gan.unrolled import UnrolledGAN, UnrolledGANConfig, UnrolledGenerator
 from formula_env.networks import raw_logits
 from formula_env.networks.policy import Policy
@@ -36,10 +36,16 @@ class GumbelSoftmaxGANConfig(UnrolledGANConfig):
     """Temperature τ in the first round."""
     final_temperature: float = 1.0
     """Temperature τ at the end, reached exponentially. In the thesis it falls from 3 to 0.1."""
+    annealing: float = 1.0
+    """Share of the rounds after which τ has reached `final_temperature`, where it stays."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(temperature=self.temperature, final_temperature=self.final_temperature)
+        check_positive(annealing=self.annealing)
+        check_fraction(annealing=self.annealing)
+        if self.temperature == self.final_temperature:
+            check_no_effect(self, "one temperature for all rounds", "annealing")
 
 
 class GumbelSoftmaxGAN(UnrolledGAN):
@@ -60,9 +66,9 @@ class GumbelSoftmaxGAN(UnrolledGAN):
 
     @property
     def temperature(self) -> float:
-        """The τ of this round, which falls exponentially."""
+        """The τ of this round, which falls exponentially, then stays."""
         first, last = self.config.temperature, self.config.final_temperature
-        return first * (last / first) ** self.progress
+        return first * (last / first) ** min(self.progress / self.config.annealing, 1.0)
 
     @property
     def policy(self) -> Policy | None:

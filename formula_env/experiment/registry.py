@@ -30,6 +30,7 @@ ALGORITHMS = {
 }
 
 ANALYSES = {
+    "alternator": "formula_env.gan.analyses:alternator_rows",
     "bounds": "formula_env.gan.analyses:bound_rows",
     "conditionals": "formula_env.gan.analyses:conditional_rows",
     "estimators": "formula_env.agents.analyses:estimator_rows",

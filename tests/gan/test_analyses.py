@@ -11,6 +11,7 @@ from formula_env.evaluators import exact_jsd
 from formula_env.experiment.registry import ANALYSES, analysis
 from formula_env.gan.analyses import (
     Tie,
+    alternator,
     bounded_match,
     conditional_entropies,
     forced_shares,
@@ -130,6 +131,26 @@ def test_the_next_symbol() -> None:
     assert next_symbol(make_task("binary-sum"), "0110010").tolist() == [0, 1]
     assert next_symbol(make_task("signed-equation"), "1+0+1+1=0+1+1+").tolist() == [0, 1, 0, 0, 0]
     assert next_symbol(make_task("binary-sum"), "").tolist() == [0.5, 0.5]
+
+
+def test_an_alternating_generator_has_the_thesis_accuracy_and_two_spikes() -> None:
+    """Figs 6.3 and 6.4: about 60% correct, spikes at 01010101 and 10101010."""
+    task = make_task("binary-sum", length=8)
+    probs = np.exp(alternator(task, TWO))
+    assert probs.sum() == pytest.approx(0.630468, abs=5e-7)
+    spikes = {text: p for text, p in zip(task.decode(task.enumerate()), probs, strict=True) if p > 0.05}
+    assert spikes == {text: pytest.approx(0.205637, abs=5e-7) for text in ("01010101", "10101010")}
+
+
+def test_an_alternating_generator_by_sampling() -> None:
+    """Beside draws of the Gumbel-max trick, from logits at ±1 against the last symbol."""
+    rng, task, n = np.random.default_rng(0), make_task("binary-sum", length=8), 200_000
+    rows = rng.integers(2, size=(n, 8))
+    for t in range(1, 8):
+        logits = np.where(np.arange(2) != rows[:, t - 1, None], 1.0, -1.0)
+        rows[:, t] = np.argmax(logits + rng.gumbel(size=(n, 2)), axis=1)
+    share = float(task.is_correct(rows).mean())
+    assert share == pytest.approx(float(np.exp(alternator(task, TWO)).sum()), abs=4 * 0.5 / n**0.5)
 
 
 @pytest.mark.parametrize("name", [name for name in ANALYSES if ANALYSES[name].startswith("formula_env.gan.")])

@@ -140,6 +140,24 @@ def test_the_temperature_falls_exponentially() -> None:
     assert gan.temperature == pytest.approx(0.1)
 
 
+def test_the_temperature_stays_where_an_early_annealing_has_ended() -> None:
+    gan = hard_gan(rounds=100, temperature=3.0, final_temperature=0.1, annealing=0.2)
+    gan.progress = 0.1
+    assert gan.temperature == pytest.approx(sqrt(3.0 * 0.1))
+    for gan.progress in (0.2, 0.6, 1.0):
+        assert gan.temperature == pytest.approx(0.1)
+
+
+def test_annealing_without_an_end_or_a_way_to_go_is_refused() -> None:
+    for settings, message in (
+        ({"temperature": 3.0, "annealing": 0.0}, "annealing must be"),
+        ({"temperature": 3.0, "annealing": 1.5}, "annealing must be"),
+        ({"annealing": 0.5}, "annealing has no effect"),
+    ):
+        with pytest.raises(FormulaError, match=message):
+            GumbelSoftmaxGANConfig(**settings)
+
+
 def test_a_round_moves_both_networks_and_the_average() -> None:
     gan = hard_gan(ema_decay=0.9)
     real = gan.task.sample(16, np.random.default_rng(0))
