@@ -125,8 +125,8 @@ def bounded_match(task: SequenceTask, bound: float) -> NDArray[np.float64]:
 def alternator(task: SequenceTask, switch: float) -> NDArray[np.float64]:
     """Log-probabilities `(count,)` of the correct formulae under a generator that alternates between two symbols.
 
-    Each symbol wants to be another than the one before it, and the sampler flips it with probability `switch`: what
-    logits within ±c do if they are at their bounds, against the generator's own last symbol.
+    Each symbol wants to be another than the one before it, and the sampler flips it with probability `switch`. So
+    do logits within ±c that are at their bounds, against the generator's own last symbol.
     """
     formulae = task.enumerate()
     num_changes = (formulae[:, 1:] != formulae[:, :-1]).sum(axis=1)
