@@ -44,6 +44,7 @@ from formula_env.optimizers import adam, set_lr
 from formula_env.rewards import default_beta, needed_beta, target_accuracy
 from formula_env.sampling import Sampler, draw_keys
 from formula_env.schedules import linear
+from formula_env.search_space import Choice, LogRange, SearchSpace
 from formula_env.tasks.base import SequenceTask, check_has_checker
 from formula_env.vocabulary import Tokens
 
@@ -103,6 +104,17 @@ class GFlowNetConfig(GeneratorConfig):
             check_no_effect(self, "exploration 0", "exploration_temperature")
         if self.mle_rounds == 0:
             check_no_effect(self, "mle_rounds 0", "mle_learning_rate", "optimizer", "weight_decay", "dropout")
+
+    def search_space(self) -> SearchSpace:
+        return {
+            "learning_rate": LogRange(5e-4, 1e-2),
+            "batch_size": Choice(128, 256, 512),
+            "beta_rise": Choice(0.3, 0.5, 0.7, 0.9),
+            "temperature": Choice(1.0, 1.15, 1.3),
+            "exploration": Choice(0.125, 0.25, 0.5),
+            "replay": Choice(0.0, 0.25, 0.5),
+            "ema_decay": Choice(0.0, 0.98, 0.99),
+        }
 
 
 class GFlowNet(SequenceAlgorithm):

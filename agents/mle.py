@@ -14,6 +14,7 @@ from formula_env.networks import MANY, TRANSFORMER, GeneratorConfig
 from formula_env.optimizers import set_lr
 from formula_env.sampling import Sampler
 from formula_env.schedules import cosine
+from formula_env.search_space import Choice, LogRange, SearchSpace
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
@@ -38,6 +39,14 @@ class MLEConfig(GeneratorConfig):
         check_positive(learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
         check_fraction(ema_decay=self.ema_decay)
         self.check_generator()
+
+    def search_space(self) -> SearchSpace:
+        return {
+            "learning_rate": LogRange(3e-4, 1e-2),
+            "batch_size": Choice(64, 128, 256, 512),
+            "ema_decay": Choice(0.0, 0.98, 0.99, 0.995),
+            **self.likelihood_space(),
+        }
 
 
 TRANSFORMER_MLE = TRANSFORMER | {"rounds": 1000, "learning_rate": 1e-3, "max_grad_norm": 1.0, "ema_decay": 0.99}

@@ -33,6 +33,7 @@ from formula_env.networks.policy import UniformPolicy
 from formula_env.optimizers import set_lr
 from formula_env.sampling import Sampler, draw_keys, log_prob
 from formula_env.schedules import linear
+from formula_env.search_space import Choice, LogRange, SearchSpace
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
@@ -72,6 +73,14 @@ class NCEConfig(GeneratorConfig):
         self.check_generator()
         if self.noise == "uniform":
             check_no_effect(self, "noise uniform", "noise_temperature")
+
+    def search_space(self) -> SearchSpace:
+        return {
+            "learning_rate": LogRange(5e-4, 1e-2),
+            "batch_size": Choice(64, 128, 256, 512),
+            "ema_decay": Choice(0.0, 0.98, 0.99, 0.995),
+            **self.likelihood_space(),
+        }
 
 
 class NCE(SequenceAlgorithm):

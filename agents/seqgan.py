@@ -42,6 +42,7 @@ from formula_env.optimizers import adam, set_lr
 from formula_env.rollouts import check_tree_size
 from formula_env.sampling import Sampler, draw_keys
 from formula_env.schedules import linear
+from formula_env.search_space import Choice, LogRange, SearchSpace
 from formula_env.tasks.base import SequenceTask
 from formula_env.vector_env import FormulaVectorEnv
 from formula_env.vocabulary import Tokens
@@ -105,6 +106,18 @@ class SeqGANConfig(GeneratorConfig):
         if self.mle_rounds == 0:
             check_no_effect(self, "mle_rounds 0", "mle_stop_nll", "mle_learning_rate", "mle_lr_end_factor")
             check_no_effect(self, "mle_rounds 0", "optimizer", "weight_decay", "dropout")
+
+    def search_space(self) -> SearchSpace:
+        space: SearchSpace = {
+            "generator_learning_rate": LogRange(1e-4, 1e-2),
+            "batch_size": Choice(64, 128, 256),
+            "d_steps": Choice(1, 2, 5),
+            "ent_coef": Choice(0.0, 0.01, 0.03),
+            "ema_decay": Choice(0.0, 0.98, 0.99, 0.995),
+            "discriminator.learning_rate": LogRange(1e-4, 1e-2),
+            "discriminator.weight_decay": Choice(0.0, 0.1, 0.3, 1.0),
+        }
+        return {**space, **self.likelihood_space()} if self.mle_rounds else space
 
     @property
     def q_options(self) -> dict[str, Any]:

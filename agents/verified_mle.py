@@ -15,6 +15,7 @@ from formula_env.agents.mle import MLE, TRANSFORMER_MANY, TRANSFORMER_MLE, MLECo
 from formula_env.errors import MAX_BATCH, check_at_least, check_fraction, check_range
 from formula_env.networks.decoding import Decoded, Decoding
 from formula_env.sampling import Sampler
+from formula_env.search_space import Choice, SearchSpace
 from formula_env.tasks.base import SequenceTask, check_has_checker
 from formula_env.vocabulary import Tokens, distinct_rows
 
@@ -39,6 +40,9 @@ class VerifiedMLEConfig(MLEConfig):
         check_at_least(1, search_every=self.search_every)
         check_range(1, MAX_BATCH, search_size=self.search_size)
         check_fraction(exploration=self.exploration)
+
+    def search_space(self) -> SearchSpace:
+        return {**super().search_space(), "search_size": Choice(512, 1024, 2048)}
 
 
 EXPLORATION_TEMPERATURE = 4.0

@@ -19,6 +19,7 @@ from formula_env.distributed import check_alone
 from formula_env.errors import MAX_BATCH, check_at_least, check_fraction, check_positive, check_range, check_types
 from formula_env.optimizers import adam, set_lr
 from formula_env.schedules import linear
+from formula_env.search_space import Choice, LogRange, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,16 @@ class GANConfig:
             generator_learning_rate=self.generator_learning_rate,
             discriminator_learning_rate=self.discriminator_learning_rate,
         )
+
+    def search_space(self) -> SearchSpace:
+        return {
+            "generator_learning_rate": LogRange(1e-4, 1e-2),
+            "discriminator_learning_rate": LogRange(1e-4, 1e-2),
+            "batch_size": Choice(64, 128, 256),
+            "r1": Choice(0.0, 0.02, 0.1, 0.5),
+            "lr_end_factor": Choice(0.02, 1.0),
+            "ema_decay": Choice(0.0, 0.99, 0.998),
+        }
 
 
 class GAN(Algorithm):

@@ -20,6 +20,7 @@ from formula_env.errors import (
     check_positive,
     check_range,
 )
+from formula_env.search_space import Choice, LogRange, SearchSpace
 
 GREEDY_DISCRIMINATOR = replace(SB3_DISCRIMINATOR, kind="plain", reward_transform="probability")
 """Settings of the discriminator for policies that choose greedily, whose formulae have no density."""
@@ -85,6 +86,9 @@ class ActorCriticConfig(OnPolicyConfig):
         check_at_least(0, ent_coef=self.ent_coef, vf_coef=self.vf_coef)
         check_positive(max_grad_norm=self.max_grad_norm)
 
+    def search_space(self) -> SearchSpace:
+        return {**super().search_space(), "ent_coef": Choice(0.0, 0.01, 0.03, 0.1)}
+
 
 @dataclass(frozen=True)
 class A2CConfig(ActorCriticConfig):
@@ -107,6 +111,9 @@ class PPOConfig(ActorCriticConfig):
         _check_batch_size(self.batch_size)
         check_at_least(1, n_epochs=self.n_epochs)
         check_positive(clip_range=self.clip_range)
+
+    def search_space(self) -> SearchSpace:
+        return {**super().search_space(), "n_epochs": Choice(2, 4, 8), "clip_range": Choice(0.1, 0.2, 0.3)}
 
 
 @dataclass(frozen=True)
@@ -212,6 +219,9 @@ class DQNConfig(SB3Config):
         check_fraction(exploration_fraction=self.exploration_fraction)
         check_positive(exploration_fraction=self.exploration_fraction)
 
+    def search_space(self) -> SearchSpace:
+        return {**super().search_space(), "exploration_final_eps": Choice(0.02, 0.05, 0.1, 0.2)}
+
 
 class DQN(SB3Algorithm):
     """Deep Q-network (Mnih et al. 2015), by Stable-Baselines3; its formulae are those of its ε-greedy policy.
@@ -301,6 +311,9 @@ class ARSConfig(SB3Config):
         check_positive(delta_std=self.delta_std)
         if self.n_top > self.n_delta:
             raise FormulaError(f"n_top must be at most n_delta, {self.n_delta}; got {self.n_top}")
+
+    def search_space(self) -> SearchSpace:
+        return {"learning_rate": LogRange(5e-3, 0.2), "delta_std": Choice(0.03, 0.1, 0.3)}
 
 
 class ARS(SB3Algorithm):

@@ -42,6 +42,7 @@ from formula_env.observations import ObservationName
 from formula_env.randomness import IsolatedRNG
 from formula_env.rewards import RewardMode, SoftReward
 from formula_env.sampling import Sampler
+from formula_env.search_space import Choice, LogRange, SearchSpace
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
@@ -105,6 +106,12 @@ class SB3Config:
         if self.reward_model != "discriminator":
             dead = ("discriminator", "d_steps", "discriminator_batch_size")
             check_no_effect(self, f"reward_model {self.reward_model}", *dead)
+
+    def search_space(self) -> SearchSpace:
+        space: SearchSpace = {"learning_rate": LogRange(1e-4, 1e-2), "num_envs": Choice(32, 64, 128)}
+        if self.reward_model != "discriminator":
+            return space
+        return {**space, "d_steps": Choice(1, 2, 5), "discriminator.learning_rate": LogRange(1e-4, 1e-2)}
 
     def own(self) -> dict[str, Any]:
         """The algorithm's own hyper-parameters."""

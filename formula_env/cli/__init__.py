@@ -12,6 +12,7 @@ from formula_env.cli.sample import run_sample
 from formula_env.cli.score import run_score
 from formula_env.cli.studies import run_figures, run_report, run_study
 from formula_env.cli.train import run_resume, run_train
+from formula_env.cli.tune import run_tune
 from formula_env.errors import FormulaError
 from formula_env.experiment.interrupt import Interrupted
 from formula_env.experiment.isolation import isolated
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "sample": run_sample,
     "found": run_found,
     "score": run_score,
+    "tune": run_tune,
     "study": run_study,
     "figures": run_figures,
     "report": run_report,

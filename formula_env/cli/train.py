@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,13 +12,21 @@ from typing import Annotated, Any
 from formula_env.arguments import UNSET, Positional, option, options_of, parse, value_of, with_flat_tables
 from formula_env.distributed import from_first, is_first, process_group
 from formula_env.errors import FormulaError
-from formula_env.experiment.config import AlgoT, DataConfig, RunConfig, TaskT, algo_config, load_config
+from formula_env.experiment.config import (
+    AlgoT,
+    DataConfig,
+    RunConfig,
+    TaskT,
+    algo_config,
+    load_config,
+    load_preset,
+)
 from formula_env.experiment.loop import resume, train
 from formula_env.experiment.registry import algorithm_class, all_algorithms, default_preset, preset
 from formula_env.experiment.run_folder import default_run_folder
 from formula_env.experiment.run_report import print_summary
 from formula_env.experiment.terminal import printable
-from formula_env.tasks import task_class
+from formula_env.tasks import BaseTask, task_class
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,8 @@ class TrainOptions(RunConfig[TaskT, AlgoT]):
     preset: str | None = None
     """Preset of hyper-parameters to start from; `list algorithms` names them. Default is the task's own, which the
     algorithm may have, and with --data.size over 10,000 that for many examples; None: the algorithm's defaults."""
+    config: Path | None = None
+    """Preset file to start from instead, such as the best.yaml of `formula-env tune`."""
     json: bool = False
     """Output of the summary as JSON."""
 
@@ -44,12 +55,8 @@ def run_train(arguments: list[str]) -> None:
     arguments, known = with_flat_tables(arguments), options_of(TrainOptions) | {"task": str}
     task_name = value_of("task", arguments, known) or "binary-sum"
     cls, task_cls = algorithm_class(algorithm), task_class(task_name)
-    size = _number(value_of("data.size", arguments, known), DataConfig.size)
-    name = value_of("preset", arguments, known) or default_preset(algorithm, task_cls, size)
-    default = None
-    if name not in (None, "None"):
-        algo = algo_config(algorithm, preset(algorithm, name))
-        default = TrainOptions(algorithm, UNSET, algo, task_name, preset=name)
+    algo, chosen = starting_settings(algorithm, task_cls, arguments, known)
+    default = None if algo is None else TrainOptions(algorithm, UNSET, algo, task_name, **chosen)
     options = parse(TrainOptions[task_cls, cls.Config], command, arguments, default)
     if is_first():
         for note in options.task.notes:
@@ -59,6 +66,29 @@ def run_train(arguments: list[str]) -> None:
         if folder is None:
             folder = from_first(stack.enter_context(_default_folder(options)) if is_first() else None)
         _show(train(options, folder), folder, options.json)
+
+
+def starting_settings(
+    algorithm: str, task: type[BaseTask], arguments: list[str], known: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The hyper-parameters of the preset, or preset file, that a run starts from, and the option that chose it.
+
+    None, and no option, for the algorithm's defaults. Raises FormulaError for wrong ones.
+    """
+    file, name = value_of("config", arguments, known), value_of("preset", arguments, known)
+    if file not in (None, "None"):
+        if name not in (None, "None"):
+            raise FormulaError("--preset and --config are two starts; give one of them")
+        path = Path(str(file))
+        try:
+            return algo_config(algorithm, load_preset(path, algorithm)), {"config": path}
+        except FormulaError as error:
+            raise FormulaError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+    size = _number(value_of("data.size", arguments, known), DataConfig.size)
+    name = name or default_preset(algorithm, task, size)
+    if name in (None, "None"):
+        return None, {}
+    return algo_config(algorithm, preset(algorithm, name)), {"preset": name}
 
 
 @dataclass(frozen=True)

@@ -145,10 +145,11 @@ def check_device(device: str) -> None:
 
 def config_document(config: RunConfig[Any, Any]) -> dict[str, Any]:
     """Everything that repeats a run: the settings, and the versions and commit they ran with."""
-    return _settings(config) | {"environment": _environment()}
+    return settings_of(config) | {"environment": _environment()}
 
 
-def _settings(config: RunConfig[Any, Any]) -> dict[str, Any]:
+def settings_of(config: RunConfig[Any, Any]) -> dict[str, Any]:
+    """The settings as plain values, from which `config_from` makes them again."""
     saved = [f.name for f in fields(RunConfig) if f.name not in ("out", "task_name")]
     settings = {name: value for name, value in asdict(config).items() if name in saved}
     return settings | {"task": {"name": config.task_name, **config.task.options}}
@@ -156,7 +157,7 @@ def _settings(config: RunConfig[Any, Any]) -> dict[str, Any]:
 
 def settings_text(config: RunConfig[Any, Any]) -> str:
     """The settings as YAML, for a checkpoint to hold."""
-    return yaml.safe_dump(_settings(config), sort_keys=False)
+    return yaml.safe_dump(settings_of(config), sort_keys=False)
 
 
 def save_config(config: RunConfig[Any, Any], folder: Path) -> None:
@@ -221,6 +222,18 @@ def first_difference(then: RunConfig[Any, Any], now: RunConfig[Any, Any]) -> tup
     return None
 
 
+def first_difference_of(then: dict[str, Any], now: dict[str, Any]) -> tuple[str, Any, Any] | None:
+    """As `first_difference`, of settings as plain values."""
+    for name in dict.fromkeys([*then, *now]):
+        one, other = then.get(name), now.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            if (inner := first_difference_of(one, other)) is not None:
+                return f"{name}.{inner[0]}", inner[1], inner[2]
+        elif one != other:
+            return name, one, other
+    return None
+
+
 def _innermost(name: str, then: Any, now: Any) -> tuple[str, Any, Any]:
     if is_dataclass(then) and type(then) is type(now):
         for f in fields(then):
@@ -259,7 +272,7 @@ def config_from(settings: dict[str, Any], trusted: bool | str | None = False) ->
         raise FormulaError(f"the task has {code!r}, which is code; it must have {trusted or 'none'}")
     settings = dict(settings)
     preset_name = settings.pop("preset", None)
-    algo = _merged(preset(settings["algorithm"], preset_name), settings.get("algo", {}))
+    algo = merge(preset(settings["algorithm"], preset_name), settings.get("algo", {}))
     parts = {
         "task_name": task_name,
         "task": make_any_task(task_name, **task),
@@ -275,12 +288,50 @@ def algo_config(algorithm: str, values: dict[str, Any]) -> Any:
     return _build(algorithm_class(algorithm).Config, values, "algo")
 
 
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def load_preset(path: Path, algorithm: str) -> dict[str, Any]:
+    """The hyper-parameters in a preset file, which holds `algorithm: NAME` and a table `algo`.
+
+    Raises FormulaError for a file that is none, or another algorithm's.
+    """
+    try:
+        document = yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise FormulaError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict) or not isinstance(document.get("algo"), dict):
+        raise FormulaError(f"{path} is not a preset file: it needs 'algorithm: NAME' and a table 'algo'")
+    for name in document:
+        if name not in PRESET_KEYS:
+            raise FormulaError(unknown("key", name, PRESET_KEYS, str(path)))
+    if document.get("algorithm") != algorithm:
+        raise FormulaError(f"{path} is a preset of {document.get('algorithm')!r}, not of {algorithm}")
+    return document["algo"]
+
+
+PRESET_KEYS = ("algorithm", "algo")
+
+
+def preset_text(algorithm: str, algo: Any, comment: str) -> str:
+    """A preset file: the settings in which an algorithm's config differs from its defaults."""
+    values = _differences(algo, type(algo)())
+    document = yaml.safe_dump({"algorithm": algorithm, "algo": values}, sort_keys=False)
+    return "".join(f"# {line}\n" for line in comment.splitlines()) + document
+
+
+def _differences(config: Any, default: Any) -> dict[str, Any]:
+    pairs = {field.name: (getattr(config, field.name), getattr(default, field.name)) for field in fields(config)}
+    return {
+        name: _differences(value, usual) if is_dataclass(value) else value
+        for name, (value, usual) in pairs.items()
+        if value != usual
+    }
+
+
+def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Two tables of settings as one; the second prevails, setting by setting."""
     merged = dict(below)
     for name, value in above.items():
         both = isinstance(value, dict) and isinstance(merged.get(name), dict)
-        merged[name] = _merged(merged[name], value) if both else value
+        merged[name] = merge(merged[name], value) if both else value
     return merged
 
 

@@ -28,6 +28,7 @@ from formula_env.networks.generators import Generator, LSTMGenerator
 from formula_env.networks.policy import Policy
 from formula_env.networks.transformer import TransformerGenerator
 from formula_env.optimizers import MuonWithAdam, Optimizer, adam
+from formula_env.search_space import Choice, SearchSpace
 from formula_env.tasks.base import SequenceTask
 
 GeneratorName = Literal["lstm", "transformer"]
@@ -89,6 +90,11 @@ class GeneratorConfig:
         return TransformerGenerator(
             task.vocabulary, task.max_length, self.hidden_dim, self.layers, self.heads, self.dropout
         )
+
+    def likelihood_space(self) -> SearchSpace:
+        """The search space of what keeps maximum likelihood from memorising."""
+        decay: SearchSpace = {"weight_decay": Choice(0.0, 0.03, 0.1, 0.3, 1.0, 3.0)}
+        return {**decay, "dropout": Choice(0.0, 0.1, 0.2)} if self.generator == "transformer" else decay
 
     def make_optimizer(self, generator: Generator, lr: float) -> Optimizer:
         """The optimiser of maximum likelihood."""

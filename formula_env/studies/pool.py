@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from formula_env.errors import FormulaError, check_at_least
@@ -32,7 +32,7 @@ def run_studies(studies: Sequence[Study], jobs: int) -> None:
     _report_damaged([run for run, _ in missing])
     waiting = [run for run, _ in missing]
     with stop_requests() as stop, StudyProgress(total, total - len(waiting)) as progress:
-        failed = _Pool(waiting, jobs, progress, stop).work()
+        failed = Pool(waiting, jobs, progress, stop).work()
         done = total - sum(len(incomplete(study)) for study in studies)
         if stop.signum is not None:
             raise Interrupted(
@@ -78,18 +78,34 @@ class _Job:
             self.was_asked_to_stop = True
 
 
-class _Pool:
-    """Runs as processes, so many at a time."""
+class Pool:
+    """Runs as processes, so many at a time.
 
-    def __init__(self, waiting: list[Run], jobs: int, progress: StudyProgress, stop: StopRequest) -> None:
+    Args:
+        waiting: the runs.
+        jobs: how many at a time.
+        progress: shows them.
+        stop: stops them all, and they save themselves, as soon as it holds a signal.
+        are_needed: is asked again and again; once it answers False, all stop in the same way.
+    """
+
+    def __init__(
+        self,
+        waiting: Sequence[Run],
+        jobs: int,
+        progress: StudyProgress,
+        stop: StopRequest,
+        are_needed: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.waiting, self.jobs, self.progress, self.stop = list(waiting), jobs, progress, stop
+        self.are_needed, self.has_stopped = are_needed, False
         self.active: list[_Job] = []
         self.failed: list[tuple[Run, str]] = []
 
     def work(self) -> list[tuple[Run, str]]:
         """Do all runs, unless asked to stop; returns those that failed, with their last messages."""
         try:
-            while self.active or (self.waiting and self.stop.signum is None):
+            while self.active or (self.waiting and not self.has_stopped):
                 self._fill()
                 self._collect()
         finally:
@@ -97,7 +113,7 @@ class _Pool:
         return self.failed
 
     def _fill(self) -> None:
-        while self.waiting and len(self.active) < self.jobs and self.stop.signum is None:
+        while self.waiting and len(self.active) < self.jobs and not self.has_stopped:
             run = self.waiting.pop(0)
             if run.variant.analysis is not None:
                 compute(run)
@@ -122,15 +138,16 @@ class _Pool:
     def _collect(self) -> None:
         time.sleep(POLL_SECONDS)
         self.progress.refresh()
-        if self.stop.signum is not None:
-            self._stop_all(self.stop.signum)
+        self.has_stopped = self.has_stopped or self.stop.signum is not None or not self.are_needed()
+        if self.has_stopped:
+            self._stop_all(self.stop.signum or signal.SIGTERM)
         ended = [job for job in self.active if job.process.poll() is not None]
         self.active = [job for job in self.active if job not in ended]
         for job in ended:
             problem = job.run.problem()
             if problem is None:
                 self.progress.done(job.run.name, job.run.run_folder.summary())
-            elif self.stop.signum is None:
+            elif not self.has_stopped:
                 self._fail(job.run, job.complaint() or problem)
 
     def _stop_all(self, signum: int) -> None:

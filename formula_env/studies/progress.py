@@ -54,6 +54,10 @@ class StudyProgress:
             if row is not None:
                 self._progress.update(task, live=f"round {row['round']}  {quality(evaluation_of(row))}")
 
+    def note(self, line: str) -> None:
+        """Say something above the bars."""
+        self._progress.console.print(printable(line), markup=False, highlight=False)
+
     def done(self, name: str, summary: Row | None) -> None:
         """This run has ended; `summary` is None if it failed, empty for an analysis."""
         self._count += summary is not None
