@@ -176,6 +176,8 @@ def run_command(words: list[str], clone: Path) -> None:
     match words:
         case ["formula-env", "train", *rest] if "--help" not in rest:
             assert main(["train", *shortened(rest)]) == 0, words
+        case ["formula-env", "tune", *rest]:
+            assert main(["tune", *rest, "--algo.rounds", "4", "--eval-samples", "50", "--trials", "1"]) == 0, words
         case ["formula-env", "sample", folder, "-n", _, *rest] if "--novel" in rest:
             # A generator that is hardly trained finds one new formula, 1=1, by chance.
             assert main(["sample", folder, "-n", "1", *rest]) == 0, words

@@ -178,7 +178,11 @@ def _try_next(tuning: Tuning, study: optuna.Study, jobs: int, progress: StudyPro
         study.enqueue_trial(values_in(tuning.config.algo, tuning.space))
     trial = study.ask({name: _distribution(values) for name, values in tuning.space.items()})
     runs = _runs(tuning, number, trial.params)
-    watch = _Watch(tuning, trial, runs[0].run_folder)
+    for run in runs:
+        if run.folder.exists():
+            with exclusive(run.folder):  # raises while a run goes on that a killed search left behind
+                pass
+    watch = Watch(trial, tuning.metric, runs[0].run_folder)
     failed = Pool(runs, jobs, progress, stop, watch.is_promising).work()
     if stop.signum is not None:
         return
@@ -216,14 +220,14 @@ def _runs(tuning: Tuning, number: int, params: Mapping[str, Any]) -> list[Run]:
     ]
 
 
-class _Watch:
+class Watch:
     """Tells Optuna the rows of a trial's first run, each once, and asks it whether to go on.
 
     The first run alone decides, so that it does not matter how many go on side by side.
     """
 
-    def __init__(self, tuning: Tuning, trial: optuna.Trial, folder: RunFolder) -> None:
-        self.key, self.trial, self.folder = row_key(tuning.metric), trial, folder
+    def __init__(self, trial: optuna.Trial, name: str, folder: RunFolder) -> None:
+        self.trial, self.key, self.folder = trial, row_key(name), folder
         self.last = -1
         self.is_hopeless = False
 
