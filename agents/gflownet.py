@@ -37,7 +37,7 @@ from formula_env.errors import (
     check_range,
     check_types,
 )
-from formula_env.networks import GeneratorConfig
+from formula_env.networks import Generator, GeneratorConfig, MaskedGenerator
 from formula_env.networks.decoding import Decoded, Decoding
 from formula_env.networks.generators import token_log_probs
 from formula_env.optimizers import adam, set_lr
@@ -69,6 +69,8 @@ class GFlowNetConfig(GeneratorConfig):
     """Share of a batch that is drawn at `exploration_temperature`; without it rare formulae may die out."""
     exploration_temperature: float = 4.0
     """Temperature of those draws."""
+    masked: bool = True
+    """Restriction of the generator to symbols that keep a formula well-formed."""
     replay: float = 0.0
     """Share of a batch that is drawn from the correct formulae known so far, those of an MLE start included."""
     mle_learning_rate: float = 3e-3
@@ -104,6 +106,13 @@ class GFlowNetConfig(GeneratorConfig):
             check_no_effect(self, "exploration 0", "exploration_temperature")
         if self.mle_rounds == 0:
             check_no_effect(self, "mle_rounds 0", "mle_learning_rate", "optimizer", "weight_decay", "dropout")
+
+    def make_generator(self, task: SequenceTask) -> Generator:
+        generator = super().make_generator(task)
+        # Not the bound method itself, with which the average of the weights would copy the task.
+        return (
+            MaskedGenerator(generator, lambda prefixes: task.legal_symbols(prefixes)) if self.masked else generator
+        )
 
     def search_space(self) -> SearchSpace:
         return {

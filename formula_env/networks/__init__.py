@@ -14,7 +14,7 @@ from formula_env.errors import (
     check_no_effect,
     check_range,
 )
-from formula_env.networks.decoding import Decoded, Decoding
+from formula_env.networks.decoding import Decoded, Decoding, MaskedGenerator
 from formula_env.networks.discriminators import (
     AutoregressiveDiscriminator,
     CNNDiscriminator,
@@ -100,8 +100,9 @@ class GeneratorConfig:
         """The optimiser of maximum likelihood."""
         if self.optimizer == "adam":
             return adam(generator.parameters(), lr, self.weight_decay)
-        assert isinstance(generator, TransformerGenerator)
-        return MuonWithAdam(generator.matrices(), generator.parameters(), lr, self.weight_decay)
+        transformer = generator.generator if isinstance(generator, MaskedGenerator) else generator
+        assert isinstance(transformer, TransformerGenerator)
+        return MuonWithAdam(transformer.matrices(), generator.parameters(), lr, self.weight_decay)
 
 
 TRANSFORMER: dict[str, Any] = {
@@ -154,6 +155,7 @@ __all__ = [
     "GeneratorConfig",
     "GeneratorName",
     "LSTMGenerator",
+    "MaskedGenerator",
     "OptimizerName",
     "RatioDiscriminator",
     "TransformerGenerator",

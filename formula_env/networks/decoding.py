@@ -124,3 +124,22 @@ class Masked:
         possible = (allowed & (logits > -torch.inf)).any(dim=1, keepdim=True)
         logits = torch.where(possible, logits, 0.0).masked_fill(~allowed, -torch.inf)
         return logits, (prefixes, *inner)
+
+
+class MaskedGenerator(Generator):
+    """The generator that another one becomes when a mask forbids symbols; see `Masked`."""
+
+    def __init__(self, generator: Generator, mask: Mask) -> None:
+        super().__init__()
+        self.generator, self.mask, self.vocabulary = generator, mask, generator.vocabulary
+
+    def start(self, n: int) -> State:
+        return Masked(self.generator, self.mask, self.vocabulary).start(n)
+
+    def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
+        return Masked(self.generator, self.mask, self.vocabulary).step(symbols, state)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        ids = tokens.cpu().numpy()
+        allowed = np.stack([self.mask(ids[:, :t]) for t in range(ids.shape[1])], axis=1)
+        return self.generator(tokens).masked_fill(~torch.from_numpy(allowed).to(tokens.device), -torch.inf)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from formula_env.cli import main
 from formula_env.experiment.checkpoint import checkpoints
 from tests.experiment.commands import TINY_MLE, TINY_SEQGAN, assert_same_run, rows_without_time, run, start
 
@@ -60,7 +61,7 @@ def test_two_processes_train_as_one_does_up_to_rounding(
     by_two: Path, tmp_path: Path, algorithm: str, options: list[str]
 ) -> None:
     one, two = tmp_path / "one", by_two
-    assert run("train", algorithm, *options, "--out", one)[0] == 0
+    assert main(["train", algorithm, *options, "--out", str(one)]) == 0
     if options is not TINY_SEQGAN:
         two = tmp_path / "two"
         assert run("train", algorithm, *options, "--out", two, processes=2)[0] == 0
