@@ -136,7 +136,7 @@ class GFlowNet(SequenceAlgorithm):
         distributed.local_batch_size(config.batch_size)  # is refused before processes wait for each other
         torch.manual_seed(seed)
         self.task, self.config, self.device = task, config, device
-        self.beta = config.beta or default_beta(task)
+        self.beta = config.beta or default_beta(task, config.masked)
         if self.beta < config.beta_start:
             raise FormulaError(f"beta must be at least beta_start, {config.beta_start:g}, got {self.beta:g}")
         self.generator = config.make_generator(task).to(device)
@@ -153,12 +153,13 @@ class GFlowNet(SequenceAlgorithm):
 
     @property
     def notes(self) -> list[str]:
-        needed = needed_beta(self.task)
+        needed = needed_beta(self.task, self.config.masked)
         if needed is None or self.beta >= needed:
             return []
+        accuracy = target_accuracy(self.task, self.beta, self.config.masked)
         return [
-            f"with beta {self.beta:g} even a perfect policy is {1 - target_accuracy(self.task, self.beta):.1%} "
-            f"incorrect in this task; raise --algo.beta to {math.ceil(10 * needed) / 10:g}"
+            f"with beta {self.beta:g} even a perfect policy is {1 - accuracy:.1%} incorrect in this task; "
+            f"raise --algo.beta to {math.ceil(10 * needed) / 10:g}"
         ]
 
     @property

@@ -20,6 +20,7 @@ from formula_env.errors import (
 from formula_env.networks import raw_logits
 from formula_env.networks.policy import Policy
 from formula_env.sampling import log_prob
+from formula_env.tasks.automaton import GrammarTask
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
@@ -225,33 +226,36 @@ MIN_BETA, BETA_OF_UNKNOWN_COUNT = 12.0, 20.0
 """Default β at least, and where it is not known how many formulae are correct."""
 
 
-def default_beta(task: SequenceTask) -> float:
-    """The penalty β for a task, nats."""
-    needed = needed_beta(task)
+def default_beta(task: SequenceTask, masked: bool = False) -> float:
+    """The penalty β for a task, nats; for a policy that is `masked`, which writes well-formed formulae only."""
+    needed = needed_beta(task, masked)
     return BETA_OF_UNKNOWN_COUNT if needed is None else max(MIN_BETA, needed)
 
 
-def needed_beta(task: SequenceTask) -> float | None:
+def needed_beta(task: SequenceTask, masked: bool = False) -> float | None:
     """log(N/M) + 5 for N strings, of which M are correct; None where M is not known.
 
     The incorrect strings then have e^-5 times the probability of the correct ones, or less.
     """
     correct = task.count()
-    return math.log(num_strings(task)) - math.log(correct) + SAFE_ODDS if correct else None
+    return math.log(num_strings(task, masked)) - math.log(correct) + SAFE_ODDS if correct else None
 
 
-def target_accuracy(task: SequenceTask, beta: float) -> float:
+def target_accuracy(task: SequenceTask, beta: float, masked: bool = False) -> float:
     """The share M / (M + (N - M)·e^-β) of correct formulae in the distribution R/Z, where M is known."""
     correct = task.count()
     assert correct
-    return 1 / (1 + math.expm1(math.log(num_strings(task)) - math.log(correct)) * math.exp(-beta))
+    return 1 / (1 + math.expm1(math.log(num_strings(task, masked)) - math.log(correct)) * math.exp(-beta))
 
 
-def num_strings(task: SequenceTask) -> int:
+def num_strings(task: SequenceTask, masked: bool = False) -> int:
     """N: how many strings a policy can write, well-formed or not: V^T where all have the same length.
 
-    With EOS, they are the strings of up to T - 1 symbols that it ends, and those of T symbols without it.
+    With EOS, they are the strings of up to T - 1 symbols that it ends, and those of T symbols without it. A policy
+    that is `masked` writes the well-formed ones, where the task can count them.
     """
+    if masked and isinstance(task, GrammarTask):
+        return task.well_formed.count
     size, length = task.vocabulary.size, task.max_length
     if task.vocabulary.eos is None:
         return size**length

@@ -21,6 +21,7 @@ from formula_env.evaluators import SequenceEvaluator
 from formula_env.networks import Generator
 from formula_env.rewards import default_beta, needed_beta, num_strings, target_accuracy
 from formula_env.tasks import make_task
+from formula_env.tasks.automaton import GrammarTask
 from formula_env.tasks.base import SequenceTask
 from formula_env.tasks.binary_sum import BinarySum
 from formula_env.vocabulary import Tokens
@@ -179,14 +180,34 @@ SMALL_TASKS = [
 ]
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("beta", [1.0, 5.0, 12.0])
 @pytest.mark.parametrize("task", SMALL_TASKS, ids=name_of)
-def test_the_accuracy_of_the_target_is_the_enumerated_one(task: SequenceTask, beta: float) -> None:
+def test_the_accuracy_of_the_target_is_the_enumerated_one(task: SequenceTask, beta: float, masked: bool) -> None:
     strings = all_strings(task)
-    assert num_strings(task) == len(strings)
+    if masked and isinstance(task, GrammarTask):
+        strings = strings[task.is_well_formed(strings)]
+    assert num_strings(task, masked) == len(strings)
     correct = task.is_correct(strings)
     weights = np.where(correct, 1.0, math.exp(-beta))
-    assert target_accuracy(task, beta) == pytest.approx(weights[correct].sum() / weights.sum(), rel=1e-9)
+    assert target_accuracy(task, beta, masked) == pytest.approx(weights[correct].sum() / weights.sum(), rel=1e-9)
+
+
+@pytest.mark.parametrize("task", SMALL_TASKS, ids=name_of)
+@pytest.mark.parametrize("generator", ["lstm", "transformer"])
+def test_a_masked_generator_writes_well_formed_formulae_only_and_their_probabilities_sum_to_1(
+    task: SequenceTask, generator: Any
+) -> None:
+    sizes: dict[str, Any] = {"embedding_dim": 4} if generator == "lstm" else {}
+    algorithm = GFlowNet(task, GFlowNetConfig(hidden_dim=8, generator=generator, **sizes), 0, CPU)
+    strings = all_strings(task)
+    probs = np.exp(algorithm.log_prob(strings))
+    well_formed = task.is_well_formed(strings)
+    assert probs.sum() == pytest.approx(1, abs=1e-5)
+    assert (probs > 0).tolist() == well_formed.tolist()
+    at_once = algorithm.generator.log_prob(torch.from_numpy(strings[well_formed])).detach().numpy()
+    np.testing.assert_allclose(at_once, algorithm.log_prob(strings[well_formed]), atol=1e-4)
+    assert task.is_well_formed(algorithm.sample(200, seed=0)).all()
 
 
 def test_a_small_penalty_makes_the_target_itself_incorrect_and_the_default_does_not() -> None:
@@ -204,7 +225,7 @@ def test_a_small_penalty_makes_the_target_itself_incorrect_and_the_default_does_
 
 def test_a_penalty_that_is_too_small_is_named_with_what_the_task_needs() -> None:
     task = make_task("equation")
-    config = GFlowNetConfig(beta=10.0)
+    config = GFlowNetConfig(beta=10.0, masked=False)
     (note,) = GFlowNet(task, config, 0, CPU).notes
     assert "with beta 10 even a perfect policy is 99.7% incorrect" in note
     advised = float(note.rsplit(" ", 1)[1])
