@@ -10,13 +10,18 @@ every distribution q of strings that leaves none out, π = R/Z is the only minim
 No gradient passes through q, hence batches may be off-policy: drawn at a high temperature, or found long ago. With
 q = π the gradient of L/2 is that of KL(π ‖ R/Z). Maximising R, without the entropy of π, ends in few formulae.
 
+Where not all correct formulae are wanted equally often, `target` "prior" has R(x) = p₀(x)·exp(-β · [x is
+incorrect]), with p₀ the generator after its start by maximum likelihood. Then π is p₀ given that x is correct: the
+checker takes away what is wrong, and what is right keeps the proportions of the data.
+
 Strings are written from left to right, so each has one way to come about and the backward policy is P_B = 1: this
 is trajectory balance (Malkin et al. 2022) whose log Z is the batch's own estimate (VarGrad; Zhang et al. 2023).
 """
 
 import math
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -69,6 +74,8 @@ class GFlowNetConfig(GeneratorConfig):
     """Share of a batch that is drawn at `exploration_temperature`; without it rare formulae may die out."""
     exploration_temperature: float = 4.0
     """Temperature of those draws."""
+    target: Literal["uniform", "prior"] = "uniform"
+    """Distribution of the correct formulae that is learnt: "uniform", or the "prior", that of the MLE start."""
     masked: bool = True
     """Restriction of the generator to symbols that keep a formula well-formed."""
     replay: float = 0.0
@@ -104,6 +111,8 @@ class GFlowNetConfig(GeneratorConfig):
             )
         if self.exploration == 0:
             check_no_effect(self, "exploration 0", "exploration_temperature")
+        if self.target == "prior" and self.mle_rounds == 0:
+            raise FormulaError("target prior is what maximum likelihood has learnt: it needs mle_rounds above 0")
         if self.mle_rounds == 0:
             check_no_effect(self, "mle_rounds 0", "mle_learning_rate", "optimizer", "weight_decay", "dropout")
 
@@ -140,6 +149,7 @@ class GFlowNet(SequenceAlgorithm):
         if self.beta < config.beta_start:
             raise FormulaError(f"beta must be at least beta_start, {config.beta_start:g}, got {self.beta:g}")
         self.generator = config.make_generator(task).to(device)
+        self.prior = deepcopy(self.generator) if config.target == "prior" else None
         self.weights = Averaged(self.generator, config.ema_decay)
         self.sampler = Sampler(config.decoded(self.weights.average), task, device)
         self.mle_optimizer = config.make_optimizer(self.generator, config.mle_learning_rate)
@@ -154,7 +164,7 @@ class GFlowNet(SequenceAlgorithm):
     @property
     def notes(self) -> list[str]:
         needed = needed_beta(self.task, self.config.masked)
-        if needed is None or self.beta >= needed:
+        if needed is None or self.beta >= needed or self.prior is not None:  # the prior's own accuracy decides
             return []
         accuracy = target_accuracy(self.task, self.beta, self.config.masked)
         return [
@@ -174,19 +184,27 @@ class GFlowNet(SequenceAlgorithm):
         pad, max_grad_norm = self.task.vocabulary.pad, self.config.max_grad_norm
         metrics = mle_step(self.weights.ddp, self.mle_optimizer, batch, pad, max_grad_norm)
         self.weights.restart()
+        if self.prior is not None:
+            self.prior.load_state_dict(self.generator.state_dict())
         return floats(metrics)
 
     def update(self, real: Tokens, progress: float) -> dict[str, float]:
         """One step down the log-variance loss; `real` is not used."""
         set_lr(self.optimizer, self.config.learning_rate * linear(progress))
         tokens, correct = self.draw_batch(progress)
-        log_reward = self.penalty(progress) * (correct.float() - 1)
+        log_reward = self.log_reward(tokens, correct, progress)
         log_probs = token_log_probs(self.weights.ddp(tokens), tokens, self.task.vocabulary.pad).sum(dim=1)
         loss = log_variance(log_probs, log_reward)
         gradient_step(self.generator, self.optimizer, loss, self.config.max_grad_norm)
         self.weights.update()
         metrics = {"train/loss": loss.detach(), "train/reward": log_reward.mean()}
         return floats(metrics) | {"verified/checker_calls": float(self.checker_calls)}
+
+    @torch.no_grad()
+    def log_reward(self, tokens: Tensor, correct: Tensor, progress: float) -> Tensor:
+        """log R `(n,)` of formulae `(n, T)` and their verdicts `(n,)`, nats."""
+        log_reward = self.penalty(progress) * (correct.float() - 1)
+        return log_reward if self.prior is None else log_reward + self.prior.log_prob(tokens)
 
     def penalty(self, progress: float) -> float:
         """β in the round at this progress."""
@@ -236,13 +254,16 @@ class GFlowNet(SequenceAlgorithm):
         saved = {name: getattr(self, name).state_dict() for name in _STATEFUL}
         counters = {name: getattr(self, name) for name in _COUNTERS}
         known = torch.from_numpy(self.known.tokens.astype(np.int32))
-        return saved | counters | {"rng": self.rng.get_state(), "known": known}
+        prior = {} if self.prior is None else self.prior.state_dict()
+        return saved | counters | {"rng": self.rng.get_state(), "known": known, "prior": prior}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in _STATEFUL:
             getattr(self, name).load_state_dict(state[name])
         for name in _COUNTERS:
             setattr(self, name, state[name])
+        if self.prior is not None:
+            self.prior.load_state_dict(state["prior"])
         self.rng.set_state(state["rng"])
         self.known = DistinctFormulae(self.task.max_length)
         self.known.add(state["known"].numpy().astype(np.int64))

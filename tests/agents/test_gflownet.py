@@ -329,7 +329,30 @@ def test_the_training_data_are_used_after_a_start_by_likelihood_only() -> None:
     assert algorithm.log_prob(STRINGS[:1])[0] == pytest.approx(-losses[-1], abs=0.1)  # the average starts there
 
 
-@pytest.mark.parametrize("settings", [{}, {"replay": 0.5, "mle_rounds": 2}])
+@pytest.mark.parametrize("exponent", [1.0, 0.8])
+def test_with_a_prior_the_gradient_is_zero_at_the_prior_given_that_the_formula_is_correct(exponent: float) -> None:
+    """At π ∝ p₀·R, and nowhere near it."""
+    config = TableConfig(rounds=1, mle_rounds=1, batch_size=64, beta=BETA, beta_rise=0.0, target="prior")
+    algorithm = GFlowNet(TASK, config, 0, CPU)
+    assert isinstance(algorithm.generator, Table)
+    assert isinstance(algorithm.prior, Table)
+    algorithm.pretrain(real_batch(algorithm), 0.0)
+    assert torch.equal(algorithm.prior.logits, algorithm.generator.logits)
+    prior = 1.0 + np.arange(16)
+    algorithm.prior.become(prior)
+    algorithm.generator.become((prior * reward(BETA)) ** exponent)
+    algorithm.update(real_batch(algorithm), 0.0)
+    size = gradient(algorithm.generator).abs().max().item()
+    assert size < 1e-5 if exponent == 1 else size > 1e-2
+    assert algorithm.prior.logits.grad is None
+
+
+def test_a_prior_without_a_start_by_likelihood_is_refused() -> None:
+    with pytest.raises(FormulaError, match=r"target prior .* needs mle_rounds above 0"):
+        GFlowNetConfig(target="prior")
+
+
+@pytest.mark.parametrize("settings", [{}, {"replay": 0.5, "mle_rounds": 2}, {"target": "prior", "mle_rounds": 2}])
 def test_it_goes_on_from_what_was_saved(settings: dict[str, Any]) -> None:
     config = GFlowNetConfig(**TINY, **settings)
     one, two = GFlowNet(TASK, config, 0, CPU), GFlowNet(TASK, config, 1, CPU)

@@ -88,7 +88,8 @@ def check_is_read(algorithm: str, values: dict[str, Any], naming: str, form: str
     forms = create_sweep_command_args({"args": {name: {"value": entry} for name, entry in table.items()}})
     options = parsed(algorithm, forms[form])
     for option, value in values.items():
-        wanted = tuple(value) if isinstance(value, list) else Path(value) if option == "out" and value else value
+        wanted = tuple(value) if isinstance(value, list) else value
+        wanted = Path(value) if option in ("out", "config") and value else wanted
         if form == "args_no_boolean_flags" and naming != "table" and value is False:
             continue  # it is left out: such sweeps can only switch on
         told = value_in(options, option)
@@ -124,6 +125,7 @@ def test_every_choice_is_read_in_the_forms_of_wandb() -> None:
 FITTING = {
     "autoregressive": {"algo.discriminator.kind": "ratio"},
     "muon": {"algo.generator": "transformer", "algo.mle-rounds": 1},  # as gflownet needs them
+    "prior": {"algo.mle-rounds": 1},
     "exact": {"algo.reward-mode": "difference"},  # as a2c, the first to have it, needs it
 }
 """Other options that a choice needs."""
