@@ -58,7 +58,7 @@ class GANConfig:
             "batch_size": Choice(64, 128, 256),
             "r1": Choice(0.0, 0.003, 0.02, 0.1, 0.5),
             "lr_end_factor": Choice(0.0, 0.02, 1.0),
-            "ema_decay": Choice(0.0, 0.99, 0.998),
+            "ema_decay": Choice(0.0, 0.99, 0.998, 0.999),
         }
 
 
