@@ -530,7 +530,7 @@ def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (
             'analysis = "switch-probability"',
             'analysis = "tea-leaves"',
-            "unknown analysis 'tea-leaves'; there are: b",
+            "unknown analysis 'tea-leaves'; there are: alternator, b",
         ),
         (
             'variants = ["gan"]',
