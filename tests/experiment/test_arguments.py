@@ -88,8 +88,8 @@ def check_is_read(algorithm: str, values: dict[str, Any], naming: str, form: str
     forms = create_sweep_command_args({"args": {name: {"value": entry} for name, entry in table.items()}})
     options = parsed(algorithm, forms[form])
     for option, value in values.items():
-        wanted = tuple(value) if isinstance(value, list) else value
-        wanted = Path(value) if option in ("out", "config") and value else wanted
+        is_path = option in ("out", "config") and isinstance(value, str)
+        wanted = tuple(value) if isinstance(value, list) else Path(value) if is_path else value
         if form == "args_no_boolean_flags" and naming != "table" and value is False:
             continue  # it is left out: such sweeps can only switch on
         told = value_in(options, option)
