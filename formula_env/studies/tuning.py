@@ -73,6 +73,9 @@ class Tuning:
     rounds: int
     """Rounds of a run."""
 
+    def __post_init__(self) -> None:
+        search_space(self.config.algorithm, self.config.algo)  # raises before a folder is made
+
     @property
     def space(self) -> SearchSpace:
         return search_space(self.config.algorithm, self.config.algo)
@@ -103,6 +106,8 @@ def tune(tuning: Tuning, trials: int, jobs: int, command: str) -> optuna.Study:
     with exclusive(tuning.folder), readable_storage(tuning.folder), stop_requests() as stop:
         study = _open(tuning)
         done = len(finished(study))
+        if done:
+            _write_results(tuning, study)  # a kill may have come between a trial's end and its line
         with StudyProgress(max(trials, done) * len(tuning.seeds), done * len(tuning.seeds)) as progress:
             while len(finished(study)) < trials:
                 _try_next(tuning, study, jobs, progress, stop)

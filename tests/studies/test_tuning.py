@@ -119,9 +119,12 @@ def test_a_trial_s_value_is_that_of_its_runs_and_the_best_is_the_preset(searched
 
 @pytest.mark.slow
 def test_more_trials_go_on_where_the_search_was(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = trials(searched)
+    before, preset_file = trials(searched), (searched / "best.yaml").read_text()
+    for name in ("trials.csv", "best.yaml"):  # as after a kill just before they were written
+        (searched / name).unlink()
     assert main([*TINY, "--trials", "2", "--out", str(searched)]) == 0  # they are there already
     assert trials(searched) == before
+    assert (searched / "best.yaml").read_text() == preset_file
     assert "best of 6 trials" in capsys.readouterr().out
 
 
