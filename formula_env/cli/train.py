@@ -46,18 +46,7 @@ class TrainOptions(RunConfig[TaskT, AlgoT]):
 
 def run_train(arguments: list[str]) -> None:
     """Train an algorithm on a task: formula-env train seqgan --task binary-sum"""
-    # The algorithm and the task decide which options there are, so they are read first.
-    is_help = arguments[:1] in (["-h"], ["--help"])
-    algorithm = "seqgan" if is_help else next(iter(arguments), "-")
-    command = "train" if is_help else f"train {algorithm}"
-    if algorithm.startswith("-"):
-        raise FormulaError(f"train needs an algorithm first: {', '.join(sorted(all_algorithms()))}")
-    arguments, known = with_flat_tables(arguments), options_of(TrainOptions) | {"task": str}
-    task_name = value_of("task", arguments, known) or "binary-sum"
-    cls, task_cls = algorithm_class(algorithm), task_class(task_name)
-    algo, chosen = starting_settings(algorithm, task_cls, arguments, known)
-    default = None if algo is None else TrainOptions(algorithm, UNSET, algo, task_name, **chosen)
-    options = parse(TrainOptions[task_cls, cls.Config], command, arguments, default)
+    options = parse_with_algorithm(TrainOptions, "train", arguments, shown="seqgan")
     if is_first():
         for note in options.task.notes:
             print(printable(note), file=sys.stderr)
@@ -66,6 +55,26 @@ def run_train(arguments: list[str]) -> None:
         if folder is None:
             folder = from_first(stack.enter_context(_default_folder(options)) if is_first() else None)
         _show(train(options, folder), folder, options.json)
+
+
+def parse_with_algorithm(options: Any, command: str, arguments: list[str], shown: str) -> Any:
+    """The options of a command whose first argument is an algorithm, as an instance of their dataclass.
+
+    The algorithm and the task decide which options there are, so they are read first; help without an algorithm
+    shows the options of the one that is `shown`. Raises FormulaError for wrong ones.
+    """
+    is_help = arguments[:1] in (["-h"], ["--help"])
+    algorithm = shown if is_help else next(iter(arguments), "-")
+    if algorithm.startswith("-"):
+        raise FormulaError(f"{command} needs an algorithm first: {', '.join(sorted(all_algorithms()))}")
+    arguments, known = with_flat_tables(arguments), options_of(options) | {"task": str}
+    task_name = value_of("task", arguments, known) or "binary-sum"
+    cls, task_cls = algorithm_class(algorithm), task_class(task_name)
+    algo, chosen = starting_settings(algorithm, task_cls, arguments, known)
+    default = None if algo is None else options(algorithm, UNSET, algo, task_name, **chosen)
+    return parse(
+        options[task_cls, cls.Config], command if is_help else f"{command} {algorithm}", arguments, default
+    )
 
 
 def starting_settings(

@@ -9,15 +9,15 @@ from typing import Annotated, Any, Generic
 import torch
 from rich.table import Table
 
-from formula_env.arguments import UNSET, Positional, option, options_of, parse, value_of, with_flat_tables
+from formula_env.arguments import Positional, option
 from formula_env.cli.studies import MAX_JOBS
-from formula_env.cli.train import starting_settings
+from formula_env.cli.train import parse_with_algorithm
 from formula_env.errors import FormulaError, check_at_least, check_choice, check_range, check_seed
 from formula_env.experiment.config import AlgoT, DataConfig, RunConfig, TaskT, check_device
-from formula_env.experiment.registry import algorithm_class, all_algorithms
+from formula_env.experiment.registry import algorithm_class
 from formula_env.experiment.terminal import SafeConsole, printable
 from formula_env.metrics import COMPARABLE, metric
-from formula_env.tasks import SequenceTask, task_class
+from formula_env.tasks import SequenceTask
 
 SHOWN = 10
 """Trials in the table that is printed."""
@@ -60,18 +60,9 @@ def run_tune(arguments: list[str]) -> None:
     """Search for the best settings: formula-env tune mle --task binary-sum --trials 20"""
     from formula_env.studies.tuning import Tuning, tune
 
-    is_help = arguments[:1] in (["-h"], ["--help"])
-    algorithm = "mle" if is_help else next(iter(arguments), "-")
-    if algorithm.startswith("-"):
-        raise FormulaError(f"tune needs an algorithm first: {', '.join(sorted(all_algorithms()))}")
-    flat, known = with_flat_tables(arguments), options_of(TuneOptions) | {"task": str}
-    task_name = value_of("task", flat, known) or "binary-sum"
-    cls, task_cls = algorithm_class(algorithm), task_class(task_name)
-    algo, chosen = starting_settings(algorithm, task_cls, flat, known)
-    default = None if algo is None else TuneOptions(algorithm, UNSET, algo, task_name, **chosen)
-    options = parse(TuneOptions[task_cls, cls.Config], "tune" if is_help else f"tune {algorithm}", flat, default)
+    options = parse_with_algorithm(TuneOptions, "tune", arguments, shown="mle")
     tuning = Tuning(
-        folder=options.out or Path("runs") / f"tune-{algorithm}-{task_name}",
+        folder=options.out or Path("runs") / f"tune-{options.algorithm}-{options.task_name}",
         config=_config(options),
         metric=_metric(options),
         seeds=_seeds(options.seeds),
