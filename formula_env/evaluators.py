@@ -75,12 +75,18 @@ class Evaluator(Protocol):
         ...
 
 
-def make_evaluator(task: BaseTask, training: Batch | None = None) -> Evaluator:
-    """The evaluator for this kind of task, which compares formulae with its training set."""
+def make_evaluator(task: BaseTask, training: Batch | None = None, validation: Batch | None = None) -> Evaluator:
+    """The evaluator for this kind of task, which compares formulae with its training set.
+
+    `validation` is the part of the training set that was not trained on. Raises FormulaError where there is no
+    likelihood that it could validate.
+    """
     if isinstance(task, ContinuousTask):
+        if validation is not None and len(validation):
+            raise FormulaError("data.validation: vectors have no likelihood to validate by; leave it out")
         return ContinuousEvaluator(task)
     assert isinstance(task, SequenceTask)
-    return SequenceEvaluator(task, training)
+    return SequenceEvaluator(task, training, validation)
 
 
 class SequenceEvaluator:
@@ -93,8 +99,10 @@ class SequenceEvaluator:
     What is infinite (`nll`, `kl`, `ratio_error`, if a correct formula has probability 0) or undefined is left out.
     """
 
-    def __init__(self, task: SequenceTask, training: Tokens | None = None) -> None:
-        self.task, self._training_set = task, training
+    def __init__(
+        self, task: SequenceTask, training: Tokens | None = None, validation: Tokens | None = None
+    ) -> None:
+        self.task, self._training_set, self._validation = task, training, validation
         self._training = np.unique(row_keys(training)) if training is not None else None
 
     @cached_property
@@ -125,6 +133,8 @@ class SequenceEvaluator:
         if log_prob is None:
             return metrics
         metrics |= _finite({"entropy": float(-(counts * in_chunks(log_prob, formulae)).sum() / len(batch))})
+        if self._validation is not None and len(self._validation):
+            metrics |= _finite({"validation_nll": float(-in_chunks(log_prob, self._validation).mean())})
         if self._lists_all:
             metrics.pop("jsd_floor", None)  # an exact divergence has none
             return metrics | self._exact_metrics(in_chunks(log_prob, self.correct_set))

@@ -178,6 +178,11 @@ _ALL = [
         "nats", NATS, "lower",
     ),
     Metric(
+        "validation_nll", "validation NLL",
+        "Mean -log π of the training formulae that `data.validation` sets aside; where finite.",
+        "nats", NATS, "lower",
+    ),
+    Metric(
         "entropy", "entropy",
         "Entropy of the generator, estimated by the sample's mean -log π; only with probabilities.",
         "nats", NATS,

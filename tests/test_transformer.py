@@ -1,20 +1,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from formula_env.adversarial import mle_step
 from formula_env.networks import TransformerGenerator
 from formula_env.networks.discriminators import one_hot
-from formula_env.networks.transformer import Dropout
-from formula_env.optimizers import adam
 from formula_env.rollouts import exact, exact_q, fronts, monte_carlo_q
 from formula_env.sampling import log_prob
 from formula_env.tasks import make_task
-from tests.helpers import assert_equal_states, opinionated_transformer, saved_and_loaded, sharpen
+from tests.helpers import opinionated_transformer, sharpen
 from tests.oracles import all_sequences
 from tests.rollouts.test_rollouts import all_prefixes, keys, q_of
 
@@ -135,38 +131,3 @@ def test_memory_is_bounded_by_the_numbers_in_the_states(monkeypatch: pytest.Monk
     monkeypatch.setattr(exact, "TREE_STATE_LIMIT", 1000)
     with pytest.raises(ValueError, match="exact Q needs a tree of more than"):
         exact_q(*arguments)
-
-
-def test_dropout_keeps_the_mean_and_drops_its_share() -> None:
-    torch.manual_seed(0)
-    dropout = Dropout(0.3)
-    x = torch.ones(100_000)
-    assert dropout.eval()(x) is x
-    dropped = dropout.train()(x)
-    assert dropped.unique().tolist() == pytest.approx([0, 1 / 0.7])
-    assert (dropped == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
-    assert not torch.equal(dropped, dropout(x))
-
-
-def test_dropout_acts_in_maximum_likelihood_alone() -> None:
-    generator = transformer(dropout=0.5)
-    tokens = torch.from_numpy(TASK.sample(8, np.random.default_rng(0)))
-    torch.testing.assert_close(generator.log_prob(tokens), generator.log_prob(tokens), atol=0, rtol=0)
-    optimizer = adam(generator.parameters(), 0.0)
-    losses = {
-        mle_step(generator, optimizer, tokens, TASK.vocabulary.pad, 1.0)["train/nll"].item() for _ in range(3)
-    }
-    assert len(losses) == 3
-    assert not generator.training
-
-
-def test_the_random_numbers_of_dropout_are_part_of_the_state() -> None:
-    one = transformer(dropout=0.5)
-    tokens = torch.from_numpy(TASK.sample(8, np.random.default_rng(0)))
-    one.train()
-    one(tokens)
-    other = transformer(dropout=0.5, seed=1)
-    other.load_state_dict(saved_and_loaded(one.state_dict()))
-    other.train()
-    assert torch.equal(one(tokens), other(tokens))
-    assert_equal_states(one.state_dict(), other.state_dict())

@@ -19,6 +19,8 @@ from formula_env.experiment.terminal import SafeConsole, printable
 from formula_env.metrics import COMPARABLE, metric
 from formula_env.tasks import SequenceTask
 
+VALIDATION_NLL = "validation_nll"
+
 SHOWN = 10
 """Trials in the table that is printed."""
 
@@ -35,7 +37,8 @@ class TuneOptions(Generic[TaskT, AlgoT]):
     trials: int = 20
     """Number of trials in all, those of earlier calls included. The first has the settings that are given here."""
     metric: str = ""
-    """Metric to improve, by its name in `summary.json`; default: jsd where it is known, else held_out_nll."""
+    """Metric to improve, by its name in `summary.json`; default: validation_nll where --data.validation is given,
+    else jsd where it is known, else held_out_nll."""
     seeds: tuple[int, ...] = (101, 102)
     """Seeds of the runs of each trial; use them nowhere else."""
     seed: int = 0
@@ -101,7 +104,13 @@ def _rounds(options: TuneOptions[Any, Any]) -> int:
 def _metric(options: TuneOptions[Any, Any]) -> str:
     if options.metric:
         check_choice(COMPARABLE, metric=options.metric)
+        if options.metric == VALIDATION_NLL and not options.data.validation:
+            raise FormulaError(
+                "metric validation_nll needs formulae that validate; give --data.validation, as 0.1"
+            )
         return options.metric
+    if options.data.validation:
+        return VALIDATION_NLL
     task = options.task
     return "jsd" if not isinstance(task, SequenceTask) or task.count() is not None else "held_out_nll"
 

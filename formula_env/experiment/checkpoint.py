@@ -10,7 +10,7 @@ from formula_env.errors import FormulaError
 from formula_env.experiment.notices import notice
 from formula_env.files import load_state, save_state
 
-KIND = "checkpoint 4"
+KIND = "checkpoint 5"
 """Kind and format of the files; the number rises with every change of what a state holds."""
 
 KEPT = 2
@@ -21,14 +21,23 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("checkpoint-*.pt") if re.fullmatch(r"checkpoint-\d{8}\.pt", p.name))
 
 
-def save_checkpoint(folder: Path, round_: int, state: dict[str, Any]) -> None:
-    """Write `checkpoint-ROUND.pt`, and keep it and the one before. Raises FormulaError if it can't be written."""
-    path = folder / f"checkpoint-{round_:08d}.pt"
+def checkpoint_path(folder: Path, round_: int) -> Path:
+    """The file of the checkpoint of a round."""
+    return folder / f"checkpoint-{round_:08d}.pt"
+
+
+def save_checkpoint(folder: Path, round_: int, state: dict[str, Any], kept: int | None = None) -> None:
+    """Write `checkpoint-ROUND.pt`, and keep it, the one before, and that of the round `kept`.
+
+    Raises FormulaError if it can't be written.
+    """
+    path = checkpoint_path(folder, round_)
     save_state(path, state, KIND)
     saved = checkpoints(folder)
     newest = saved.index(path) + 1  # what is behind it was damaged when the run went on from an earlier round
     for other in (*saved[: max(newest - KEPT, 0)], *saved[newest:]):
-        other.unlink(missing_ok=True)
+        if kept is None or other != checkpoint_path(folder, kept):
+            other.unlink(missing_ok=True)
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any]:

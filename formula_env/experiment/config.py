@@ -22,11 +22,14 @@ from formula_env.tasks import BaseTask, SequenceTask, make_any_task, task_class
 TaskT = TypeVar("TaskT", bound=BaseTask)
 AlgoT = TypeVar("AlgoT")
 
-DECISIVE = ("algorithm", "task", "algo", "data", "seed", "eval_every", "eval_samples", "keep_samples")
+DECISIVE = ("algorithm", "task", "algo", "data", "seed", "eval_every", "eval_samples", "patience", "keep_samples")
 """Settings that decide a run's numbers, so that a run can't go on with others."""
 
 DATA_LIMIT = 10**7
 """Formulae of a training set at most: it is held in memory."""
+
+VALIDATION_STREAM = 1
+"""Number that sets the random choice of validation formulae apart from others of the same seed."""
 
 MAX_THREADS = 256
 
@@ -46,6 +49,9 @@ class DataConfig:
     equal_forms: bool = True
     """Extension by what differs from training formulae in form only, such as 2+1=3 from 1+2=3; where the task
     has such forms."""
+    validation: int | float = 0
+    """Number, or share, of the training formulae that are set aside: they are not trained on, and their likelihood
+    is a metric."""
 
     def __post_init__(self) -> None:
         is_share, is_number = type(self.size) is float, type(self.size) is int
@@ -55,11 +61,12 @@ class DataConfig:
                 f"got {self.size!r}"
             )
         check_types(self)
+        check_at_least(0, validation=self.validation)
 
     def training_set(self, task: BaseTask, seed: int) -> Batch:
         """`(size, …)`, or what the task brings; raises FormulaError for a size that can't be had."""
         if isinstance(task, SequenceTask) and (own := task.training_set()) is not None:
-            if self != DataConfig(equal_forms=self.equal_forms):
+            if (self.size, self.distinct) != (DataConfig.size, DataConfig.distinct):
                 raise FormulaError(
                     "data: the task brings its own training set; leave out data.size, data.distinct"
                 )
@@ -72,13 +79,28 @@ class DataConfig:
             raise FormulaError(f"data.size: a share of {self.size} is more than {DATA_LIMIT:,} formulae")
         return task.split(self.size, seed, held_out=0)[0]
 
-    def extended(self, formulae: Batch, task: BaseTask) -> Batch:
-        """The training set and, where that is wanted, equal forms once each: those neither in it nor held out."""
+    def set_aside(self, formulae: Batch, seed: int) -> tuple[Batch, Batch]:
+        """A training set `(n, …)` in two parts, drawn at random: what is trained on, and what validates.
+
+        Raises FormulaError if nothing is left to train on.
+        """
+        share, total = self.validation, len(formulae)
+        number = round(share * total) if isinstance(share, float) else share
+        if number >= total:
+            raise FormulaError(f"data.validation: {number:,} of {total:,} formulae leave none to train on")
+        if number == 0:
+            return formulae, formulae[:0]
+        order = np.random.default_rng([seed, VALIDATION_STREAM]).permutation(total)
+        return formulae[np.sort(order[number:])], formulae[np.sort(order[:number])]
+
+    def extended(self, formulae: Batch, task: BaseTask, validation: Batch | None = None) -> Batch:
+        """What is trained on and, where that is wanted, equal forms once each: those in no set of the data."""
         if not self.equal_forms or not isinstance(task, SequenceTask):
             return formulae
         held_out = task.held_out()
         texts = dict.fromkeys(task.decode(formulae))
-        known = {*texts, *([] if held_out is None else task.decode(held_out))}
+        apart = [formulae for formulae in (held_out, validation) if formulae is not None]
+        known = {*texts, *(text for formulae in apart for text in task.decode(formulae))}
         forms = dict.fromkeys(form for text in texts for form in task.equal_forms(text) if form not in known)
         if not forms:
             return formulae
@@ -106,6 +128,9 @@ class RunConfig(Generic[TaskT, AlgoT]):
     """Rounds between evaluations; each saves a checkpoint."""
     eval_samples: int = 10_000
     """Number of formulae in an evaluation's sample."""
+    patience: int = 0
+    """Evaluations without a lower validation NLL after which a run ends, with the weights of the lowest; 0: a run
+    ends with its last."""
     device: str = "cpu"
     """Device of the networks: cpu, cuda, cuda:1, …"""
     threads: int = 1
@@ -123,6 +148,11 @@ class RunConfig(Generic[TaskT, AlgoT]):
         check_seed(self.seed)
         check_types(self)
         check_at_least(1, eval_every=self.eval_every)
+        check_at_least(0, patience=self.patience)
+        if self.patience and not self.data.validation:
+            raise FormulaError(
+                "patience has no effect without formulae that validate; give data.validation, as 0.1"
+            )
         check_range(1, MAX_SAMPLES, eval_samples=self.eval_samples)
         check_printable(device=self.device, wandb_project=self.wandb_project, wandb_group=self.wandb_group or "")
         if isinstance(self.task, BaseTask):  # the command line has defaults before it has a task

@@ -43,6 +43,7 @@ from formula_env.randomness import global_random_state, seed_global_random, set_
 from formula_env.tasks import BaseTask
 
 SAVED_SAMPLES, KEPT_SAMPLES = 100, 500
+VALIDATION_NLL = row_key("validation_nll")
 TRACKED_ROUNDS = 1_000
 """Rounds of a run, about, whose own metrics are tracked between the evaluations."""
 
@@ -126,16 +127,23 @@ class Training:
         seed_global_random(config.seed)
         self.task: BaseTask = config.task
         training_set = config.data.training_set(self.task, config.seed)
-        self.real = RealBatches(config.data.extended(training_set, self.task), config.seed)
-        self.evaluator = make_evaluator(self.task, training_set)  # what is new is not in the set that was given
+        trained, validation = config.data.set_aside(training_set, config.seed)
+        self.real = RealBatches(config.data.extended(trained, self.task, validation), config.seed)
+        # What is new is not in the set that was given.
+        self.evaluator = make_evaluator(self.task, training_set, validation)
         evaluator = self.evaluator
         self.finder = Finder(folder, evaluator) if isinstance(evaluator, SequenceEvaluator) else None
         cls = algorithm_class(config.algorithm)
         self.algorithm: Algorithm = cls(self.task, config.algo, config.seed, torch.device(config.device))
         self.total_rounds = self.algorithm.pretrain_rounds + self.algorithm.rounds
+        if len(validation) and self.algorithm.log_prob is None:
+            raise FormulaError(
+                f"data.validation: {config.algorithm} has no likelihood to validate by; leave it out"
+            )
         self.track_every = math.ceil(self.total_rounds / TRACKED_ROUNDS)
         self.round = 0
         self.evaluated_round = -1
+        self.best_round: int | None = None  # of the weights that were taken back
         self.start: Evaluation = {}
         self.record = Record(self.folder)  # kept up to date only where it is written
         self._interval: dict[str, tuple[float, int]] = {}  # metric -> (sum, count) since the last row
@@ -144,7 +152,7 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        return self.round >= self.total_rounds
+        return self.round >= self.total_rounds or self.best_round is not None
 
     def run(self) -> Row:
         """Train from here to the end; returns the summary, also of a run that is at its end already."""
@@ -199,7 +207,8 @@ class Training:
                 if alarm is not None:
                     progress.warn(alarm)
                 self.save()
-            if self.finished:
+            if self.finished or self._is_stale():
+                self._take_best(progress)
                 return
             if signum := distributed.all_max(stop.signum or 0):
                 self.save()
@@ -246,6 +255,35 @@ class Training:
         since_start = self.round - self.algorithm.pretrain_rounds
         due = since_start >= 0 and (since_start % self.config.eval_every == 0 or self.finished)
         return due and self.evaluated_round < self.round
+
+    def _lowest(self) -> Row | None:
+        """The row with the lowest validation NLL, the first of several; None where it does not decide."""
+        if not self.config.patience or not self.record.rows:
+            return None
+        return min(self.record.rows, key=lambda row: row.get(VALIDATION_NLL, math.inf))
+
+    def _is_stale(self) -> bool:
+        """Whether the validation NLL has not fallen in the last `patience` evaluations."""
+        if not self.config.patience:
+            return False
+        lowest, rows = self._lowest(), self.record.rows
+        since = 0 if lowest is None else len(rows) - 1 - rows.index(lowest)
+        return distributed.from_first(since >= self.config.patience)
+
+    def _take_best(self, progress: RunProgress) -> None:
+        """End with the weights of the lowest validation NLL, where that is wanted and has not been done."""
+        lowest = self._lowest()
+        best_round = distributed.from_first(None if lowest is None else lowest["round"])
+        if best_round is None or self.best_round is not None:
+            return
+        if best_round < self.round:
+            progress.warn(
+                f"the run ends in round {self.round} with the weights of round {best_round}, where the validation "
+                "NLL was lowest"
+            )
+            self.algorithm.load_state_dict(self.folder.load_checkpoint_of(best_round)["algorithm"])
+        self.best_round = best_round
+        self.save()
 
     @property
     def phase(self) -> str:
@@ -308,7 +346,8 @@ class Training:
             "task": self.config.task_name,
             "task_options": self.task.options,
             "seed": self.config.seed,
-            "rounds": self.total_rounds,
+            "rounds": self.round,
+            **({} if self.best_round is None else {"best_round": self.best_round}),
             "seconds": self.seconds,
             **evaluation,
             "start_name": self.algorithm.start_label,
@@ -334,6 +373,7 @@ class Training:
         state = {
             "round": self.round,
             "evaluated_round": self.evaluated_round,
+            "best_round": self.best_round,
             "algorithm": self.algorithm.state_dict(),
             "start": self.start,
             "interval": self._interval,
@@ -343,7 +383,8 @@ class Training:
             "sums": self.record.sums,
         }
         if self.writes:
-            self.folder.save_checkpoint(self.round, state)
+            lowest = self._lowest()
+            self.folder.save_checkpoint(self.round, state, kept=None if lowest is None else lowest["round"])
 
     def _check_weights(self) -> None:
         broken = first_non_finite(self.algorithm.state_dict())
@@ -368,6 +409,7 @@ class Training:
             self.algorithm.load_state_dict(state["algorithm"])
             set_global_random_state(state["random"])
             self.round, self.evaluated_round = int(state["round"]), int(state["evaluated_round"])
+            self.best_round = None if state["best_round"] is None else int(state["best_round"])
             self.start, self._interval = dict(state["start"]), dict(state["interval"])
             self._seconds_before = float(state["seconds"])
             self.record.restore(state["sums"])

@@ -23,7 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from formula_env.errors import FormulaError
-from formula_env.experiment.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from formula_env.experiment.checkpoint import (
+    checkpoint_path,
+    checkpoints,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
 from formula_env.experiment.record import (
     CONFIG_FILE,
     DISTRIBUTION_FILE,
@@ -138,9 +144,16 @@ class RunFolder:
         """The state of the newest checkpoint that is whole, on the CPU. Raises FormulaError if there is none."""
         return load_checkpoint(self.path)
 
-    def save_checkpoint(self, round_: int, state: dict[str, Any]) -> None:
-        """Write a checkpoint, and keep it and the one before. Raises FormulaError if it can't be written."""
-        save_checkpoint(self.path, round_, state)
+    def load_checkpoint_of(self, round_: int) -> dict[str, Any]:
+        """The state of the checkpoint of a round, on the CPU. Raises FormulaError if it is damaged, or gone."""
+        return read_checkpoint(checkpoint_path(self.path, round_))
+
+    def save_checkpoint(self, round_: int, state: dict[str, Any], kept: int | None = None) -> None:
+        """Write a checkpoint, and keep it, the one before, and that of the round `kept`.
+
+        Raises FormulaError if it can't be written.
+        """
+        save_checkpoint(self.path, round_, state, kept)
 
     # --- checks ---
 

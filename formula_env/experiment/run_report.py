@@ -73,7 +73,7 @@ def print_summary(summary: Row) -> None:
 
 SHOWN = (
     "accuracy", "mse", "marginal_distance", "jsd", "coverage", "num_correct", "effective_number", "uniqueness",
-    "novelty", "canonical_novelty", "held_out_mass", "held_out_nll", "integer_distance",
+    "novelty", "canonical_novelty", "held_out_mass", "held_out_nll", "validation_nll", "integer_distance",
 )  # fmt: skip
 """Metrics of the summary's table, in this order, where a run has them."""
 

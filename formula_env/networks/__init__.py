@@ -51,7 +51,7 @@ class GeneratorConfig:
     heads: int = 4
     """Number of attention heads in a block of a transformer."""
     dropout: float = 0.0
-    """Probability with which a transformer's activations are dropped in maximum likelihood."""
+    """Probability with which activations are dropped in maximum likelihood."""
     optimizer: OptimizerName = "adam"
     """Optimizer of maximum likelihood; for a transformer, "muon" (with Adam for what is no matrix) needs far fewer
     updates."""
@@ -70,7 +70,7 @@ class GeneratorConfig:
         if not 0 <= self.dropout < 1:
             raise FormulaError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         if self.generator == "lstm":
-            check_no_effect(self, "generator lstm", "layers", "heads", "dropout", "optimizer")
+            check_no_effect(self, "generator lstm", "layers", "heads", "optimizer")
         else:
             check_no_effect(self, "generator transformer", "embedding_dim")
             if self.hidden_dim % self.heads:
@@ -86,15 +86,18 @@ class GeneratorConfig:
     def make_generator(self, task: SequenceTask) -> Generator:
         """The generator of a task's formulae."""
         if self.generator == "lstm":
-            return LSTMGenerator(task.vocabulary, self.embedding_dim, self.hidden_dim)
+            return LSTMGenerator(task.vocabulary, self.embedding_dim, self.hidden_dim, self.dropout)
         return TransformerGenerator(
             task.vocabulary, task.max_length, self.hidden_dim, self.layers, self.heads, self.dropout
         )
 
     def likelihood_space(self) -> SearchSpace:
         """The search space of what keeps maximum likelihood from memorising."""
-        decay: SearchSpace = {"weight_decay": Choice(0.0, 0.03, 0.1, 0.3, 1.0, 3.0)}
-        return {**decay, "dropout": Choice(0.0, 0.1, 0.2)} if self.generator == "transformer" else decay
+        return {"weight_decay": Choice(0.0, 0.03, 0.1, 0.3, 1.0, 3.0), "dropout": Choice(0.0, 0.1, 0.2)}
+
+    def decoding_space(self) -> SearchSpace:
+        """The search space of how the trained generator writes."""
+        return {"cutoff": Choice(0.0, 0.02, 0.05, 0.1, 0.2)}
 
     def make_optimizer(self, generator: Generator, lr: float) -> Optimizer:
         """The optimiser of maximum likelihood."""

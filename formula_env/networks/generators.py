@@ -1,6 +1,7 @@
 """Generators: networks that are policies, with a differentiable likelihood."""
 
 from abc import abstractmethod
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -43,14 +44,26 @@ class Generator(nn.Module):
 
 
 class LSTMGenerator(Generator):
-    """Embedding, one LSTM layer, linear: the recurrent generator of the thesis' chapters 6 and 7."""
+    """Embedding, one LSTM layer, linear: the recurrent generator of the thesis' chapters 6 and 7.
 
-    def __init__(self, vocabulary: Vocabulary, embedding_dim: int = 32, hidden_dim: int = 64) -> None:
+    Dropout acts on what goes into the layer and what comes out of it, not from step to step (Zaremba et al. 2014).
+    """
+
+    def __init__(
+        self, vocabulary: Vocabulary, embedding_dim: int = 32, hidden_dim: int = 64, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
         self.embedding = nn.Embedding(vocabulary.size + 2, embedding_dim)
         self.lstm = nn.LSTM(embedding_dim, hidden_dim, batch_first=True)
         self.output = nn.Linear(hidden_dim, vocabulary.size)
+        self.dropout = (Dropout(dropout) if dropout else nn.Identity()).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module, but cuDNN computes the gradient of an LSTM in training mode only."""
+        super().train(mode)
+        self.lstm.train()
+        return self
 
     def start(self, n: int) -> State:
         zeros = self.output.weight.new_zeros((n, self.lstm.hidden_size))
@@ -75,8 +88,29 @@ class LSTMGenerator(Generator):
         return self.output(hidden), (hidden, cell)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        hidden, _ = self.lstm(embed_before(self.embedding, self.vocabulary, tokens))
-        return self.output(hidden)
+        hidden, _ = self.lstm(self.dropout(embed_before(self.embedding, self.vocabulary, tokens)))
+        return self.output(self.dropout(hidden))
+
+
+class Dropout(nn.Module):
+    """Dropout whose random numbers are its own: part of the state, and the same on every device."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+        self.rng = torch.Generator().manual_seed(int(torch.randint(2**62, (1,))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.probability:
+            return x
+        kept = torch.rand(x.shape, generator=self.rng) >= self.probability
+        return x * (kept.to(x) / (1 - self.probability))
+
+    def get_extra_state(self) -> Tensor:
+        return self.rng.get_state()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.rng.set_state(state.cpu())
 
 
 def embed_before(embedding: nn.Embedding, vocabulary: Vocabulary, tokens: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from formula_env.networks.generators import Generator, embed_before
+from formula_env.networks.generators import Dropout, Generator, embed_before
 from formula_env.networks.policy import State
 from formula_env.vocabulary import Vocabulary
 
@@ -107,24 +107,3 @@ class Block(nn.Module):
     def _by_head(self, x: Tensor) -> Tensor:
         """`(n, T, d)` as `(n, heads, T, d / heads)`."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-
-class Dropout(nn.Module):
-    """Dropout whose random numbers are its own: part of the state, and the same on every device."""
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.probability = probability
-        self.rng = torch.Generator().manual_seed(int(torch.randint(2**62, (1,))))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or not self.probability:
-            return x
-        kept = torch.rand(x.shape, generator=self.rng) >= self.probability
-        return x * (kept.to(x) / (1 - self.probability))
-
-    def get_extra_state(self) -> Tensor:
-        return self.rng.get_state()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        self.rng.set_state(state.cpu())

@@ -104,7 +104,11 @@ def is_raised(folder: Path) -> bool:
     return any(collapse(rows[: i + 1]) for i in range(len(rows)))
 
 
-@pytest.mark.parametrize("folder", recorded("gumbel-unconstrained/*") + recorded("softmax-gan/*"))
+# a1-early is left out: its alternating generators may never have been varied enough to lose anything.
+COLLAPSED = ("gumbel-unconstrained/*", "softmax-gan/a1-baseline", "softmax-gan/a[2-5]")
+
+
+@pytest.mark.parametrize("folder", [folder for pattern in COLLAPSED for folder in recorded(pattern)])
 def test_recorded_collapses_raise_it(folder: Path) -> None:
     assert is_raised(folder)
 
