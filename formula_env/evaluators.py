@@ -398,13 +398,16 @@ def coverage_curve(
 
 
 def expected_coverages(log_probs: NDArray[np.float64], total: int | None) -> Metrics:
-    """The metrics of `DRAWS`, and each as a share of the ideal where the number of formulae is known."""
+    """The metrics of `DRAWS`; where the number of formulae is known, each as a share of the ideal, too, and the
+    coverage by twice as many draws as there are formulae."""
     metrics: Metrics = {}
     points = coverage_curve(log_probs, list(DRAWS.values()), total)
     for name, point in zip(DRAWS, points, strict=True):
         metrics[name] = point.coverage
         if point.share is not None:
             metrics[f"{name}_share"] = point.share
+    if total is not None:
+        metrics["coverage_twice"] = coverage_curve(log_probs, [2 * total], total)[0].coverage
     return metrics
 
 

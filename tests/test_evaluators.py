@@ -265,6 +265,20 @@ def test_the_standard_error_of_a_curve_covers_the_truth_as_often_as_it_should() 
     assert all(point.ideal is None and point.share is None for point in curves)
 
 
+def test_twice_as_many_draws_as_there_are_formulae_reach_86_percent_of_them() -> None:
+    task = make_task("binary-sum", length=8)
+    evaluate = make_evaluator(task)
+
+    def coverage(share: float) -> float:
+        """Of a generator that is uniform over this share of the 70 formulae."""
+        reached = round(70 * share)
+        log_probs = np.where(np.arange(70) < reached, -log(reached), -np.inf)
+        return float(evaluate(task.enumerate(), lambda tokens: log_probs[: len(tokens)])["coverage_twice"])
+
+    assert coverage(1.0) == pytest.approx(1 - (69 / 70) ** 140, rel=1e-9)
+    assert coverage(0.5) == pytest.approx((1 - (34 / 35) ** 140) / 2, rel=1e-9)
+
+
 def test_a_uniform_generator_has_the_ideal_coverage() -> None:
     for total in (1, 2, 70, 12_870):
         for draws in (1, 100, 10**4, 10**6):
