@@ -4,6 +4,7 @@ runs/studies/NAME/
   study.toml                what is run, drawn, claimed and compared
   VARIANT/seed-S/           a run's folder; its checkpoints are no part of the record (see `records`)
   VARIANT/seed-S/rows.json  instead, where the variant is an analysis
+  tuning/NAME/              a search for settings: `best.yaml` and `trials.csv` of `formula-env tune`
   figures/  README.md       made from the rows (see `study_figures` and `study_report`)
 """
 
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from formula_env.errors import FormulaError, check_choice, check_file_name, check_pair, check_seed, check_types
-from formula_env.experiment.config import RunConfig, config_from
+from formula_env.experiment.config import RunConfig, config_from, load_preset, merge
 from formula_env.experiment.registry import ANALYSES
 from formula_env.experiment.run_folder import RunFolder
 from formula_env.files import read_text
@@ -23,6 +24,7 @@ from formula_env.studies.tables import build, check_keys
 from formula_env.suggestions import unknown
 
 STUDY_FILE = "study.toml"
+TUNING_FOLDER, TRIALS_FILE, BEST_FILE = "tuning", "trials.csv", "best.yaml"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Variant:
     """Settings of a run, as in `config.yaml`."""
     trust_checker: bool = False
     """Consent to running the checker of its task, where that is code."""
+    trials: int | None = None
+    """Trials of the search that gave its settings; None: there was none."""
 
     def config(self, seed: int) -> RunConfig[Any, Any]:
         """The settings of its run with this seed; raises FormulaError where they are wrong, or run code without
@@ -101,6 +105,8 @@ class Comparison:
     """Variants, of whose rows one counts for each seed: the best."""
     metrics: list[str]
     """Metrics to compare, of `metrics.COMPARABLE`."""
+    picked: bool = True
+    """Whether all rows of the baselines' runs may be the best, or only the last ones."""
     goals: dict[str, float] = field(default_factory=dict)
     """Goals: values that the variant's mean must reach, by metric."""
 
@@ -223,7 +229,9 @@ def _study(folder: Path, document: dict[str, Any], trust_checker: bool) -> Study
     if not isinstance(tables, dict) or not tables:
         raise FormulaError("there must be at least one table [variants.NAME]")
     defaults = document.get("defaults", {})
-    variants = {name: _variant(name, table, defaults, seeds, trust_checker) for name, table in tables.items()}
+    variants = {
+        name: _variant(folder, name, table, defaults, seeds, trust_checker) for name, table in tables.items()
+    }
     figures = [build(f"figures {i}", FigureSpec, table) for i, table in enumerate(_list(document, "figures"))]
     claims = [build(f"claims {i}", Claim, table) for i, table in enumerate(_list(document, "claims"))]
     for name in [name for figure in figures for name in figure.variants] + [claim.variant for claim in claims]:
@@ -260,7 +268,9 @@ def _list(document: dict[str, Any], name: str) -> list[Any]:
     return value
 
 
-def _variant(name: str, table: Any, defaults: Any, seeds: tuple[int, ...], trust_checker: bool) -> Variant:
+def _variant(
+    folder: Path, name: str, table: Any, defaults: Any, seeds: tuple[int, ...], trust_checker: bool
+) -> Variant:
     where = f"variants.{name}"
     if not isinstance(table, dict) or not isinstance(defaults, dict):
         raise FormulaError(f"{where} and defaults must be tables")
@@ -275,18 +285,31 @@ def _variant(name: str, table: Any, defaults: Any, seeds: tuple[int, ...], trust
         check_keys(where, table, ("label", "seeds", "analysis"))
         check_choice(tuple(ANALYSES), analysis=table["analysis"])
         return Variant(name, label, own, table["analysis"], {})
-    check_keys(where, table, ("label", "seeds", "analysis", *known))
-    settings = {key: value for key, value in table.items() if key not in ("label", "seeds")}
+    check_keys(where, table, ("label", "seeds", "analysis", "tuning", *known))
+    settings = {key: value for key, value in table.items() if key not in ("label", "seeds", "tuning")}
     for key, value in defaults.items():
         is_table = isinstance(value, dict) and isinstance(settings.get(key, {}), dict)
         settings[key] = {**value, **settings.get(key, {})} if is_table else settings.get(key, value)
-    variant = Variant(name, label, own, None, settings, trust_checker)
     try:
+        trials = _take_tuned(folder / TUNING_FOLDER, table["tuning"], settings) if "tuning" in table else None
+        variant = Variant(name, label, own, None, settings, trust_checker, trials)
         for seed in own:
             variant.config(seed)
     except FormulaError as error:
         raise FormulaError(f"{where}: {error}") from None
     return variant
+
+
+def _take_tuned(folder: Path, name: Any, settings: dict[str, Any]) -> int:
+    """Put the best settings of a search below the variant's own; returns the number of its trials."""
+    if not isinstance(name, str):
+        raise FormulaError(f"tuning must be the name of a folder in {folder}, got {name!r}")
+    check_file_name(tuning=name)
+    if "preset" in settings:
+        raise FormulaError("give tuning or preset; what was tuned holds all settings")
+    best = load_preset(folder / name / BEST_FILE, settings.get("algorithm", ""))
+    settings["algo"] = merge(best, settings.get("algo", {}))
+    return len(read_text(folder / name / TRIALS_FILE).splitlines()) - 1
 
 
 def _check_side_by_side(where: str, names: Sequence[str], variants: dict[str, Variant]) -> None:

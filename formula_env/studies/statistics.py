@@ -115,7 +115,8 @@ def compare(study: Study, comparison: Comparison) -> Answer:
     """Answer a comparison from the rows. Raises FormulaError for a metric that the rows haven't."""
     variant = study.variants[comparison.variant]
     ours = last_rows(study, variant, variant.seeds)
-    picked_by, best = best_rows(study, [study.variants[name] for name in comparison.baselines], variant.seeds)
+    baselines = [study.variants[name] for name in comparison.baselines]
+    picked_by, best = best_rows(study, baselines, variant.seeds, last=not comparison.picked)
     if "jsd" in comparison.metrics and len({row.get(row_key("jsd_exact")) for row in ours + best}) > 1:
         raise FormulaError(
             f"{study.folder / STUDY_FILE}: the JSD is exact on one side of {comparison.question!r} and sampled on "
@@ -162,8 +163,12 @@ def last_rows(study: Study, variant: Variant, seeds: Sequence[int]) -> list[Row]
     return [study.run_folder(variant, seed).rows()[-1] for seed in seeds]
 
 
-def best_rows(study: Study, variants: Sequence[Variant], seeds: Sequence[int]) -> tuple[str, list[Row]]:
+def best_rows(
+    study: Study, variants: Sequence[Variant], seeds: Sequence[int], last: bool = False
+) -> tuple[str, list[Row]]:
     """The metric by which rows are picked (exact JSD, or else NLL), and each seed's best row of all variants.
+
+    With `last`, only the last row of each run is one to pick.
 
     Raises FormulaError for variants that are no pairs, or whose rows have neither.
     """
@@ -171,7 +176,10 @@ def best_rows(study: Study, variants: Sequence[Variant], seeds: Sequence[int]) -
         check_paired(variants)
     except FormulaError as error:
         raise FormulaError(f"{study.folder / STUDY_FILE}: {error}") from None
-    recorded = [[row for variant in variants for row in study.run_folder(variant, seed).rows()] for seed in seeds]
+    first = -1 if last else 0
+    recorded = [
+        [row for variant in variants for row in study.run_folder(variant, seed).rows()[first:]] for seed in seeds
+    ]
     every = [row for rows in recorded for row in rows]
     if all(row.get(row_key("jsd_exact")) for row in every):
         metric = "jsd"

@@ -12,7 +12,7 @@ from rich.text import Text
 from formula_env.errors import FormulaError
 from formula_env.experiment.rows import Row
 from formula_env.experiment.run_folder import RunFolder
-from formula_env.metrics import METRICS, is_in_summary, metric
+from formula_env.metrics import METRICS, is_in_summary, metric, row_key
 from formula_env.studies.records import check_complete, read_analysis
 from formula_env.studies.spec import (
     STUDY_FILE,
@@ -21,10 +21,17 @@ from formula_env.studies.spec import (
     Study,
     Variant,
 )
-from formula_env.studies.statistics import Answer, Outcome, ablate, compare, interval, iqm
+from formula_env.studies.statistics import Answer, Outcome, ablate, compare, interval, iqm, last_rows
 
 COLUMNS = ("accuracy", "jsd", "coverage", "uniqueness", "mse", "marginal_distance", "integer_distance")
 """Metrics of the table of variants, where a variant has them."""
+
+COSTS = {
+    "seconds": "seconds",
+    "env_steps": "symbols written",
+    row_key("verified/checker_calls"): "checker calls",
+}
+"""What a run costs: keys of its last row, and their columns."""
 
 README_FILE = "README.md"
 
@@ -128,6 +135,8 @@ def study_readme(study: Study) -> str:
     table = variant_table(study)
     if table:
         lines += ["At the end of each run; mean over the seeds, and least – most:", "", *table, ""]
+    if costs := cost_table(study):
+        lines += ["What it costs; means over the seeds:", "", *costs, ""]
     for spec in study.figures:
         lines += [f"![{spec.title or spec.name}](figures/{spec.name}.png)", ""]
     return "\n".join(lines)
@@ -151,6 +160,23 @@ def variant_table(study: Study) -> list[str]:
         entries = [spread([s[c] for s in each], c) + _floor(each[0], c) if c in each[0] else "" for c in columns]
         lines.append(f"| {variant.label} | {len(each)} | {each[0]['rounds']:,} | {' | '.join(entries)} |")
     return lines
+
+
+def cost_table(study: Study) -> list[str]:
+    """Cost of the runs of each variant, means over the seeds, as a Markdown table; empty where nothing was tuned.
+
+    A run's seconds are those of the machine it was recorded on, beside whatever else went on there.
+    """
+    variants = [variant for variant in study.variants.values() if variant.analysis is None]
+    if not any(variant.trials for variant in variants):
+        return []
+    lines = []
+    for variant in variants:
+        rows = last_rows(study, variant, variant.seeds)
+        costs = [fmean(row.get(key, 0) for row in rows) for key in COSTS]
+        trials = "none" if variant.trials is None else f"{variant.trials}"
+        lines.append([variant.label, trials, *(f"{cost:,.0f}" if cost else "" for cost in costs)])
+    return _markdown(["", "trials of its tuning", *COSTS.values()], lines)
 
 
 def _floor(summary: Row, metric: str) -> str:
@@ -233,7 +259,10 @@ def _question(study: Study, answer: Answer) -> str:
     asked = answer.comparison
     baselines = " or ".join(study.variants[name].label for name in asked.baselines)
     picked_by = f"{'exact ' if answer.picked_by == 'jsd' else ''}{METRICS[answer.picked_by].label}"
-    return f"{asked.question}: {study.variants[asked.variant].label} against {baselines}, picked by {picked_by}"
+    rows = "" if asked.picked else "of the last generators of each alone "
+    return (
+        f"{asked.question}: {study.variants[asked.variant].label} against {baselines}, {rows}picked by {picked_by}"
+    )
 
 
 def _compared(study: Study) -> list[list[str]]:

@@ -46,9 +46,9 @@ from formula_env.search_space import LogRange, SearchSpace, as_tables, search_sp
 from formula_env.studies.pool import Pool
 from formula_env.studies.progress import StudyProgress
 from formula_env.studies.records import Run
-from formula_env.studies.spec import Variant
+from formula_env.studies.spec import BEST_FILE, TRIALS_FILE, Variant
 
-STORAGE_FILE, TRIALS_FILE, BEST_FILE = "trials.db", "trials.csv", "best.yaml"
+STORAGE_FILE = "trials.db"
 
 FIRST_TRIALS = 5
 """Trials that always run to their end: the median of fewer says little."""

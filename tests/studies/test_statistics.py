@@ -174,7 +174,7 @@ RUNS: dict[str, list[Curve]] = {  # by seed: (accuracy, jsd) in rounds 0, 5 and 
 
 def write_study(folder: Path, text: str = STUDY, **metrics: Any) -> Study:
     """A study with its record, all but figures; `metrics` are written over those of every row."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.toml").write_text(text)
     study = load_study(folder)
     for name, curves in RUNS.items():
@@ -216,6 +216,70 @@ def test_a_comparison_takes_the_last_row_against_the_best_of_all_baselines(tmp_p
     assert accuracy.baseline == [0.6, 0.7]
     assert jsd.ours == [0.3, 0.1]
     assert jsd.baseline == [0.2, 0.3]
+
+
+def test_without_picking_the_last_rows_count_on_both_sides(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "made-up", STUDY.replace("goals = {", "picked = false\ngoals = {"))
+    last = {
+        name: [study.run_folder(study.variants[name], seed).rows()[-1] for seed in (0, 1)]
+        for name in ("small", "large")
+    }
+    accuracy, jsd = compare(study, study.comparisons[0]).outcomes
+    assert accuracy.ours == [0.8, 0.9]
+    better = [min(rows, key=lambda row: row["eval/jsd"]) for rows in zip(*last.values(), strict=True)]
+    assert jsd.baseline == [row["eval/jsd"] for row in better] != [0.2, 0.3]
+    assert accuracy.baseline == [row["eval/accuracy"] for row in better]
+    assert "MLE 64 or MLE 128, of the last generators of each alone picked by exact JSD" in study_readme(study)
+
+
+TRIALS = "trial,state,jsd,learning_rate,message\n1,finished,0.3,0.003,\n2,stopped,,0.01,\n3,finished,0.2,0.001,\n"
+
+
+def tuned(folder: Path, old: str = "", new: str = "") -> str:
+    """A study whose first baseline was tuned in three trials."""
+    search = folder / "tuning" / "small"
+    search.mkdir(parents=True)
+    (search / "trials.csv").write_text(TRIALS)
+    best = "algorithm: mle\nalgo:\n  learning_rate: 0.001\n  rounds: 7\n  batch_size: 8\n"
+    (search / "best.yaml").write_text(best.replace(old, new))
+    return STUDY.replace("[variants.small]", '[variants.small]\ntuning = "small"\nalgo = { rounds = 10 }')
+
+
+def test_tuned_settings_are_those_of_the_best_trial_and_the_page_counts_the_trials(tmp_path: Path) -> None:
+    folder = tmp_path / "made-up"
+    study = write_study(folder, tuned(folder))
+    before = write_study(tmp_path / "untuned")
+    tuned_algo, algo = (each.variants["small"].config(0).algo for each in (study, before))
+    assert (tuned_algo.learning_rate, algo.learning_rate) == (0.001, 0.003)
+    assert (tuned_algo.batch_size, tuned_algo.rounds) == (8, 10), "the variant's own settings prevail"
+    assert (study.variants["small"].trials, study.variants["large"].trials) == (3, None)
+    lines = study_readme(study).splitlines()
+    at = lines.index("|  | trials of its tuning | seconds | symbols written | checker calls |")
+    assert lines[at + 3].startswith("| MLE 64 | 3 |")
+    assert lines[at + 4].startswith("| MLE 128 | none |")
+    assert "trials of its tuning" not in study_readme(before)
+
+
+@pytest.mark.parametrize(
+    ("line", "old", "new", "message"),
+    [
+        ('tuning = "small"', "algorithm: mle", "algorithm: nce", "is a preset of 'nce', not of mle"),
+        ('tuning = "small"', "rounds", "ruonds", "perhaps you meant rounds"),
+        ('tuning = "../small"', "", "", "tuning must be"),
+        ('tuning = "large"', "", "", "tuning/large/best.yaml"),
+        ("tuning = 3", "", "", "tuning must be the name of a folder in"),
+        ('tuning = "small"\npreset = "transformer"', "", "", "give tuning or preset"),
+    ],
+)
+def test_wrong_tuned_settings_are_refused_in_one_line(
+    line: str, old: str, new: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tuned(tmp_path, old, new).replace('tuning = "small"', line)
+    (tmp_path / "study.toml").write_text(text)
+    assert main(["study", str(tmp_path)]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "variants.small: " in error
+    assert message in error
 
 
 def test_seeds_are_paired_by_their_number(tmp_path: Path) -> None:
