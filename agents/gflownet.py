@@ -21,7 +21,7 @@ is trajectory balance (Malkin et al. 2022) whose log Z is the batch's own estima
 import math
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ from formula_env.errors import (
     check_range,
     check_types,
 )
-from formula_env.networks import Generator, GeneratorConfig, MaskedGenerator
+from formula_env.networks import TRANSFORMER, Generator, GeneratorConfig, MaskedGenerator
 from formula_env.networks.decoding import Decoded, Decoding
 from formula_env.networks.generators import token_log_probs
 from formula_env.optimizers import adam, set_lr
@@ -125,20 +125,32 @@ class GFlowNetConfig(GeneratorConfig):
 
     def search_space(self) -> SearchSpace:
         return {
-            "learning_rate": LogRange(5e-4, 1e-2),
+            "learning_rate": LogRange(1e-4, 1e-2),
             "batch_size": Choice(128, 256, 512),
-            "beta_rise": Choice(0.3, 0.5, 0.7, 0.9),
+            "beta_rise": Choice(0.0, 0.3, 0.5, 0.7, 0.9),
             "temperature": Choice(1.0, 1.15, 1.3),
-            "exploration": Choice(0.125, 0.25, 0.5),
+            "exploration": Choice(0.0, 0.125, 0.25, 0.5),
             "replay": Choice(0.0, 0.25, 0.5),
             "ema_decay": Choice(0.0, 0.98, 0.99),
         }
+
+
+TRANSFORMER_GFLOWNET = TRANSFORMER | {
+    "batch_size": 128, "mle_rounds": 1000, "mle_learning_rate": 1e-3, "beta_rise": 0.0, "rounds": 800,
+    "learning_rate": 3e-4, "temperature": 1.3, "exploration": 0.0, "replay": 0.5,
+}  # fmt: skip
+"""Preset for formulae with many different symbols: a start by maximum likelihood, then the whole penalty at once.
+
+What the start has learnt to avoid is far less probable than R makes it. Drawn to explore, it would be learnt again:
+after 200 updates with `exploration` 0.25 a start of 98% correct was at 94%.
+"""
 
 
 class GFlowNet(SequenceAlgorithm):
     """Minimise Var[log π(x) - log R(x)] over strings x of the policy's own and of others."""
 
     Config = GFlowNetConfig
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"transformer": TRANSFORMER_GFLOWNET}
 
     def __init__(self, task: SequenceTask, config: GFlowNetConfig, seed: int, device: torch.device) -> None:
         check_has_checker(task, "gflownet")

@@ -97,7 +97,7 @@ class GeneratorConfig:
 
     def decoding_space(self) -> SearchSpace:
         """The search space of how the trained generator writes."""
-        return {"cutoff": Choice(0.0, 0.02, 0.05, 0.1, 0.2)}
+        return {"cutoff": Choice(0.0, 0.02, 0.05, 0.065, 0.1, 0.2)}
 
     def make_optimizer(self, generator: Generator, lr: float) -> Optimizer:
         """The optimiser of maximum likelihood."""
