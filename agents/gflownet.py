@@ -141,8 +141,8 @@ TRANSFORMER_GFLOWNET = TRANSFORMER | {
 }  # fmt: skip
 """Preset for formulae with many different symbols: a start by maximum likelihood, then the whole penalty at once.
 
-What the start has learnt to avoid is far less probable than R makes it, and would be learnt again where it is drawn
-to explore: after 200 updates with `exploration` 0.25 a start of 98% correct was at 94%.
+What the start has learnt to avoid is far less probable than R makes it, and would be learnt again where it is
+explored: after 200 updates with `exploration` 0.25 a start of 98% correct was at 94%.
 """
 
 
