@@ -24,7 +24,15 @@ from formula_env.experiment.registry import analysis
 from formula_env.experiment.rows import Row, parse_rows
 from formula_env.experiment.run_folder import RunFolder
 from formula_env.files import exclusive, read_text, write_atomically
-from formula_env.studies.spec import STUDY_FILE, Study, Variant, study_command
+from formula_env.studies.spec import (
+    BEST_FILE,
+    STUDY_FILE,
+    TRIALS_FILE,
+    TUNING_FOLDER,
+    Study,
+    Variant,
+    study_command,
+)
 
 ANALYSIS_FILE, LOG_FILE = "rows.json", "log.txt"
 
@@ -199,17 +207,21 @@ def check_complete(study: Study) -> None:
 
 def copy_study(folder: Path, out: Path) -> Path:
     """The folder in `out` where the study of `folder` is run anew."""
-    source, target = folder / STUDY_FILE, out / folder.resolve().name / STUDY_FILE
-    if target.exists() and read_text(target) != read_text(source):
-        raise FormulaError(
-            f"{target.parent} holds another version of this study; give another --out, or delete it"
-        )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FormulaError(f"cannot make the folder {target.parent}: {error.strerror}") from None
-    write_atomically(target, read_text(source))
-    return target.parent
+    copy = out / folder.resolve().name
+    searches = [
+        path for name in (BEST_FILE, TRIALS_FILE) for path in sorted(folder.glob(f"{TUNING_FOLDER}/*/{name}"))
+    ]
+    targets = {path: copy / path.relative_to(folder) for path in (folder / STUDY_FILE, *searches)}
+    for source, target in targets.items():
+        if target.exists() and read_text(target) != read_text(source):
+            raise FormulaError(f"{copy} holds another version of this study; give another --out, or delete it")
+    for source, target in targets.items():
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FormulaError(f"cannot make the folder {target.parent}: {error.strerror}") from None
+        write_atomically(target, read_text(source))
+    return copy
 
 
 # --- analyses -------------------------------------------------------------------------------------------------

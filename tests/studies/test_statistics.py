@@ -14,7 +14,7 @@ from formula_env.cli import main
 from formula_env.errors import FormulaError
 from formula_env.experiment.config import save_config
 from formula_env.experiment.run_folder import RunFolder
-from formula_env.studies.records import incomplete
+from formula_env.studies.records import copy_study, incomplete
 from formula_env.studies.spec import Study, load_study
 from formula_env.studies.statistics import Outcome, ablate, compare, interval, iqm, mean
 from formula_env.studies.study_figures import draw
@@ -258,6 +258,18 @@ def test_tuned_settings_are_those_of_the_best_trial_and_the_page_counts_the_tria
     assert lines[at + 3].startswith("| MLE 64 | 3 |")
     assert lines[at + 4].startswith("| MLE 128 | none |")
     assert "trials of its tuning" not in study_readme(before)
+
+
+def test_a_study_that_is_run_anew_elsewhere_takes_its_searches_along(tmp_path: Path) -> None:
+    folder = tmp_path / "made-up"
+    study = write_study(folder, tuned(folder))
+    again = load_study(copy_study(folder, tmp_path / "again"))
+    assert again.folder == tmp_path / "again" / "made-up"
+    assert again.variants == study.variants
+    copy_study(folder, tmp_path / "again")
+    (again.folder / "tuning" / "small" / "best.yaml").write_text("algorithm: mle\nalgo: {}\n")
+    with pytest.raises(FormulaError, match="holds another version of this study"):
+        copy_study(folder, tmp_path / "again")
 
 
 @pytest.mark.parametrize(
