@@ -14,6 +14,7 @@ ALGORITHMS = {
     "a2c": "formula_env.agents.sb3.algorithms:A2C",
     "ars": "formula_env.agents.sb3.algorithms:ARS",
     "dqn": "formula_env.agents.sb3.algorithms:DQN",
+    "eb-gfn": "formula_env.agents.eb_gfn:EBGFN",
     "gflownet": "formula_env.agents.gflownet:GFlowNet",
     "gumbel-softmax-gan": "formula_env.gan.gumbel_softmax:GumbelSoftmaxGAN",
     "maskable-ppo": "formula_env.agents.sb3.algorithms:MaskablePPO",
