@@ -258,9 +258,8 @@ class Training:
 
     def _lowest(self) -> Row | None:
         """The row with the lowest validation NLL, the first of several; None where it does not decide."""
-        if not self.config.patience or not self.record.rows:
-            return None
-        return min(self.record.rows, key=lambda row: row.get(VALIDATION_NLL, math.inf))
+        rows = [row for row in self.record.rows if VALIDATION_NLL in row]  # where it is finite
+        return min(rows, key=lambda row: row[VALIDATION_NLL]) if self.config.patience and rows else None
 
     def _is_stale(self) -> bool:
         """Whether the validation NLL has not fallen in the last `patience` evaluations."""

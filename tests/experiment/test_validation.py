@@ -103,6 +103,16 @@ def test_patience_that_lasts_to_the_end_takes_the_lowest_too(ended_early: RunFol
     assert one["validation_nll"] == other["validation_nll"]
 
 
+def test_where_it_is_never_finite_a_run_goes_on_to_its_end(tmp_path: Path) -> None:
+    """A cut this deep makes formulae of those set aside impossible."""
+    run = trained(tmp_path / "run", "--patience", "2", "--algo.rounds", "80", "--algo.cutoff", "0.99")
+    assert not any("eval/validation_nll" in row for row in run.rows())
+    summary = run.summary()
+    assert summary is not None
+    assert summary["rounds"] == 80
+    assert "best_round" not in summary
+
+
 @pytest.mark.parametrize("rows_left", [2, 3])
 def test_a_run_that_was_killed_ends_as_one_that_was_not(
     ended_early: RunFolder, tmp_path: Path, rows_left: int, monkeypatch: pytest.MonkeyPatch
