@@ -239,9 +239,9 @@ class Watch:
     def is_promising(self) -> bool:
         for row in self._new_rows():
             self.last = row["round"]
-            value = row.get(self.key)
-            if value is not None and not self.is_hopeless:
-                self.trial.report(value, self.last)
+            if not self.is_hopeless:
+                # A row lacks what is infinite, such as the NLL of formulae that are cut.
+                self.trial.report(row.get(self.key, _worst(self.trial.study)), self.last)
                 self.is_hopeless = self.trial.should_prune()
         return not self.is_hopeless
 

@@ -63,18 +63,18 @@ def test_a_config_without_a_space_is_refused() -> None:
 # --- stopping early -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("last", "is_promising"), [(0.5, True), (2.0, False)])
+@pytest.mark.parametrize(("last", "is_promising"), [(0.5, True), (2.0, False), (None, False)])
 def test_a_trial_goes_on_while_it_is_better_than_the_median(
-    tmp_path: Path, last: float, is_promising: bool
+    tmp_path: Path, last: float | None, is_promising: bool
 ) -> None:
-    """Five trials have 1 in round 8. A worse one is stopped; round 0 does not count."""
+    """Five trials have 1 in round 8. A worse one, or one without the metric, is stopped; round 0 is too early."""
     study = optuna.create_study(pruner=optuna.pruners.MedianPruner(5, n_warmup_steps=4))
     for _ in range(5):
         trial = study.ask()
         for round_ in (0, 8):
             trial.report(1.0, round_)
         study.tell(trial, 1.0)
-    rows = [{"round": 0, "eval/jsd": 9.0}, {"round": 8, "eval/jsd": last}]
+    rows = [{"round": 0, "eval/jsd": 9.0}, {"round": 8} | ({} if last is None else {"eval/jsd": last})]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     watched = Watch(study.ask(), "jsd", RunFolder(tmp_path))
     assert watched.is_promising() is is_promising
