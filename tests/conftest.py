@@ -8,3 +8,9 @@ hypothesis.settings.register_profile("quick", max_examples=10)
 @pytest.fixture(autouse=True)
 def _a_seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process draw none, which takes longer than a tiny run itself."""
+    monkeypatch.setattr("formula_env.experiment.run_figures.draw_figures", lambda *_: None)

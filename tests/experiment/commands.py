@@ -5,6 +5,8 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,11 @@ import pytest
 import torch
 
 from formula_env.cli import main
+from formula_env.experiment import run_figures
 from formula_env.experiment.checkpoint import checkpoints, load_checkpoint
 from formula_env.experiment.config import first_difference, parse_settings
+from formula_env.studies import pool
+from formula_env.studies.records import LOG_FILE, Run
 
 TINY_SEQGAN = shlex.split(
     "--preset thesis --task.length 6 --algo.rounds 40 --algo.mle-rounds 3 --algo.discriminator-rounds 3 "
@@ -61,6 +66,38 @@ def run(*arguments: object, **options: Any) -> tuple[int, str, str]:
     process = start(*arguments, **options)
     out, err = process.communicate(timeout=240)
     return process.returncode, out, err
+
+
+class Ended:
+    """Stands for the process of a study's run that is over already."""
+
+    def __init__(self, returncode: int) -> None:
+        self.returncode = returncode
+
+    def poll(self) -> int:
+        return self.returncode
+
+    def wait(self) -> int:
+        return self.returncode
+
+
+def start_here(run: Run) -> Ended:
+    """What `Run.start` does, in this process and at once."""
+    with open(run.folder / LOG_FILE, "w") as log, redirect_stdout(log), redirect_stderr(log):
+        return Ended(main(["resume", str(run.folder)]))
+
+
+@contextmanager
+def runs_in_this_process() -> Iterator[None]:
+    """Let the runs of studies and of searches start no process and draw no figures of their own.
+
+    To import torch, or to draw, takes longer than a tiny run.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "start", start_here)
+        patch.setattr(run_figures, "draw_figures", lambda *_: None)
+        patch.setattr(pool, "POLL_SECONDS", 0.0)
+        yield
 
 
 def rows_without_time(folder: Path) -> list[dict[str, Any]]:

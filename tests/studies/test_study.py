@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,11 @@ from formula_env.experiment.config import algo_config, save_config
 from formula_env.studies.records import incomplete
 from formula_env.studies.spec import load_study, study_command
 from formula_env.studies.study_report import our_numbers, shaken, study_readme
-from tests.experiment.commands import complaint, rows_without_time, run, start
+from tests.experiment.commands import complaint, rows_without_time, runs_in_this_process, start
 
 pytestmark = pytest.mark.slow
 
-STUDY = """
+HEAD = """
 title = "A small study"
 thesis = "nowhere"
 about = "Two algorithms and an analysis."
@@ -35,14 +36,16 @@ length = 4
 [defaults.data]
 size = 100
 
-[variants.mle]
+"""
+MLE = """[variants.mle]
 label = "likelihood"
 algorithm = "mle"
 [variants.mle.algo]
 rounds = 20
 hidden_dim = 8
 
-[variants.gan]
+"""
+GAN = """[variants.gan]
 algorithm = "gumbel-softmax-gan"
 [variants.gan.algo]
 rounds = 20
@@ -50,11 +53,13 @@ batch_size = 8
 hidden_dim = 8
 hard = false
 
-[variants.limits]
+"""
+LIMITS = """[variants.limits]
 analysis = "switch-probability"
 seeds = [0]
 
-[[figures]]
+"""
+SHOWN = """[[figures]]
 name = "curves"
 kind = "curves"
 title = "Curves"
@@ -95,6 +100,8 @@ verdict = "refuted"
 reason = "It can't be."
 range = [0.5, 0.6]
 """
+UNSHOWN = HEAD + MLE + GAN + LIMITS
+STUDY = UNSHOWN + SHOWN
 
 
 OPTIONS = "[figures.options]\n"
@@ -155,12 +162,15 @@ def write_study(folder: Path, text: str = STUDY) -> Path:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study, run."""
     folder = write_study(tmp_path_factory.mktemp("studies") / "small")
-    code, out, err = run("study", folder, "--jobs", 2)
-    assert code == 0, err
-    assert "3 figures and README.md" in out
-    assert "5/5" in err
-    assert "these rows don't support 'refuted' of: 0.1192" in err
+    with runs_in_this_process():
+        assert main(["study", str(folder)]) == 0
     return folder
+
+
+@pytest.fixture
+def in_this_process() -> Iterator[None]:
+    with runs_in_this_process():
+        yield
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -184,10 +194,11 @@ def test_every_run_is_recorded(done: Path) -> None:
         assert b"<svg" in (done / "figures" / f"{name}.svg").read_bytes()
 
 
-def test_what_is_done_is_not_done_again(done: Path) -> None:
+def test_what_is_done_is_not_done_again(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(done)
-    code, out, err = run("study", done)
-    assert (code, err) == (0, "")
+    assert main(["study", str(done)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
     assert "complete; nothing was run or changed" in out
     assert contents(done) == before
 
@@ -279,6 +290,7 @@ DAMAGES = (
 )
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(
     ("damage", "kept"),
     [*((damage, "checkpoint-*") for damage in DAMAGES), ("cut", "nothing"), ("lost summary", "nothing")],
@@ -288,8 +300,9 @@ def test_damaged_records_are_named_and_run_again_and_the_rest_is_kept(
 ) -> None:
     """With the checkpoints of where it was made, or without, as in a fresh clone."""
     copy = tmp_path / done.name
-    ignored = ["log.txt"] if kept == "checkpoint-*" else ["log.txt", "checkpoint-*"]
+    ignored = ["log.txt", "figures", "README.md", *([] if kept == "checkpoint-*" else ["checkpoint-*"])]
     shutil.copytree(done, copy, ignore=shutil.ignore_patterns(*ignored))
+    (copy / "study.toml").write_text(UNSHOWN)
     broken = copy / "mle" / "seed-1"
     rows = broken / "metrics.jsonl"
     if damage == "cut":
@@ -326,9 +339,11 @@ def test_damaged_records_are_named_and_run_again_and_the_rest_is_kept(
             assert after[path] == before[path]
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_what_is_run_again_is_said(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / done.name
-    shutil.copytree(done, copy)
+    shutil.copytree(done, copy, ignore=shutil.ignore_patterns("figures", "README.md"))
+    (copy / "study.toml").write_text(UNSHOWN)
     rows = copy / "gan" / "seed-0" / "metrics.jsonl"
     rows.write_text(rows.read_text()[:-60])
     assert main(["study", str(copy), str(copy), "--replace"]) == 0
@@ -349,8 +364,12 @@ def test_an_analysis_is_computed_again_when_the_study_asks_for_another(done: Pat
     assert json.loads((copy / "limits" / "seed-0" / "rows.json").read_text())["analysis"] == "sampling"
 
 
+LONG_MLE = MLE.replace("rounds = 20", "rounds = 600")
+"""Long enough to be stopped by a signal, a second or more after its first checkpoint."""
+
+
 def test_a_killed_run_is_named_as_such_and_goes_on(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "small", STUDY.replace("rounds = 20\nhidden", "rounds = 1500\nhidden"))
+    folder = write_study(tmp_path / "small", HEAD.replace("[0, 1]", "[0]") + LONG_MLE + LIMITS)
     process = start("study", folder, "--jobs", 1)
     while not checkpoints(folder / "mle" / "seed-0"):
         assert process.poll() is None, process.communicate()[1]
@@ -359,8 +378,11 @@ def test_a_killed_run_is_named_as_such_and_goes_on(tmp_path: Path) -> None:
     os.kill(child, signal.SIGKILL)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2
-    assert "1 of 5 runs failed, first small/mle/seed-0: killed by SIGKILL" in err.splitlines()[-1]
-    assert run("study", folder)[0] == 0
+    assert "1 of 2 runs failed, first small/mle/seed-0: killed by SIGKILL" in err.splitlines()[-1]
+    reached = checkpoints(folder / "mle" / "seed-0")[-1].name
+    with runs_in_this_process():
+        assert main(["study", str(folder)]) == 0
+    assert reached < checkpoints(folder / "mle" / "seed-0")[-1].name
 
 
 def is_child(path: Path, parent: int) -> bool:
@@ -371,7 +393,7 @@ def is_child(path: Path, parent: int) -> bool:
 
 
 def test_a_stopped_study_goes_on(done: Path, tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "small", STUDY.replace("rounds = 20\nhidden", "rounds = 1500\nhidden"))
+    folder = write_study(tmp_path / "small", HEAD + LONG_MLE + GAN.replace("gan]", "gan]\nseeds = [0]", 1))
     process = start("study", folder, "--jobs", 2)
     while not checkpoints(folder / "mle" / "seed-1"):
         assert process.poll() is None, process.communicate()[1]
@@ -383,32 +405,43 @@ def test_a_stopped_study_goes_on(done: Path, tmp_path: Path) -> None:
     assert "Traceback" not in err
     assert not (folder / "mle" / "seed-1" / "summary.json").exists()
     reached = checkpoints(folder / "mle" / "seed-1")[-1].name
-    assert run("study", folder)[0] == 0
+    with runs_in_this_process():
+        assert main(["study", str(folder)]) == 0
     assert reached < checkpoints(folder / "mle" / "seed-1")[-1].name
     assert rows_without_time(folder / "gan" / "seed-0") == rows_without_time(done / "gan" / "seed-0")
 
 
-def test_a_run_that_fails_is_named_and_the_others_are_done(tmp_path: Path) -> None:
-    text = STUDY.replace("hard = false", "hard = false\ngenerator_learning_rate = 1e30")
-    folder = write_study(tmp_path / "small", text)
-    code, _, err = run("study", folder, "--jobs", 1)  # side by side, either of the two may be the first to fail
-    assert code == 2
-    last = err.splitlines()[-1]
-    assert "2 of 5 runs failed, first small/gan/seed-0:" in last
+def test_a_run_that_fails_is_named_and_the_others_are_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = GAN.replace("hard = false", "hard = false\ngenerator_learning_rate = 1e30")
+    folder = write_study(tmp_path / "small", HEAD + failing + MLE.replace("mle]", "mle]\nseeds = [0]", 1))
+    # Side by side, either of the two may be the first to fail.
+    assert main(["study", str(folder), "--jobs", "1"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "2 of 3 runs failed, first small/gan/seed-0:" in last
     assert "smaller learning rate" in last
     assert {run.name for run, _ in incomplete(load_study(folder))} == {"small/gan/seed-0", "small/gan/seed-1"}
 
 
-def test_run_anew_elsewhere(done: Path, tmp_path: Path) -> None:
-    before = contents(done)
-    assert run("study", done, "--out", tmp_path / "again", "--jobs", 2)[0] == 0
-    assert contents(done) == before
+def test_run_anew_elsewhere(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In processes: what they record is what runs in this process did."""
+    copy, again = tmp_path / "small", tmp_path / "again"
+    shutil.copytree(done, copy)
+    (copy / "study.toml").write_text(text := STUDY.replace("seeds = [0, 1]", "seeds = [0]"))
+    before = contents(copy)
+    assert main(["study", str(copy), "--out", str(again), "--jobs", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert "3 figures and README.md" in out
+    assert "3/3" in err
+    assert "these rows don't support 'refuted' of: 0.1192" in err
+    assert contents(copy) == before
     for variant in ("mle", "gan"):
-        assert rows_without_time(tmp_path / "again" / "small" / variant / "seed-0") == rows_without_time(
+        assert rows_without_time(again / "small" / variant / "seed-0") == rows_without_time(
             done / variant / "seed-0"
         )
-    (tmp_path / "again" / "small" / "study.toml").write_text(STUDY + "\n")
-    assert main(["study", str(done), "--out", str(tmp_path / "again")]) == 2
+    (again / "small" / "study.toml").write_text(text + "\n")
+    assert main(["study", str(copy), "--out", str(again)]) == 2
 
 
 def test_a_cells_preset_are_its_settings_over_which_its_own_prevail(tmp_path: Path) -> None:
