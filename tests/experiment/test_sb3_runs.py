@@ -11,7 +11,7 @@ from stable_baselines3 import PPO
 
 from formula_env.cli import main
 from formula_env.experiment.checkpoint import checkpoints
-from tests.experiment.commands import assert_same_run, rows_without_time, run, start
+from tests.experiment.commands import assert_same_run, rows_without_time, start
 
 pytestmark = pytest.mark.slow
 
@@ -23,10 +23,11 @@ TINY = {
 }
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("name", TINY)
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(name: str, tmp_path: Path) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    assert run("train", name, *TINY[name], "--out", whole)[0] == 0
+    assert main(["train", name, *TINY[name], "--out", str(whole)]) == 0
     process = start("train", name, *TINY[name], "--out", stopped)
     while len(checkpoints(stopped)) < 2:
         assert process.poll() is None, process.communicate()[1]
@@ -34,8 +35,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(name: str, tmp_path: P
     process.send_signal(signal.SIGTERM)
     _, told = process.communicate(timeout=60)
     assert f"and saved; go on with: formula-env resume {stopped}" in told
-    code, _, err = run("resume", stopped)
-    assert code == 0, err
+    assert main(["resume", str(stopped)]) == 0
     assert_same_run(whole, stopped)
 
 
@@ -57,6 +57,7 @@ def test_the_folder_holds_what_any_other_does_and_a_model(tmp_path: Path) -> Non
     assert main(["sample", str(folder), "-n", "3"]) == 0
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_checkpoint_of_another_vocabulary_or_algorithm_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_checkpoint_of_another_vocabulary_or_algorithm_is_refused(
         assert err.count("\n") == 1
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_embedded_tokens_and_rollouts_are_options(tmp_path: Path) -> None:
     options = [*TINY["ppo"], "--algo.rounds", "2", "--algo.observation", "tokens"]
     difference = ["--algo.reward-mode", "difference", "--algo.num-rollouts", "2"]
