@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from formula_env.cli import main
 from tests.experiment.commands import assert_same_run
 
 pytestmark = pytest.mark.slow
@@ -20,11 +21,12 @@ BARE = {"PYTHONPATH": str(ROOT)}
 """No HOME, no PATH, no OMP_NUM_THREADS, and warnings as Python shows them."""
 
 ENVIRONMENTS = {
-    "bare": {},
     "no home to write to": {"HOME": "/dev/null/home", "MPLCONFIGDIR": "/dev/null/matplotlib"},
     "ASCII": {"PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0", "LC_ALL": "C"},
     "notebook": {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
 }
+AT_ONCE = {name: value for variables in ENVIRONMENTS.values() for name, value in variables.items()}
+ONE_BY_ONE = [pytest.param(each, id=name, marks=pytest.mark.exhaustive) for name, each in ENVIRONMENTS.items()]
 
 
 def run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
@@ -41,17 +43,20 @@ def run(command: list[str], environment: dict[str, str]) -> subprocess.Completed
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run trained in a bare environment."""
-    out = tmp_path_factory.mktemp("runs") / "bare"
-    done = run([*COMMAND, "train", "mle", *TINY, "--out", str(out)], {})
-    assert done.returncode == 0, done.stderr
+    """A run trained in the tests' own process."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["train", "mle", *TINY, "--out", str(out)]) == 0
     return out
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_training_works_alike_and_warns_of_nothing(name: str, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "environment", [pytest.param({}, id="bare"), pytest.param(AT_ONCE, id="all at once"), *ONE_BY_ONE]
+)
+def test_training_works_alike_and_warns_of_nothing(
+    environment: dict[str, str], folder: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
-    done = run([*COMMAND, "train", "mle", *TINY, "--out", str(out)], ENVIRONMENTS[name])
+    done = run([*COMMAND, "train", "mle", *TINY, "--out", str(out)], environment)
     assert done.returncode == 0, done.stderr
     assert b"Warning" not in done.stderr
     assert b"Traceback" not in done.stderr
