@@ -17,7 +17,7 @@ from formula_env.experiment.registry import ALGORITHMS, algorithm_class, preset
 from formula_env.experiment.run_folder import RunFolder
 from formula_env.search_space import Choice, LogRange, as_tables, search_space, values_in
 from formula_env.studies.tuning import Watch
-from tests.experiment.commands import complaint, start
+from tests.experiment.commands import complaint, runs_in_this_process, start
 
 TINY = "tune mle --task binary-sum --task.length 4 --algo.rounds 10 --algo.hidden-dim 8 --data.size 100"
 TINY = shlex.split(f"{TINY} --eval-samples 50 --seeds 101 --trials 6 --jobs 1")
@@ -87,7 +87,8 @@ def test_a_trial_goes_on_while_it_is_better_than_the_median(
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tuned") / "search"
-    assert main([*TINY, "--out", str(folder)]) == 0
+    with runs_in_this_process():
+        assert main([*TINY, "--out", str(folder)]) == 0
     return folder
 
 
@@ -132,12 +133,13 @@ def test_more_trials_go_on_where_the_search_was(searched: Path, capsys: pytest.C
 def test_a_search_survives_a_kill_and_ends_with_the_same_trials(searched: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     process = start(*TINY, "--out", folder)
-    while not (folder / "trial-0003").exists():
+    while not (folder / "trial-0002").exists():
         time.sleep(0.05)
     process.kill()
     process.communicate()
-    while main([*TINY, "--out", str(folder)]) != 0:  # the run that was left behind is still at work
-        time.sleep(1)
+    with runs_in_this_process():
+        while main([*TINY, "--out", str(folder)]) != 0:  # the run that was left behind is still at work
+            time.sleep(1)
     assert trials(folder) == trials(searched)
     assert (folder / "best.yaml").read_text() == (searched / "best.yaml").read_text()
 
@@ -204,6 +206,7 @@ def test_a_preset_file_gives_the_settings_back(algorithm: str, tmp_path: Path) -
         assert algo_config(algorithm, load_preset(tmp_path / "preset.yaml", algorithm)) == config
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_train_starts_from_a_preset_file_and_options_prevail(tmp_path: Path) -> None:
     file, folder = tmp_path / "preset.yaml", tmp_path / "run"
     file.write_text("algorithm: mle\nalgo: {rounds: 3, hidden_dim: 8, learning_rate: 0.01}\n")
