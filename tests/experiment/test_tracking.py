@@ -1,6 +1,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -131,7 +132,8 @@ def synced_by(notice: str) -> str:
     return subprocess.run(dry, capture_output=True, text=True, check=True, cwd="/").stderr
 
 
-def test_the_run_id_survives_a_resume(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_figures")
+def test_the_run_id_survives_a_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "run"
     process = start("train", "seqgan", *TINY_SEQGAN, "--out", folder, "--track", env={"WANDB_MODE": "offline"})
     while not list(folder.glob("checkpoint-*")):
@@ -141,8 +143,9 @@ def test_the_run_id_survives_a_resume(tmp_path: Path) -> None:
     process.communicate(timeout=120)
     assert process.returncode == 143
     first = (folder / "wandb_run_id.txt").read_text()
-    code, _, err = run("resume", folder, env={"WANDB_MODE": "offline"})
-    assert code == 0, err
+    forget_wandb(monkeypatch, tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert main(["resume", str(folder)]) == 0
     assert (folder / "wandb_run_id.txt").read_text() == first
     logs = list(folder.glob("wandb/offline-run-*/run-*.wandb"))
     assert len(logs) == 2
@@ -153,19 +156,22 @@ def test_the_run_id_survives_a_resume(tmp_path: Path) -> None:
     assert [row["_step"] for row in histories] == [row["round"] for row in histories] == rounds
 
 
-def test_a_damaged_run_id_is_refused_before_wandb_starts(tmp_path: Path) -> None:
-    code, _, err = run("train", "mle", *TINY_MLE, "--out", tmp_path / "run")
-    assert code == 0, err
+def test_a_damaged_run_id_is_refused_before_wandb_starts(untracked: Path, tmp_path: Path) -> None:
+    shutil.copytree(untracked, tmp_path / "run")
     (tmp_path / "run" / "wandb_run_id.txt").write_text("../a b\n")
     with pytest.raises(FormulaError, match=r"wandb_run_id\.txt holds no id of a W&B run; delete it"):
         WandbTracker(load_config(tmp_path / "run"), tmp_path / "run", pytest.fail)
     assert not (tmp_path / "run" / "wandb").exists()
 
 
-def test_a_sweep_s_run_is_resumed_by_the_id_that_its_agent_gave(tmp_path: Path) -> None:
-    sweep = {"WANDB_SWEEP_ID": "sweep", "WANDB_RUN_ID": "from-agent", "WANDB_MODE": "offline"}
-    code, _, err = run("train", "mle", *TINY_MLE, "--out", tmp_path / "run", "--track", env=sweep)
-    assert code == 0, err
+@pytest.mark.usefixtures("no_figures")
+def test_a_sweep_s_run_is_resumed_by_the_id_that_its_agent_gave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget_wandb(monkeypatch, tmp_path)
+    for name, value in {"SWEEP_ID": "sweep", "RUN_ID": "from-agent", "MODE": "offline"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    assert main(["train", "mle", *TINY_MLE, "--out", str(tmp_path / "run"), "--track"]) == 0
     (log,) = tmp_path.glob("run/wandb/offline-run-*/run-*.wandb")
     assert next(r.run.run_id for r in records(log) if r.HasField("run")) == "from-agent"
     assert (tmp_path / "run/wandb_run_id.txt").read_text() == "from-agent\n"
@@ -268,7 +274,7 @@ def untracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.usefixtures("fake_wandb")
+@pytest.mark.usefixtures("fake_wandb", "no_figures")
 @pytest.mark.parametrize(
     ("failure", "lines"),
     [
@@ -297,7 +303,7 @@ def test_wandb_never_fails_a_run_that_has_begun(
     assert_same_run(untracked, folder)
 
 
-@pytest.mark.usefixtures("fake_wandb")
+@pytest.mark.usefixtures("fake_wandb", "no_figures")
 def test_the_summary_is_written_before_wandb_is_given_the_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,7 +317,7 @@ def test_the_summary_is_written_before_wandb_is_given_the_results(
     assert there == [True]
 
 
-@pytest.mark.usefixtures("fake_wandb")
+@pytest.mark.usefixtures("fake_wandb", "no_figures")
 @pytest.mark.parametrize("failure", ["init", "init dies", "init hangs"])
 def test_a_run_that_can_not_be_tracked_does_not_begin_but_one_that_has_begun_goes_on(
     failure: str, untracked: Path, tmp_path: Path,
