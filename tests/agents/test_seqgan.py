@@ -191,15 +191,21 @@ def test_it_learns_from_the_discriminator(config: SeqGANConfig) -> None:
     assert passes(*train_shortly(config))
 
 
+SHORTER = [replace(config, rounds=110) for config in (SHORT, SHORT_RATIO)]
+"""Enough to see a gain, were there one: left alone, they bring the accuracy from 0.40 to 0.49 and 0.57, and the
+JSD from 0.287 to 0.241 and 0.246."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("config", [SHORT, SHORT_RATIO], ids=["thesis", "ratio"])
+@pytest.mark.parametrize("config", SHORTER, ids=["thesis", "ratio"])
 def test_it_does_not_learn_from_rewards_shuffled_across_the_batch(config: SeqGANConfig) -> None:
     rng = np.random.default_rng(0)
-    assert not passes(*train_shortly(config, lambda q: rng.permutation(q, axis=0)))
+    start, end = train_shortly(config, lambda q: rng.permutation(q, axis=0))
+    assert end["jsd"] > start["jsd"] - 0.005
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", [SHORT, SHORT_RATIO], ids=["thesis", "ratio"])
+@pytest.mark.parametrize("config", SHORTER, ids=["thesis", "ratio"])
 def test_it_does_not_improve_where_the_discriminator_never_learns(config: SeqGANConfig) -> None:
     """Frozen at random, all else as above: what the generator gains, it gains from the discriminator."""
     start, end = train_shortly(replace(config, discriminator=replace(config.discriminator, learning_rate=1e-12)))
