@@ -74,6 +74,13 @@ def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return folder
 
 
+@pytest.fixture
+def few_figures(plain: Path, request: pytest.FixtureRequest) -> None:
+    """To draw takes longer than to train: only the runs of one algorithm show that it changes nothing."""
+    if plain.name != "mle":
+        request.getfixturevalue("no_figures")
+
+
 @contextmanager
 def restored(get: Callable[[], Any], put: Callable[[Any], object], value: Any) -> Iterator[None]:
     before = get()
@@ -121,6 +128,7 @@ MODES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 }
 
 
+@pytest.mark.usefixtures("few_figures")
 @pytest.mark.parametrize("mode", MODES)
 def test_a_run_is_the_same_in_any_mode_and_changes_none(plain: Path, mode: str, tmp_path: Path) -> None:
     folder = tmp_path / "run"
@@ -131,6 +139,7 @@ def test_a_run_is_the_same_in_any_mode_and_changes_none(plain: Path, mode: str, 
     assert_same_run(plain, folder)
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("mode", ["inference mode", "float64", "device", "errstate", "seeds"])
 def test_the_functions_for_scripts_work_in_any_mode(plain: Path, mode: str, tmp_path: Path) -> None:
     """Train, resume, and load an algorithm, which is then used in the caller's mode."""
@@ -178,6 +187,7 @@ def in_a_thread_of_an_event_loop(work: Callable[[], int]) -> int:
     return asyncio.run(run())
 
 
+@pytest.mark.usefixtures("few_figures")
 @pytest.mark.parametrize("caller", [in_a_thread, in_an_event_loop, in_a_thread_of_an_event_loop])
 def test_a_run_is_the_same_wherever_it_is_called(
     plain: Path, caller: Callable[[Callable[[], int]], int], tmp_path: Path
@@ -189,6 +199,7 @@ def test_a_run_is_the_same_wherever_it_is_called(
     assert_same_run(plain, folder)
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_of_two_threads_one_runs_at_a_time(plain: Path, tmp_path: Path) -> None:
     config = load_config(plain)
     threads = [threading.Thread(target=train, args=(config, tmp_path / name)) for name in ("one", "two")]
