@@ -5,9 +5,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture import Tally, damage, kills, write_faults
+from formula_env.experiment.run_folder import RunFolder
+from formula_env.files import write_atomically
+from tests.torture import Tally, damage, import_everything, kills, write_faults
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("_figures_drawn_at_once", "_everything_imported")]
+
+
+@pytest.fixture(scope="module")
+def _everything_imported() -> None:
+    import_everything()
+
+
+@pytest.fixture
+def _figures_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that are written as figures are; to draw takes longer than all else that a tiny run does."""
+
+    def draw(folder: RunFolder, _: object) -> None:
+        (folder.path / "figures").mkdir(exist_ok=True)
+        for name in ("training", "distribution"):
+            for suffix in ("png", "svg"):
+                write_atomically(folder.path / "figures" / f"{name}.{suffix}", f"{name} as {suffix}")
+
+    monkeypatch.setattr("formula_env.experiment.run_figures.draw_figures", draw)
 
 
 def check(tally: Tally, at_least: int) -> None:

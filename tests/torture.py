@@ -9,6 +9,7 @@ Commands run in forked processes: a fresh interpreter for each of a thousand wou
 
 import argparse
 import errno
+import io
 import json
 import os
 import random
@@ -20,10 +21,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,16 @@ def settings(name: str) -> list[str]:
 
 
 # --- processes ------------------------------------------------------------------------------------------------
+
+
+def import_everything() -> None:
+    """What commands import when they need it, lest every forked process does so again."""
+    for name in ALGORITHMS:
+        algorithm_class(name)
+    for name in ("torch._dynamo", "formula_env.experiment.run_figures", "formula_env.studies.study_report"):
+        import_module(name)
+    with redirect_stdout(io.StringIO()):
+        main(["train", "mle", "--help"])
 
 
 def fork(arguments: list[str], log: Path, before: Callable[[], Any] = lambda: None) -> int:
@@ -338,6 +350,7 @@ def damaged_while_going_on(run: Path, places: int, rng: random.Random, log: Path
 def torture(times: int, stride: int, places: int, seed: int) -> dict[str, Tally]:
     """All trials, on two cores; the table is printed as they are done."""
     torch.set_num_threads(1)
+    import_everything()
     parts = [("faults", stride), ("damage", places), *((name, times) for name in ALGORITHMS)]
     tallies: dict[str, Tally] = {}
     with get_context("fork").Pool(2) as pool:
