@@ -26,6 +26,11 @@ from formula_env.studies.statistics import Answer, Outcome, ablate, compare, int
 COLUMNS = ("accuracy", "jsd", "coverage", "uniqueness", "mse", "marginal_distance", "integer_distance")
 """Metrics of the table of variants, where a variant has them."""
 
+HOW_COSTS_COUNT = (
+    "What a run costs, means over the seeds. Seconds are those of the machine that recorded a line, beside whatever "
+    "else it did; only lines that were recorded together compare."
+)
+
 COSTS = {
     "seconds": "seconds",
     "env_steps": "symbols written",
@@ -136,7 +141,7 @@ def study_readme(study: Study) -> str:
     if table:
         lines += ["At the end of each run; mean over the seeds, and least – most:", "", *table, ""]
     if costs := cost_table(study):
-        lines += ["What it costs; means over the seeds:", "", *costs, ""]
+        lines += [HOW_COSTS_COUNT, "", *costs, ""]
     for spec in study.figures:
         lines += [f"![{spec.title or spec.name}](figures/{spec.name}.png)", ""]
     return "\n".join(lines)
@@ -163,10 +168,7 @@ def variant_table(study: Study) -> list[str]:
 
 
 def cost_table(study: Study) -> list[str]:
-    """Cost of the runs of each variant, means over the seeds, as a Markdown table; empty where nothing was tuned.
-
-    A run's seconds are those of the machine it was recorded on, beside whatever else went on there.
-    """
+    """Cost of the runs of each variant, means over the seeds, as a Markdown table; empty where nothing was tuned."""
     variants = [variant for variant in study.variants.values() if variant.analysis is None]
     if not any(variant.trials for variant in variants):
         return []
