@@ -60,6 +60,7 @@ def test_a_bar_that_is_taken_up_again_shows_the_last_evaluation_at_once() -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -98,6 +99,7 @@ def cells(table: list[str], label: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_figures")
 def test_every_metric_of_an_evaluation_has_a_unit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
