@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -368,11 +369,16 @@ def trained(around: Callable[[], AbstractContextManager[Any]], making: bool) -> 
     return returned, env.state_dict()
 
 
+@cache
+def trained_without_modes() -> tuple[list[Any], dict[str, Any]]:
+    return trained(nullcontext, making=False)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("making", [False, True], ids=["made before", "made there"])
 @pytest.mark.parametrize("mode", CALLERS)
 def test_an_environment_trains_alike_whatever_mode_its_caller_is_in(mode: str, making: bool) -> None:
-    expected, expected_end = trained(nullcontext, making)
+    expected, expected_end = trained_without_modes()
     modes = caller_modes()
     with CALLERS[mode]():
         inside = caller_modes()
