@@ -27,8 +27,8 @@ COLUMNS = ("accuracy", "jsd", "coverage", "uniqueness", "mse", "marginal_distanc
 """Metrics of the table of variants, where a variant has them."""
 
 HOW_COSTS_COUNT = (
-    "What a run costs, means over the seeds. Seconds are those of the machine that recorded a line, beside whatever "
-    "else it did; only lines that were recorded together compare."
+    "What a run costs, means over the seeds. Seconds are those of the machine that recorded a line, beside "
+    "whatever else it did; only lines that were recorded together compare."
 )
 
 COSTS = {
@@ -168,7 +168,7 @@ def variant_table(study: Study) -> list[str]:
 
 
 def cost_table(study: Study) -> list[str]:
-    """Cost of the runs of each variant, means over the seeds, as a Markdown table; empty where nothing was tuned."""
+    """Cost of each variant's runs, means over the seeds, as a Markdown table; empty where nothing was tuned."""
     variants = [variant for variant in study.variants.values() if variant.analysis is None]
     if not any(variant.trials for variant in variants):
         return []

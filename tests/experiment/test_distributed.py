@@ -52,6 +52,10 @@ TINY_GFLOWNET = shlex.split(
     "--task.length 6 --algo.rounds 10 --algo.mle-rounds 3 --algo.replay 0.3 --algo.batch-size 16 "
     "--data.size 500 --eval-every 5 --eval-samples 400"
 )
+TINY_EB_GFN = shlex.split(
+    "--task.length 6 --algo.rounds 10 --algo.mle-rounds 2 --algo.discriminator-rounds 2 --algo.exploration 0.2 "
+    "--algo.batch-size 16 --data.size 500 --eval-every 5 --eval-samples 400"
+)
 
 
 OTHERS = {
@@ -60,6 +64,7 @@ OTHERS = {
     "verified-mle": ["verified-mle", *TINY_VERIFIED_MLE],
     "nce": ["nce", *TINY_NCE],
     "gflownet": ["gflownet", *TINY_GFLOWNET],
+    "eb-gfn": ["eb-gfn", *TINY_EB_GFN],
 }
 
 SEVERAL = """
