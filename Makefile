@@ -22,7 +22,7 @@ test: $(VENV)/ready
 test-fast: $(VENV)/ready
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow and not exhaustive" --hypothesis-profile quick
 
-# Tens of thousands of formulae against SymPy, in about two minutes.
+# Tens of thousands of formulae against SymPy, and what repeats a law that another test has.
 test-exhaustive: $(VENV)/ready
 	$(BIN)/pytest -n auto --dist worksteal -m exhaustive
 
