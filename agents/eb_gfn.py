@@ -23,6 +23,7 @@ from formula_env import distributed
 from formula_env.adversarial import floats, gradient_step, mle_step
 from formula_env.adversary import Adversary, AdversaryConfig
 from formula_env.agents.gflownet import log_variance
+from formula_env.agents.seqgan import UNSEEN as SEQGAN_UNSEEN
 from formula_env.algorithm import DensityRatio, SequenceAlgorithm
 from formula_env.averaged import Averaged
 from formula_env.errors import (
@@ -35,7 +36,7 @@ from formula_env.errors import (
     check_range,
     check_types,
 )
-from formula_env.networks import AutoregressiveDiscriminator, GeneratorConfig, make_discriminator
+from formula_env.networks import GeneratorConfig
 from formula_env.networks.decoding import Decoded, DecodedGenerator, Decoding
 from formula_env.networks.generators import token_log_probs
 from formula_env.optimizers import adam, set_lr
@@ -112,13 +113,7 @@ class EBGFNConfig(GeneratorConfig):
         return {**space, **self.likelihood_space()} if self.mle_rounds else space
 
 
-UNSEEN = {
-    "rounds": 1050, "mle_rounds": 150, "discriminator_rounds": 400,
-    "discriminator": {
-        "architecture": "autoregressive", "proposal_temperature": 5.0, "learning_rate": 4e-3, "weight_decay": 0.3,
-        "ema_decay": 0.99, "max_grad_norm": 1.0,
-    },
-}  # fmt: skip
+UNSEEN = {name: value for name, value in SEQGAN_UNSEEN.items() if name != "d_steps"}
 """Preset for training sets that hold few of the correct formulae: the settings of SeqGAN's."""
 
 
@@ -135,7 +130,9 @@ class EBGFN(SequenceAlgorithm):
         self.generator = config.make_generator(task).to(device)
         self.weights = Averaged(self.generator, config.ema_decay)
         self.sampler = Sampler(config.decoded(self.weights.average), task, device)
-        self.adversary = self._make_adversary()
+        proposal = DecodedGenerator(self.generator, Decoding(config.discriminator.proposal_temperature))
+        energy = config.make_energy(config.discriminator.architecture, task).to(device)
+        self.adversary = Adversary(energy, config.discriminator, self.generator.log_prob, proposal.log_prob)
         self.mle_optimizer = config.make_optimizer(self.generator, config.mle_learning_rate)
         self.optimizer = adam(self.generator.parameters(), config.learning_rate)
         self.rng = torch.Generator().manual_seed(seed)
@@ -143,16 +140,6 @@ class EBGFN(SequenceAlgorithm):
         self.pretrain_rounds = config.mle_rounds + config.discriminator_rounds
         self.rounds, self.real_batch_size = config.rounds, config.batch_size
         self.num_pretrained = self.env_steps = 0
-
-    def _make_adversary(self) -> Adversary:
-        config, task = self.config.discriminator, self.task
-        if config.architecture == "autoregressive":
-            model = self.config.make_generator(task)
-            network = AutoregressiveDiscriminator(task.vocabulary, task.max_length, model)
-        else:
-            network = make_discriminator(config.architecture, task)
-        proposal = DecodedGenerator(self.generator, Decoding(config.proposal_temperature))
-        return Adversary(network.to(self.device), config, self.generator.log_prob, proposal.log_prob)
 
     @property
     def collapse_advice(self) -> str:
@@ -166,9 +153,7 @@ class EBGFN(SequenceAlgorithm):
         pad, max_grad_norm = self.task.vocabulary.pad, self.config.max_grad_norm
         metrics = mle_step(self.weights.ddp, self.mle_optimizer, self._local(real), pad, max_grad_norm)
         self.weights.restart()
-        if isinstance(network := self.adversary.network, AutoregressiveDiscriminator):
-            network.model.load_state_dict(self.generator.state_dict())
-            self.adversary.weights.restart()
+        self.adversary.begin_as(self.generator)
         return floats(metrics)
 
     def update(self, real: Tokens, progress: float) -> dict[str, float]:

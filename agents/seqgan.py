@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
-from torch import Tensor, nn
+from torch import Tensor
 
 from formula_env import distributed
 from formula_env.adversarial import Metrics, floats, gradient_step, mle_step
@@ -29,13 +29,7 @@ from formula_env.errors import (
     check_range,
     check_types,
 )
-from formula_env.networks import (
-    MANY,
-    TRANSFORMER,
-    AutoregressiveDiscriminator,
-    GeneratorConfig,
-    make_discriminator,
-)
+from formula_env.networks import MANY, TRANSFORMER, GeneratorConfig
 from formula_env.networks.decoding import DecodedGenerator, Decoding
 from formula_env.networks.generators import token_log_probs
 from formula_env.optimizers import adam, set_lr
@@ -182,9 +176,8 @@ class SeqGAN(SequenceAlgorithm):
         tempered = DecodedGenerator(self.generator, Decoding(temperature))
         proposal = self.generator if temperature == 1 else tempered
         self.proposal = Sampler(proposal, task, device)
-        self.adversary = Adversary(
-            self._make_network(), config.discriminator, self.generator.log_prob, proposal.log_prob
-        )
+        energy = config.make_energy(config.discriminator.architecture, task).to(device)
+        self.adversary = Adversary(energy, config.discriminator, self.generator.log_prob, proposal.log_prob)
         self.mle_optimizer = config.make_optimizer(self.generator, config.mle_learning_rate)
         self.generator_optimizer = adam(self.generator.parameters(), config.generator_learning_rate)
         self.rng = torch.Generator().manual_seed(seed)
@@ -211,13 +204,6 @@ class SeqGAN(SequenceAlgorithm):
         self.num_mle_rounds = self.env_steps = 0
         self.mle_is_done = config.mle_rounds == 0
 
-    def _make_network(self) -> nn.Module:
-        architecture = self.config.discriminator.architecture
-        if architecture != "autoregressive":
-            return make_discriminator(architecture, self.task).to(self.device)
-        model = self.config.make_generator(self.task)
-        return AutoregressiveDiscriminator(self.task.vocabulary, self.task.max_length, model).to(self.device)
-
     @property
     def collapse_advice(self) -> str:
         general = "raise --algo.ent-coef or lower --algo.generator-learning-rate"
@@ -238,9 +224,7 @@ class SeqGAN(SequenceAlgorithm):
             for batch in self._batches(torch.from_numpy(real))
         ]
         self.weights.restart()
-        if isinstance(network := self.adversary.network, AutoregressiveDiscriminator):
-            network.model.load_state_dict(self.generator.state_dict())
-            self.adversary.weights.restart()
+        self.adversary.begin_as(self.generator)
         metrics = floats({"train/nll": torch.stack(losses).mean()})
         symbols = (real != pad).sum() / len(real)
         self.num_mle_rounds += 1

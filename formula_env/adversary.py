@@ -23,7 +23,13 @@ from formula_env.errors import (
     check_positive,
     check_types,
 )
-from formula_env.networks import DiscriminatorKind, EnergyName, RatioDiscriminator, raw_logits
+from formula_env.networks import (
+    AutoregressiveDiscriminator,
+    DiscriminatorKind,
+    EnergyName,
+    RatioDiscriminator,
+    raw_logits,
+)
 from formula_env.optimizers import adam, set_lr
 from formula_env.rewards import DiscriminatorReward, RewardTransform
 from formula_env.sampling import Sampler
@@ -132,6 +138,12 @@ class Adversary:
         metrics = discriminator_step(trained, self.optimizer, real, fake, max_grad_norm=max_grad_norm)
         self.weights.update()
         return metrics
+
+    def begin_as(self, generator: nn.Module) -> None:
+        """Copy a generator's weights into f, if that is a model like it."""
+        if isinstance(self.network, AutoregressiveDiscriminator):
+            self.network.model.load_state_dict(generator.state_dict())
+            self.weights.restart()
 
     @property
     def network(self) -> nn.Module:

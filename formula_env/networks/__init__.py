@@ -35,6 +35,12 @@ GeneratorName = Literal["lstm", "transformer"]
 
 OptimizerName = Literal["adam", "muon"]
 
+DiscriminatorName = Literal["mlp", "cnn", "recurrent"]
+"""Architectures whose output is the logit."""
+
+EnergyName = Literal["mlp", "cnn", "recurrent", "autoregressive"]
+"""Architectures that can be the f of a ratio discriminator."""
+
 
 @dataclass(frozen=True)
 class GeneratorConfig:
@@ -91,6 +97,12 @@ class GeneratorConfig:
             task.vocabulary, task.max_length, self.hidden_dim, self.layers, self.heads, self.dropout
         )
 
+    def make_energy(self, name: EnergyName, task: SequenceTask) -> nn.Module:
+        """A discriminator's network of this name; "autoregressive" is a model like the generator."""
+        if name == "autoregressive":
+            return AutoregressiveDiscriminator(task.vocabulary, task.max_length, self.make_generator(task))
+        return make_discriminator(name, task)
+
     def likelihood_space(self) -> SearchSpace:
         """The search space of what keeps maximum likelihood from memorising."""
         return {"weight_decay": Choice(0.0, 0.03, 0.1, 0.3, 1.0, 3.0), "dropout": Choice(0.0, 0.1, 0.2)}
@@ -125,12 +137,6 @@ decay is constant in epochs).
 """
 
 MAX_LAYERS = 64
-
-DiscriminatorName = Literal["mlp", "cnn", "recurrent"]
-"""Architectures whose output is the logit."""
-
-EnergyName = Literal["mlp", "cnn", "recurrent", "autoregressive"]
-"""Architectures that can be the f of a ratio discriminator."""
 
 DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "mlp": MLPDiscriminator,
