@@ -23,7 +23,7 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
     """Write a formula symbol by symbol.
 
     Arguments, spaces, rewards, infos and reset options are those of `FormulaVectorEnv`, for one formula.
-    Environments that train a discriminator share it, unless `reward_options={"shared": False}` is given.
+    Environments whose reward model learns share it, unless `reward_options={"shared": False}` is given.
     """
 
     metadata: dict[str, Any] = FormulaVectorEnv.metadata
@@ -35,7 +35,7 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
         estimate = {name: options[name] for name in _OF_ESTIMATE if name in options}
         find_estimator(**estimate, has_play=False)
         reward_options = options.get("reward_options") or {}
-        if options.get("reward_model") == "discriminator" and isinstance(reward_options, Mapping):
+        if options.get("reward_model") in ("discriminator", "soft") and isinstance(reward_options, Mapping):
             options["reward_options"] = {"shared": True, **reward_options}
         self._batch = FormulaVectorEnv(
             task, num_envs=1, autoreset_mode=AutoresetMode.DISABLED, render_mode=render_mode, **options

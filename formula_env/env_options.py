@@ -29,7 +29,7 @@ from formula_env.rewards import (
     RewardModelName,
 )
 from formula_env.rollouts import Estimator, Exact, MonteCarlo, NoRollouts
-from formula_env.self_training import SelfTrainingDiscriminator, shared_discriminator
+from formula_env.self_training import ObservedSoftReward, SelfTraining, SelfTrainingDiscriminator, shared_by
 from formula_env.tasks import make_task, task_class
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
@@ -37,8 +37,9 @@ from formula_env.vocabulary import Tokens
 QEstimator = Literal["monte-carlo", "exact"]
 
 RewardOptions = Mapping[str, Any]
-"""Options of reward_model="discriminator", and of a diversity filter around any reward model, by these names:"""
+"""Options of reward_model="discriminator", of "soft", and of a diversity filter around any, by these names:"""
 REWARD_OPTIONS = ("architecture", "update_every", "seed", "real", "shared")
+SOFT_OPTIONS = ("beta", "update_every", "seed", "shared")
 FILTER_OPTIONS = ("bucket_size", "threshold", "score_when_full")
 
 RESET_OPTIONS = ("reset_mask", "prefix")
@@ -125,9 +126,10 @@ def make_reward_model(
 ) -> RewardModel:
     """The reward model itself, or the one of this name; behind a diversity filter if there is a `bucket_size`.
 
-    `options` have the keys `REWARD_OPTIONS` and `FILTER_OPTIONS`.
+    `options` have the keys `REWARD_OPTIONS`, `SOFT_OPTIONS` and `FILTER_OPTIONS`.
     """
-    own = _checked_options(options, (*REWARD_OPTIONS, *FILTER_OPTIONS), "reward_options", "reward option")
+    known = tuple(dict.fromkeys((*REWARD_OPTIONS, *SOFT_OPTIONS, *FILTER_OPTIONS)))
+    own = _checked_options(options, known, "reward_options", "reward option")
     of_filter = {name: own.pop(name) for name in FILTER_OPTIONS if name in own}
     if of_filter and "bucket_size" not in of_filter:
         raise FormulaError(
@@ -149,7 +151,11 @@ def _make_unfiltered(
         return reward_model
     check_choice(get_args(RewardModelName), reward_model=reward_model)
     if reward_model == "discriminator":
+        _check_options_of("discriminator", options, REWARD_OPTIONS)
         return _make_discriminator(task, device, **options)
+    if reward_model == "soft":
+        _check_options_of("soft", options, SOFT_OPTIONS)
+        return _make_soft(task, device, **options)
     _check_no_effect(options, repr(reward_model))
     return ExactReward(task) if reward_model == "exact" else ConstantReward()
 
@@ -158,8 +164,17 @@ def _check_no_effect(options: dict[str, Any], reward_model: str) -> None:
     if options:
         raise FormulaError(
             f"reward_options have no effect with reward_model {reward_model}; leave them out, or use "
-            'reward_model "discriminator"'
+            'reward_model "discriminator" or "soft"'
         )
+
+
+def _check_options_of(reward_model: str, options: dict[str, Any], known: Sequence[str]) -> None:
+    for name in options:
+        if name not in known:
+            raise FormulaError(
+                f'reward option {name} has no effect with reward_model "{reward_model}"; its own are '
+                + ", ".join(known)
+            )
 
 
 def _checked_options(options: Any, known: Sequence[str], all_of_them: str, one: str) -> dict[str, Any]:
@@ -180,12 +195,23 @@ def _make_discriminator(
     **options: Any,
 ) -> RewardModel:
     """`options` are those of `SelfTrainingDiscriminator`."""
+    tokens = None if real is None else _encode_finished(task, real)
+    options |= {"discriminator": architecture, "device": device, "real": tokens}
+    return _make_self_training(SelfTrainingDiscriminator, task, shared, options)
+
+
+def _make_soft(task: SequenceTask, device: torch.device, *, shared: bool = False, **options: Any) -> RewardModel:
+    """`options` are those of `ObservedSoftReward`."""
+    return _make_self_training(ObservedSoftReward, task, shared, options | {"device": device})
+
+
+def _make_self_training(
+    kind: type[SelfTraining], task: SequenceTask, shared: bool, options: dict[str, Any]
+) -> RewardModel:
     if not isinstance(shared, bool | np.bool_):
         raise FormulaError(f"reward option shared must be True or False, got {shared!r}")
-    tokens = None if real is None else _encode_finished(task, real)
-    make = shared_discriminator if shared else SelfTrainingDiscriminator
     with default_modes():
-        return make(task, discriminator=architecture, device=device, real=tokens, **options)
+        return shared_by(kind, task, **options) if shared else kind(task, **options)  # type: ignore[call-arg]
 
 
 def _encode_finished(task: SequenceTask, formulae: Sequence[str]) -> Tokens:

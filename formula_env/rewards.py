@@ -24,7 +24,7 @@ from formula_env.tasks.automaton import GrammarTask
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
-RewardModelName = Literal["exact", "discriminator", "constant"]
+RewardModelName = Literal["exact", "soft", "discriminator", "constant"]
 
 RewardMode = Literal["difference", "terminal", "q"]
 """How Q becomes rewards.
@@ -110,8 +110,13 @@ class SoftReward(RewardModel):
         self.beta = default_beta(task) if beta is None else beta
 
     def score(self, tokens: Tensor) -> Tensor:
-        incorrect = torch.from_numpy(~self.task.is_correct(tokens.cpu().numpy())).to(tokens.device)
-        return -self.beta * incorrect - log_prob(self.policy, self.task.vocabulary, tokens).float()
+        density = log_prob(self.policy, self.task.vocabulary, tokens).float()
+        return log_exact(self.task, tokens, self.beta) - density
+
+
+def log_exact(task: SequenceTask, tokens: Tensor, beta: float) -> Tensor:
+    """The checker's log R(x) = -β·[x is incorrect] `(n,)` of formulae `(n, T)`, nats."""
+    return -beta * torch.from_numpy(~task.is_correct(tokens.cpu().numpy())).float().to(tokens.device)
 
 
 class ConstantReward(RewardModel):

@@ -1,9 +1,10 @@
-"""A discriminator that trains itself inside an environment, and makes any agent learn the distribution."""
+"""Rewards that train themselves inside an environment, and make any agent learn a distribution."""
 
 import logging
 import multiprocessing
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
@@ -24,40 +25,158 @@ from formula_env.errors import (
     check_keys,
     check_positive,
     check_seed,
+    check_type,
     whole_number,
 )
 from formula_env.modes import default_modes
 from formula_env.networks import EnergyName, LSTMGenerator, make_discriminator, raw_logits
 from formula_env.networks.decoding import DecodedGenerator, Decoding
 from formula_env.optimizers import adam
-from formula_env.rewards import RewardModel
+from formula_env.rewards import RewardModel, default_beta, log_exact
 from formula_env.sampling import Sampler, draw_keys
-from formula_env.tasks.base import SequenceTask
+from formula_env.tasks.base import SequenceTask, check_has_checker
 from formula_env.vocabulary import Tokens
 
 logger = logging.getLogger("formula_env")
 
+UPDATE_EVERY, MEMORY = 64, 256
+DENSITY_STEPS, DENSITY_LEARNING_RATE = 8, 1e-2
 DENSITY_SIZE = {"embedding_dim": 16, "hidden_dim": 32}
 MAX_GRAD_NORM = 1.0
 
 
-class SelfTrainingDiscriminator(RewardModel):
-    """Reward log p(x) - log q(x): how much likelier a formula is in the data than in the agent's recent writing.
+class RecentDensity:
+    """The density q of what an agent wrote last: an LSTM that is fitted to its most recent formulae.
+
+    Args:
+        task: gives the vocabulary.
+        memory: number of formulae that it is fitted to.
+        steps: steps of maximum likelihood for each new batch.
+        learning_rate: learning rate of Adam.
+        device: where the network is.
+    """
+
+    def __init__(
+        self, task: SequenceTask, memory: int, steps: int, learning_rate: float, device: torch.device
+    ) -> None:
+        check_at_least(1, memory=memory, density_steps=steps)
+        check_positive(density_learning_rate=learning_rate)
+        self.memory, self.steps, self.device = memory, steps, device
+        self.pad = task.vocabulary.pad
+        self.network = LSTMGenerator(task.vocabulary, **DENSITY_SIZE).to(device)
+        self.optimizer = adam(self.network.parameters(), learning_rate)
+        self.recent = np.empty((0, task.max_length), dtype=np.int64)
+
+    def learn(self, new: Tokens) -> None:
+        """Follow the agent, which has written these formulae `(n, T)`."""
+        self.recent = np.concatenate([self.recent, new])[-self.memory :]
+        recent = torch.from_numpy(self.recent).to(self.device)
+        for _ in range(self.steps):
+            mle_step(self.network, self.optimizer, recent, self.pad, MAX_GRAD_NORM)
+
+    def log_prob(self, tokens: Tensor) -> Tensor:
+        """log q `(n,)` of formulae `(n, T)`, nats."""
+        with torch.no_grad():
+            return self.network.log_prob(tokens)
+
+    def state_dict(self) -> dict[str, Any]:
+        networks = {name: deepcopy(getattr(self, name).state_dict()) for name in ("network", "optimizer")}
+        return networks | {"recent": torch.from_numpy(self.recent.copy())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        check_keys("the state of a density", state, ("network", "optimizer", "recent"))
+        for name in ("network", "optimizer"):
+            getattr(self, name).load_state_dict(deepcopy(state[name]))  # which would be trained else
+        self.recent = state["recent"].numpy().copy()
+
+
+class SelfTraining(RewardModel):
+    """Reward log g(x) - log q(x) - b, where q is the density of the agent's recent writing and g is a subclass'.
 
     An environment doesn't know its agent's density π, so it learns it:
 
         for every `update_every` finished formulae:
             q ← `density_steps` steps of maximum likelihood on the last `memory` formulae of the agent
-            f ← `energy_steps` steps of a discriminator f(x) - log q(x): real formulae against draws from q
-            b ← mean of f(x) - log q(x) over these last formulae
+            g ← what the subclass learns
+            b ← mean of log g(x) - log q(x) over these last formulae
+
+    Where q follows π, the reward's policy gradient is that of -KL(π ‖ g/Σg): it is 0 at π ∝ g, and no single
+    formula is worth repeating. The memory is short, so that q follows closely; an agent that is driven away from
+    its own distant past oscillates. The baseline b changes no policy gradient; it keeps rewards small.
+    """
+
+    task: SequenceTask
+    device: torch.device
+    density: RecentDensity
+
+    def __init__(self, task: SequenceTask, update_every: int, device: str | torch.device) -> None:
+        self.task, self.device = task, torch.device(device)
+        self.update_every = whole_number(1, update_every=update_every)
+        self.baseline = 0.0
+        self.num_updates = 0
+        self.has_observed = False
+        self._waiting = np.empty((0, task.max_length), dtype=np.int64)
+
+    def observe(self, tokens: Tokens) -> None:
+        """Learn from formulae `(n, T)` that the agent has finished."""
+        if multiprocessing.parent_process() is not None:
+            _warn_copy(os.getpid())
+        self.has_observed = True
+        self.warm_up()
+        self._waiting = np.concatenate([self._waiting, tokens])
+        while len(self._waiting) >= self.update_every:
+            new, self._waiting = self._waiting[: self.update_every], self._waiting[self.update_every :]
+            with default_modes():
+                self.density.learn(new)
+            self.learn()
+            self.baseline = float(self.log_ratio(torch.from_numpy(self.density.recent).to(self.device)).mean())
+            self.num_updates += 1
+
+    def warm_up(self) -> None:
+        """What a subclass learns before its first verdict."""
+
+    def learn(self) -> None:
+        """What a subclass learns after the density."""
+
+    def log_ratio(self, tokens: Tensor) -> Tensor:
+        """log g - log q `(n,)` of formulae `(n, T)`, nats."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that training goes on from: a copy, of tensors and plain values."""
+        return {
+            "density": self.density.state_dict(),
+            "waiting": torch.from_numpy(self._waiting.copy()),
+            "baseline": self.baseline,
+            "num_updates": self.num_updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.density.load_state_dict(state["density"])
+        self._waiting = state["waiting"].numpy().copy()
+        self.baseline, self.num_updates = state["baseline"], state["num_updates"]
+        self.has_observed = True
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Initialise networks from this seed, and leave all random generators as they were."""
+    check_seed(seed)
+    with default_modes(), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed a GPU's generators too
+        yield
+
+
+class SelfTrainingDiscriminator(SelfTraining):
+    """Reward log p(x) - log q(x): how much likelier a formula is in the data than in the agent's recent writing.
+
+    With the density q of `SelfTraining`, after each of its updates:
+
+        f ← `energy_steps` steps of a discriminator f(x) - log q(x): real formulae against draws from q
         reward(x) = f(x) - log q(x) - b, within ±clip nats
 
-    The optimum of f is log p_data, which stays where it is while the agent moves (`RatioDiscriminator`). Where q
-    follows π, the reward's policy gradient is that of -KL(π ‖ p_data): it is 0 at π = p_data, and no single
-    formula is worth repeating. Two things keep an agent from losing formulae for good. Before its first verdict
-    f is trained against the untrained, nearly uniform q, so no reward precedes knowledge. And the memory is
-    short, so q follows closely; an agent that is driven away from its own distant past oscillates. The baseline b
-    changes no policy gradient; it keeps an agent that is still far from the data within the clip.
+    The optimum of f is log p_data, which stays where it is while the agent moves (`RatioDiscriminator`). Before
+    its first verdict f is trained against the untrained, nearly uniform q, so no reward precedes knowledge.
 
     Args:
         task: gives the vocabulary, the length and, without `real`, the real formulae.
@@ -78,82 +197,53 @@ class SelfTrainingDiscriminator(RewardModel):
         self,
         task: SequenceTask,
         discriminator: EnergyName | AdversaryConfig = "mlp",
-        update_every: int = 64,
+        update_every: int = UPDATE_EVERY,
         seed: int = 0,
         device: str | torch.device = "cpu",
         real: Tokens | None = None,
         *,
-        memory: int = 256,
-        density_steps: int = 8,
+        memory: int = MEMORY,
+        density_steps: int = DENSITY_STEPS,
         energy_steps: int = 4,
         warmup_steps: int = 200,
         batch_size: int = 256,
-        density_learning_rate: float = 1e-2,
+        density_learning_rate: float = DENSITY_LEARNING_RATE,
     ) -> None:
+        super().__init__(task, update_every, device)
         self.config = _find_config(discriminator)
-        update_every = whole_number(1, update_every=update_every)
         seed = whole_number(0, seed=seed)
-        check_seed(seed)
-        check_at_least(1, memory=memory, batch_size=batch_size)
-        check_at_least(1, density_steps=density_steps, energy_steps=energy_steps, warmup_steps=warmup_steps)
-        check_positive(density_learning_rate=density_learning_rate)
-        self.task, self.real, self.device = task, real, torch.device(device)
-        self.update_every, self.memory, self.batch_size = update_every, memory, batch_size
-        self.density_steps, self.energy_steps, self.warmup_steps = density_steps, energy_steps, warmup_steps
-        with default_modes(), torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed a GPU's generators too
+        check_at_least(1, batch_size=batch_size, energy_steps=energy_steps, warmup_steps=warmup_steps)
+        self.real, self.batch_size = real, batch_size
+        self.energy_steps, self.warmup_steps = energy_steps, warmup_steps
+        with seeded(seed):
             energy = make_discriminator(self.config.architecture, task).to(self.device)
-            self.density = LSTMGenerator(task.vocabulary, **DENSITY_SIZE).to(self.device)
-        proposal = DecodedGenerator(self.density, Decoding(self.config.proposal_temperature))
+            self.density = RecentDensity(task, memory, density_steps, density_learning_rate, self.device)
+        network = self.density.network
+        proposal = DecodedGenerator(network, Decoding(self.config.proposal_temperature))
         self.proposal = Sampler(proposal, task, self.device)
-        self.adversary = Adversary(energy, self.config, self.density.log_prob, proposal.log_prob)
-        self.density_optimizer = adam(self.density.parameters(), density_learning_rate)
+        self.adversary = Adversary(energy, self.config, network.log_prob, proposal.log_prob)
         self.rng = np.random.default_rng(seed)
         self.torch_rng = torch.Generator().manual_seed(seed)
-        self.baseline = 0.0
-        self.num_updates = 0
-        self.has_observed = False
         self._is_warm = False
-        nothing = np.empty((0, task.max_length), dtype=np.int64)
-        self._waiting, self._recent = nothing, nothing
 
     def score(self, tokens: Tensor) -> Tensor:
         """Rewards `(n,)` of finished formulae `(n, T)`, nats."""
-        self._warm_up()
+        self.warm_up()
         clip = self.config.reward_clip
-        return (self._log_ratio(tokens) - self.baseline).clamp(-clip, clip)
+        return (self.log_ratio(tokens) - self.baseline).clamp(-clip, clip)
 
-    def observe(self, tokens: Tokens) -> None:
-        """Learn from formulae `(n, T)` that the agent has finished."""
-        if multiprocessing.parent_process() is not None:
-            _warn_copy(os.getpid())
-        self.has_observed = True
-        self._warm_up()
-        self._waiting = np.concatenate([self._waiting, tokens])
-        while len(self._waiting) >= self.update_every:
-            new, self._waiting = self._waiting[: self.update_every], self._waiting[self.update_every :]
-            self._recent = np.concatenate([self._recent, new])[-self.memory :]
-            self._train_density()
-            self._train_energy(self.energy_steps)
-            self.baseline = float(self._log_ratio(torch.from_numpy(self._recent).to(self.device)).mean())
-            self.num_updates += 1
-
-    def _warm_up(self) -> None:
+    def warm_up(self) -> None:
         if not self._is_warm:
             self._train_energy(self.warmup_steps)
-            self.baseline = float(self._log_ratio(self._draw_fake(self.batch_size)).mean())
+            self.baseline = float(self.log_ratio(self._draw_fake(self.batch_size)).mean())
             self._is_warm = True
 
-    def _log_ratio(self, tokens: Tensor) -> Tensor:
+    def learn(self) -> None:
+        self._train_energy(self.energy_steps)
+
+    def log_ratio(self, tokens: Tensor) -> Tensor:
         with default_modes():
             return raw_logits(self.adversary.discriminator, tokens)
-
-    def _train_density(self) -> None:
-        """Steps of maximum likelihood on what the agent wrote last."""
-        with default_modes():
-            recent = torch.from_numpy(self._recent).to(self.device)
-            for _ in range(self.density_steps):
-                mle_step(self.density, self.density_optimizer, recent, self.task.vocabulary.pad, MAX_GRAD_NORM)
 
     def _train_energy(self, steps: int) -> None:
         """Noise-contrastive steps: real formulae against the proposal's, whose density is known."""
@@ -173,39 +263,89 @@ class SelfTrainingDiscriminator(RewardModel):
         return self.real[self.rng.integers(len(self.real), size=count)]
 
     def state_dict(self) -> dict[str, Any]:
-        """All that training goes on from: a copy, of tensors and plain values."""
-        networks = {name: deepcopy(getattr(self, name).state_dict()) for name in _TRAINED}
-        return networks | {
+        return super().state_dict() | {
+            "adversary": deepcopy(self.adversary.state_dict()),
             "rng": self.rng.bit_generator.state,
             "torch_rng": self.torch_rng.get_state(),
-            "waiting": torch.from_numpy(self._waiting.copy()),
-            "recent": torch.from_numpy(self._recent.copy()),
-            "baseline": self.baseline,
             "is_warm": self._is_warm,
-            "num_updates": self.num_updates,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        try:
-            check_keys("the state", state, (*_TRAINED, *_COUNTED))
-            for name in _TRAINED:
-                # A copy: optimisers would train the caller's tensors.
-                getattr(self, name).load_state_dict(deepcopy(state[name]))
-        except (AttributeError, FormulaError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            name = self.config.architecture
-            raise FormulaError(
-                f'the state holds no "{name}" discriminator of this task: make the same environment'
-            ) from error
+        with _readable(f'"{self.config.architecture}" discriminator'):
+            check_keys("the state", state, (*_OF_DENSITY, "adversary", "rng", "torch_rng", "is_warm"))
+            self.adversary.load_state_dict(deepcopy(state["adversary"]))  # which would be trained else
+            super().load_state_dict(state)
         self.rng.bit_generator.state = state["rng"]
         self.torch_rng.set_state(state["torch_rng"])
-        self._waiting, self._recent = (state[name].numpy().copy() for name in ("waiting", "recent"))
-        self.baseline, self._is_warm = state["baseline"], state["is_warm"]
-        self.num_updates = state["num_updates"]
-        self.has_observed = True
+        self._is_warm = state["is_warm"]
 
 
-_TRAINED = ("adversary", "density", "density_optimizer")
-_COUNTED = ("rng", "torch_rng", "waiting", "recent", "baseline", "is_warm", "num_updates")
+class ObservedSoftReward(SelfTraining):
+    """Reward log R(x) - log q(x) - b with the checker's R(x) = exp(-β·[x is incorrect]).
+
+    `SoftReward` for agents whose π is not at hand: instead of it, q is the density of what they wrote last (see
+    `SelfTraining`). So any agent that maximises its rewards ends at π ∝ R as far as q follows it: all correct
+    formulae, about equally often.
+
+    Args:
+        task: with a checker.
+        beta: penalty of an incorrect formula, nats, may be changed; 0: `default_beta(task)`.
+        update_every: finished formulae between two updates of q.
+        seed: random seed of q's network.
+        device: where it is.
+        memory: formulae that q is fitted to, the agent's most recent.
+        density_steps: steps of q in an update.
+        density_learning_rate: learning rate of q's Adam.
+    """
+
+    def __init__(
+        self,
+        task: SequenceTask,
+        beta: float = 0.0,
+        update_every: int = UPDATE_EVERY,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        *,
+        memory: int = MEMORY,
+        density_steps: int = DENSITY_STEPS,
+        density_learning_rate: float = DENSITY_LEARNING_RATE,
+    ) -> None:
+        super().__init__(task, update_every, device)
+        check_has_checker(task, "a soft reward")
+        check_type("beta", beta, float)
+        check_at_least(0, beta=beta)
+        self.beta = beta or default_beta(task)
+        with seeded(whole_number(0, seed=seed)):
+            self.density = RecentDensity(task, memory, density_steps, density_learning_rate, self.device)
+
+    def score(self, tokens: Tensor) -> Tensor:
+        """Rewards `(n,)` of finished formulae `(n, T)`, nats."""
+        return self.log_ratio(tokens) - self.baseline
+
+    def log_ratio(self, tokens: Tensor) -> Tensor:
+        with default_modes():
+            return log_exact(self.task, tokens, self.beta) - self.density.log_prob(tokens)
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"beta": self.beta}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        with _readable("soft reward"):
+            check_keys("the state", state, (*_OF_DENSITY, "beta"))
+            super().load_state_dict(state)
+        self.beta = state["beta"]
+
+
+_OF_DENSITY = ("density", "waiting", "baseline", "num_updates")
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Raise FormulaError for a state of something else."""
+    try:
+        yield
+    except (AttributeError, FormulaError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise FormulaError(f"the state holds no {name} of this task: make the same environment") from error
 
 
 SELF_TRAINING = AdversaryConfig(lr_end_factor=1.0, proposal_temperature=2.0)
@@ -226,26 +366,26 @@ def _find_config(discriminator: EnergyName | AdversaryConfig) -> AdversaryConfig
 @cache
 def _warn_copy(pid: int) -> None:
     logger.warning(
-        "the discriminator in worker process %d is a copy: it learns only from the formulae finished there. "
+        "the reward model in worker process %d is a copy: it learns only from the formulae finished there. "
         "gym.make_vec gives many environments that train one, in one process",
         pid,
     )
 
 
-_shared: WeakValueDictionary[Hashable, SelfTrainingDiscriminator] = WeakValueDictionary()
+_shared: WeakValueDictionary[Hashable, SelfTraining] = WeakValueDictionary()
 
 
-def shared_discriminator(task: SequenceTask, **options: Any) -> SelfTrainingDiscriminator:
-    """One discriminator for all environments of this process that ask for it alike before it learns from any.
+def shared_by(kind: type[SelfTraining], task: SequenceTask, **options: Any) -> SelfTraining:
+    """One reward model of a kind for all environments of this process that ask for it alike before it learns.
 
     One that has learnt belongs to the agent that it has learnt from: whoever comes later gets a new one.
     """
-    arguments = signature(SelfTrainingDiscriminator).bind(task, **options)
+    arguments = signature(kind).bind(task, **options)
     arguments.apply_defaults()
-    key = (os.getpid(), *map(_by_value, arguments.arguments.values()))
+    key = (os.getpid(), kind, *map(_by_value, arguments.arguments.values()))
     model = _shared.get(key)
     if model is None or model.has_observed:
-        model = _shared[key] = SelfTrainingDiscriminator(task, **options)
+        model = _shared[key] = kind(task, **options)  # type: ignore[call-arg]
     return model
 
 

@@ -44,15 +44,17 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         task: a name from `formula_env.tasks`, or a `SequenceTask` of your own.
         num_envs: formulae at a time.
         observation: "one-hot", the prefix as a flat float32 `(T·V,)` one-hot; or "tokens", `(T,)` ids with PAD.
-        reward_model: "exact" (checker), "discriminator" (trains itself), "constant" (control), or a `RewardModel`.
-        reward_options: of "discriminator", by name (see `formula_env.self_training`):
-            "architecture": "mlp" (default), "cnn", "recurrent" or "autoregressive".
+        reward_model: "exact" (checker), "soft" (checker and variety), "discriminator" (trains itself), "constant"
+            (control), or a `RewardModel`.
+        reward_options: by name. Of "discriminator" and "soft" (see `formula_env.self_training`):
             "update_every": finished formulae from one update to the next, by default 64.
             "seed": of its weights and of the formulae it is shown as real, by default 0.
-            "real": those formulae, as text; by default fresh correct ones.
             "shared": whether it is one and the same in all environments of this process that are made with equal
             options before the first of them has finished a formula. By default single environments share theirs,
             for a vectoriser makes many of them to train one agent.
+            "architecture", of "discriminator": "mlp" (default), "cnn", "recurrent" or "autoregressive".
+            "real", of "discriminator": those formulae, as text; by default fresh correct ones.
+            "beta", of "soft": penalty of an incorrect formula, nats; by default from the number of correct ones.
             "bucket_size", with any reward model: the size of the buckets of a `formula_env.DiversityFilter` around
             it, whose other options are "threshold" and "score_when_full".
         reward_mode: "terminal", "difference" or "q", see `formula_env.rewards.RewardMode`; by default "terminal",

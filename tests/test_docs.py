@@ -22,7 +22,7 @@ import yaml
 
 from formula_env import FormulaVectorEnv
 from formula_env.cli import COMMANDS, main
-from formula_env.env_options import FILTER_OPTIONS, REWARD_OPTIONS
+from formula_env.env_options import FILTER_OPTIONS, REWARD_OPTIONS, SOFT_OPTIONS
 from formula_env.experiment.registry import ALGORITHMS
 from formula_env.tasks import CONTINUOUS_TASKS, TASKS, make_task
 from tests.experiment.commands import runs_in_this_process
@@ -360,7 +360,7 @@ def test_the_command_line_s_page_is_whole() -> None:
 
 def test_the_environment_s_page_names_every_option() -> None:
     options = {name for name in signature(FormulaVectorEnv).parameters if name != "task_options"}
-    assert named("environment.md", "Options") == options | {*REWARD_OPTIONS, *FILTER_OPTIONS}
+    assert named("environment.md", "Options") == options | {*REWARD_OPTIONS, *SOFT_OPTIONS, *FILTER_OPTIONS}
 
 
 def test_the_identities_on_the_results_page_are_proved() -> None:

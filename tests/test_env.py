@@ -617,6 +617,7 @@ def test_only_an_environment_that_can_give_q_takes_rollouts_with_terminal_reward
         ({"real": "01100110"}, "must be a list of formulae as text"),
         ({"real": 7}, "must be a list of formulae as text, got 7"),
         ({"shared": "yes"}, "shared must be True or False, got 'yes'"),
+        ({"beta": 3.0}, 'beta has no effect with reward_model "discriminator"; its own are architecture'),
         ({"updat_every": 4}, "unknown reward option 'updat_every'; perhaps you meant update_every; there are:"),
         ({7: 4}, "unknown reward option 7; there are: architecture"),
         (["seed"], r"reward_options must be a dictionary, got \['seed'\]"),
@@ -627,6 +628,30 @@ def test_only_an_environment_that_can_give_q_takes_rollouts_with_terminal_reward
 def test_impossible_reward_options_are_refused(kind: Any, options: Any, message: str) -> None:
     with pytest.raises(FormulaError, match=message):
         kind(reward_model="discriminator", reward_options=options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beta": -1.0}, "beta must be at least 0, got -1.0"),
+        ({"beta": "much"}, "beta must be"),
+        ({"update_every": 0}, "update_every must be at least 1"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"shared": 7}, "shared must be True or False, got 7"),
+        ({"real": ["01100110"]}, 'real has no effect with reward_model "soft"; its own are beta'),
+    ],
+)
+@pytest.mark.parametrize("kind", [FormulaEnv, FormulaVectorEnv])
+def test_impossible_options_of_a_soft_reward_are_refused(kind: Any, options: Any, message: str) -> None:
+    with pytest.raises(FormulaError, match=message):
+        kind(reward_model="soft", reward_options=options)
+
+
+def test_single_environments_share_their_soft_reward_until_it_learns() -> None:
+    one, two = (FormulaEnv(reward_model="soft") for _ in range(2))
+    assert one.reward_model is two.reward_model
+    assert FormulaEnv(reward_model="soft", reward_options={"beta": 5}).reward_model is not one.reward_model
+    assert FormulaEnv(reward_model="discriminator").reward_model is not one.reward_model
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The discriminator that trains itself in an environment: what it pays, and that nothing outside moves it."""
+"""Rewards that train themselves in an environment: what they pay, and that nothing outside moves them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,8 @@ from formula_env import make_task
 from formula_env.errors import FormulaError
 from formula_env.networks import DISCRIMINATORS
 from formula_env.networks.decoding import DecodedGenerator, Decoding
-from formula_env.self_training import SELF_TRAINING, SelfTrainingDiscriminator
+from formula_env.rewards import default_beta
+from formula_env.self_training import SELF_TRAINING, ObservedSoftReward, SelfTraining, SelfTrainingDiscriminator
 from formula_env.vocabulary import Tokens
 from tests.even_ones import EvenOnes
 from tests.helpers import assert_equal_states, saved_and_loaded
@@ -24,7 +25,7 @@ CORRECT = TASK.is_correct(ALL)
 QUICK: dict[str, Any] = {"update_every": 8, "warmup_steps": 5, "batch_size": 32}
 
 
-def scores(model: SelfTrainingDiscriminator, tokens: Tokens = ALL) -> np.ndarray:
+def scores(model: SelfTraining, tokens: Tokens = ALL) -> np.ndarray:
     return model.score(torch.from_numpy(tokens)).numpy()
 
 
@@ -72,7 +73,7 @@ def test_fakes_are_draws_from_the_tempered_density() -> None:
     every, probs = torch.from_numpy(ALL), np.full(len(ALL), 0.02)
     probs[0] = 0.7
     model = trained(probs, 4)
-    tempered = DecodedGenerator(model.density, Decoding(2.0)).log_prob(every).exp()
+    tempered = DecodedGenerator(model.density.network, Decoding(2.0)).log_prob(every).exp()
     assert tempered.max() < model.density.log_prob(every).exp().max() - 0.1
     shares = (model._draw_fake(4_000)[:, None] == every).all(dim=2).float().mean(dim=0)
     assert shares.numpy() == pytest.approx(tempered.detach().numpy(), abs=0.03)
@@ -81,7 +82,7 @@ def test_fakes_are_draws_from_the_tempered_density() -> None:
 def test_it_remembers_what_the_agent_wrote_last_and_no_more() -> None:
     model = SelfTrainingDiscriminator(TASK, memory=12, **QUICK)
     model.observe(ALL)
-    np.testing.assert_array_equal(model.state_dict()["recent"], ALL[-12:])
+    np.testing.assert_array_equal(model.state_dict()["density"]["recent"], ALL[-12:])
 
 
 def test_verdicts_stay_within_the_clip() -> None:
@@ -212,3 +213,55 @@ def test_a_saved_one_goes_on_alike(seen: int) -> None:
 def test_a_state_of_something_else_is_refused(state: Any) -> None:
     with pytest.raises(FormulaError, match='the state holds no "mlp" discriminator of this task'):
         SelfTrainingDiscriminator(TASK).load_state_dict(state)
+
+
+# --- the soft reward -----------------------------------------------------------------------------------------
+
+
+def soft(probs: np.ndarray, rounds: int, **options: Any) -> ObservedSoftReward:
+    """A soft reward that has seen an agent write formulae of these probabilities, `rounds` times 64 of them."""
+    model, rng = ObservedSoftReward(TASK, **options), np.random.default_rng(1)
+    for _ in range(rounds):
+        model.observe(ALL[rng.choice(len(ALL), size=64, p=probs)])
+    return model
+
+
+def test_a_soft_reward_is_the_verdict_less_the_log_density() -> None:
+    probs = np.full(len(ALL), 0.5)
+    probs[CORRECT] = 0.2, 0.5, 1, 2, 4, 8
+    probs /= probs.sum()
+    model = soft(probs, 20, memory=1280, beta=7.0)
+    paid = scores(model) + model.baseline
+    expected = -7.0 * ~CORRECT - np.log(probs)
+    assert np.abs(paid - expected)[CORRECT].mean() < 0.3
+    assert np.abs(paid - expected)[~CORRECT].mean() < 0.6
+    assert np.corrcoef(paid[CORRECT], expected[CORRECT])[0, 1] > 0.95
+
+
+def test_a_soft_reward_is_the_same_for_all_correct_formulae_where_they_are_equally_frequent() -> None:
+    paid = scores(soft(CORRECT / CORRECT.sum(), 12))[CORRECT]
+    assert abs(paid.mean()) < 0.15
+    assert np.abs(paid).max() < 0.7
+
+
+def test_the_penalty_of_a_soft_reward_comes_from_the_number_of_correct_formulae() -> None:
+    assert ObservedSoftReward(TASK).beta == default_beta(TASK)
+    assert ObservedSoftReward(TASK, beta=3.0).beta == 3.0
+
+
+def test_a_saved_soft_reward_goes_on_alike() -> None:
+    original = ObservedSoftReward(TASK, update_every=4)
+    original.observe(ALL[:7])
+    state = saved_and_loaded(original.state_dict())
+    original.observe(ALL)
+    copy = ObservedSoftReward(TASK, update_every=4, seed=9)
+    copy.load_state_dict(state)
+    copy.observe(ALL)
+    assert_equal_states(copy.state_dict(), original.state_dict())
+    np.testing.assert_array_equal(scores(copy), scores(original))
+
+
+@pytest.mark.parametrize("state", [{}, SelfTrainingDiscriminator(TASK).state_dict()], ids=["empty", "other"])
+def test_a_state_of_another_reward_is_no_soft_reward(state: Any) -> None:
+    with pytest.raises(FormulaError, match="the state holds no soft reward of this task"):
+        ObservedSoftReward(TASK).load_state_dict(state)

@@ -26,8 +26,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "falling learning rate": {"falls": True},
     "constant learning rate": {"falls": False},
     "exact reward": {},
+    "checker": {"falls": True},
+    "checker, soft": {"falls": True},
 }
-"""As the client's users have it, another schedule, and a reward without error: what each costs."""
+"""As the client's users have it, another schedule, a reward without error, and no discriminator: what each costs."""
+
+REWARD_MODELS = {"exact reward": "constant", "checker": "exact", "checker, soft": "soft"}
+"""Where it isn't the discriminator."""
 
 MakeEnv = Callable[[], gym.Env[Any, Any]]
 Watch = Callable[[Logits], None]
@@ -107,9 +112,9 @@ def main(client: str, learn: Callable[..., Logits]) -> None:
     parser.add_argument("--setting", choices=SETTINGS, default="usual", help="what is other than usual")
     parser.add_argument("--record", type=Path, help="file that the lines are appended to")
     args = parser.parse_args()
-    env_kwargs = {"length": 8, "reward_model": "discriminator"} | args.env
+    reward_model = REWARD_MODELS.get(args.setting, "discriminator")
+    env_kwargs = {"length": 8, "reward_model": reward_model} | args.env
     if args.setting == "exact reward":
-        env_kwargs["reward_model"] = "constant"
         learn = partial(with_exact_reward, learn)
     options = SETTINGS[args.setting] | args.client
     for seed in args.seeds:
