@@ -29,7 +29,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "checker": {"falls": True},
     "checker, soft": {"falls": True},
 }
-"""As the client's users have it, another schedule, a reward without error, and no discriminator: what each costs."""
+"""As the client's users have it, another schedule, a reward without error, and the checker: what each costs."""
 
 REWARD_MODELS = {"exact reward": "constant", "checker": "exact", "checker, soft": "soft"}
 """Where it isn't the discriminator."""
