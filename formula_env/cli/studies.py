@@ -102,7 +102,7 @@ class ReportOptions:
     folders: Annotated[tuple[Path, ...], Positional]
     """Folders of runs or of studies."""
     markdown: bool = False
-    """Output of the studies' claims as one Markdown table, and of their comparisons as another."""
+    """Output of Markdown tables: of the studies' claims, of their comparisons, and of what learns from what."""
     trust_checker: bool = False
     """Consent to running the checkers of the studies, where those are code."""
 
@@ -110,6 +110,7 @@ class ReportOptions:
 def run_report(arguments: list[str]) -> None:
     """Print the results of runs or studies."""
     from formula_env.studies.records import check_complete
+    from formula_env.studies.sources import sources_table
     from formula_env.studies.spec import STUDY_FILE, load_study
     from formula_env.studies.study_report import comparisons_table, print_study, studies_table
 
@@ -119,7 +120,7 @@ def run_report(arguments: list[str]) -> None:
         studies = [load_study(folder, options.trust_checker) for folder in folders]
         for study in studies:
             check_complete(study)
-        tables = [studies_table(studies), comparisons_table(studies)]
+        tables = [studies_table(studies), comparisons_table(studies), sources_table(studies)]
         print("\n\n".join("\n".join(map(printable, table.splitlines())) for table in tables if table))
         return
     for folder in folders:

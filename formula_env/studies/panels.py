@@ -1,8 +1,14 @@
-"""Panels of a figure, as a `study.toml` describes them."""
+"""Panels of a figure, as a `study.toml` describes them, and what all of them show."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import cycle
+
+from matplotlib.artist import Artist
+from matplotlib.lines import Line2D
 
 from formula_env.errors import FormulaError, check_pair, check_types
+from formula_env.experiment.drawing import BLACK, REFERENCE_STYLES
 from formula_env.metrics import METRICS, is_known, row_key
 from formula_env.suggestions import unknown
 
@@ -72,3 +78,16 @@ def _check_row_key(key: str) -> None:
         raise FormulaError(f"unknown metric {key!r}; perhaps you meant {row_key(key)}")
     if key not in known and not is_known(key):
         raise FormulaError(unknown("metric", key, known))
+
+
+def log_label(label: str) -> str:
+    """`JSD (nats, log scale)`"""
+    return f"{label[:-1]}, log scale)" if label.endswith(")") else f"{label} (log scale)"
+
+
+def draw_references(draw_line: Callable[..., Line2D], panel: Panel) -> list[Artist]:
+    """Draw what a panel's metric is compared to; returns the lines."""
+    lines = zip(panel.lines, cycle(REFERENCE_STYLES), strict=False)
+    return [
+        draw_line(line.value, color=BLACK, ls=style, lw=1.2, zorder=0, label=line.label) for line, style in lines
+    ]

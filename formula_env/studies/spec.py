@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from formula_env.errors import FormulaError, check_choice, check_file_name, check_pair, check_seed, check_types
 from formula_env.experiment.config import RunConfig, config_from, load_preset, merge
@@ -25,6 +25,11 @@ from formula_env.suggestions import unknown
 
 STUDY_FILE = "study.toml"
 TUNING_FOLDER, TRIALS_FILE, BEST_FILE = "tuning", "trials.csv", "best.yaml"
+
+
+Source = Literal["examples", "both", "checker"]
+SOURCES = get_args(Source)
+"""What an algorithm learns from: examples, the checker, or both."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,19 @@ class Variant:
     """Consent to running the checker of its task, where that is code."""
     trials: int | None = None
     """Trials of the search that gave its settings; None: there was none."""
+    source: Source | None = None
+    """What it learns from; None: it is in no table of sources."""
 
     def config(self, seed: int) -> RunConfig[Any, Any]:
         """The settings of its run with this seed; raises FormulaError where they are wrong, or run code without
         consent."""
         return config_from(self.settings | {"seed": seed}, self.trust_checker)
+
+    @property
+    def num_examples(self) -> int:
+        """Number of formulae in the training set of its first run."""
+        config = self.config(self.seeds[0])
+        return len(config.data.training_set(config.task, config.seed))
 
 
 @dataclass(frozen=True)
@@ -285,14 +298,17 @@ def _variant(
         check_keys(where, table, ("label", "seeds", "analysis"))
         check_choice(tuple(ANALYSES), analysis=table["analysis"])
         return Variant(name, label, own, table["analysis"], {})
-    check_keys(where, table, ("label", "seeds", "analysis", "tuning", *known))
-    settings = {key: value for key, value in table.items() if key not in ("label", "seeds", "tuning")}
+    check_keys(where, table, ("label", "seeds", "analysis", "tuning", "source", *known))
+    if "source" in table:
+        check_choice(SOURCES, **{f"{where}.source": table["source"]})
+    of_variant = ("label", "seeds", "tuning", "source")
+    settings = {key: value for key, value in table.items() if key not in of_variant}
     for key, value in defaults.items():
         is_table = isinstance(value, dict) and isinstance(settings.get(key, {}), dict)
         settings[key] = {**value, **settings.get(key, {})} if is_table else settings.get(key, value)
     try:
         trials = _take_tuned(folder / TUNING_FOLDER, table["tuning"], settings) if "tuning" in table else None
-        variant = Variant(name, label, own, None, settings, trust_checker, trials)
+        variant = Variant(name, label, own, None, settings, trust_checker, trials, table.get("source"))
         for seed in own:
             variant.config(seed)
     except FormulaError as error:

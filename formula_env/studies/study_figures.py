@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter, signature
-from itertools import cycle
 from pathlib import Path
 from statistics import fmean
 from textwrap import fill
@@ -16,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from formula_env.errors import FormulaError, check_at_least, check_choice, check_pair, check_type
@@ -27,7 +25,6 @@ from formula_env.experiment.drawing import (
     GREY,
     ORANGE,
     RED,
-    REFERENCE_STYLES,
     SMALL,
     STYLES,
     legend_above,
@@ -37,15 +34,14 @@ from formula_env.experiment.drawing import (
     set_log_scale,
     set_title,
 )
-from formula_env.experiment.rows import Row
 from formula_env.experiment.run_report import task_name
 from formula_env.metrics import METRICS, name_of
-from formula_env.studies import analysis_figures
+from formula_env.studies import analysis_figures, end_figures
 from formula_env.studies.analysis_figures import summary_of
-from formula_env.studies.panels import CurvePanel, IntervalPanel, Panel
+from formula_env.studies.panels import CurvePanel, draw_references, log_label
 from formula_env.studies.records import check_complete
 from formula_env.studies.spec import STUDY_FILE, FigureSpec, Study, Variant, check_paired
-from formula_env.studies.statistics import STATISTICS, best_rows, interval, last_rows, mean, metric_of
+from formula_env.studies.statistics import interval, mean
 from formula_env.studies.tables import build_all
 from formula_env.suggestions import unknown
 from formula_env.tasks import SequenceTask
@@ -196,7 +192,7 @@ def curves(
             for i, variant in enumerate(group):
                 name = "" if side_by_side else variant.label
                 _draw_seeds(axis, study, variant, x, panel.metric, i, BANDS[band], name, thin=len(group) == 1)
-            references = _draw_references(axis.axhline, panel)
+            references = draw_references(axis.axhline, panel)
             if panel.start_of is not None:
                 references.append(_draw_start(axis, study, study.variants[panel.start_of], panel.metric))
             if references and len(columns) == 1:
@@ -208,22 +204,9 @@ def curves(
             axis.grid(alpha=0.25)
         column[-1].set_xlabel({"epoch": "epoch", "round": "round"}[x])
     for axis, panel in zip(axes[:, 0], panels, strict=True):
-        axis.set_ylabel(_log_label(panel.label) if panel.log else panel.label, fontsize=9)
+        axis.set_ylabel(log_label(panel.label) if panel.log else panel.label, fontsize=9)
     legend_below(figure, _band_keys(variants, BANDS[band], any(len(group) == 1 for group in columns)))
     return figure
-
-
-def _log_label(label: str) -> str:
-    """`JSD (nats, log scale)`"""
-    return f"{label[:-1]}, log scale)" if label.endswith(")") else f"{label} (log scale)"
-
-
-def _draw_references(draw_line: Callable[..., Line2D], panel: Panel) -> list[Artist]:
-    """Draw what a panel's metric is compared to; returns the lines."""
-    lines = zip(panel.lines, cycle(REFERENCE_STYLES), strict=False)
-    return [
-        draw_line(line.value, color=BLACK, ls=style, lw=1.2, zorder=0, label=line.label) for line, style in lines
-    ]
 
 
 def _band_keys(variants: Sequence[Variant], band: "_Band", with_seeds: bool) -> list[Artist]:
@@ -290,82 +273,6 @@ def series(study: Study, variant: Variant, x: str, metric: str) -> tuple[NDArray
         raise KeyError(metric)
     places = np.array([row[x] for row in known[0]], dtype=float)
     return places, np.array([[row[metric] for row in rows] for rows in known], dtype=float)
-
-
-# --- metrics at the end ---------------------------------------------------------------------------------------
-
-
-def intervals(
-    study: Study,
-    variants: list[Variant],
-    *,
-    panels: list[IntervalPanel],
-    statistic: Literal["mean", "iqm"] = "mean",
-    best_of: list[str] | None = None,
-) -> Figure:
-    """Panels of metrics at the end of the runs: each seed as a dot, their mean with its 95 % bootstrap interval.
-
-    Args:
-        study: whose rows are drawn.
-        variants: a row each.
-        panels: side by side.
-        statistic: "mean" or "iqm".
-        best_of: variants whose best rows, seed by seed, make one more line, as a comparison picks them.
-    """
-    groups = [(variant.label, last_rows(study, variant, variant.seeds)) for variant in variants]
-    if best_of:
-        groups.append(_best(study, [study.variants[name] for name in best_of]))
-    figure = Figure(figsize=(1.6 + 3.3 * len(panels), 1.9 + 0.62 * len(groups)), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)
-    for axis, panel in zip(axes[0], panels, strict=True):
-        for place, (_, rows) in enumerate(groups):
-            _draw_interval(axis, place, np.array(metric_of(study, rows, panel.metric)), statistic)
-        references = _draw_references(axis.axvline, panel)
-        if references:
-            axis.legend(
-                handles=references, fontsize=SMALL, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1)
-            )
-        if panel.log:
-            axis.set_xscale("log")
-            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
-            axis.xaxis.set_major_formatter("{x:g}")
-            axis.xaxis.set_minor_formatter(NullFormatter())
-        else:
-            axis.xaxis.set_major_locator(MaxNLocator(5))
-        axis.tick_params(axis="x", labelsize=SMALL)
-        axis.use_sticky_edges = False  # or a bar that ends at 1 would be cut by the frame
-        if panel.xlim:
-            axis.set_xlim(*panel.xlim)
-        axis.set_xlabel(panel.label)
-        axis.grid(alpha=0.25, axis="x")
-    axes[0][0].set_yticks(range(len(groups)), [fill(label, 30) for label, _ in groups], fontsize=SMALL)
-    axes[0][0].set_ylim(len(groups) - 0.4, -0.6)
-    name = {"mean": "mean", "iqm": "interquartile mean"}[statistic]
-    keys: list[Artist] = [
-        Line2D([], [], color=BLUE, marker="|", ls="", ms=10, mew=2.2, label=name),
-        Patch(color=BLUE, alpha=0.35, lw=0, label=f"95 % bootstrap interval of the {name}"),
-        Line2D([], [], color=BLUE, marker=".", ls="", ms=5, label="each seed"),
-    ]
-    legend_below(figure, keys)
-    return figure
-
-
-def _best(study: Study, variants: list[Variant]) -> tuple[str, list[Row]]:
-    metric, rows = best_rows(study, variants, variants[0].seeds)
-    return (
-        f"best of {' or '.join(variant.label for variant in variants)}, picked by its {METRICS[metric].label}",
-        rows,
-    )
-
-
-def _draw_interval(axis: Axes, place: int, values: NDArray[np.float64], statistic: str) -> None:
-    middle = STATISTICS[statistic]
-    if len(values) > 1:
-        low, high = interval(values, middle)
-        axis.barh(place, high - low, 0.36, left=low, color=BLUE, alpha=0.35, lw=0)
-    axis.vlines(middle(values), place - 0.18, place + 0.18, color=BLUE, lw=2.2)
-    below = place + 0.26 + 0.07 * (np.arange(len(values)) % 2)  # in two rows, so that close ones are told apart
-    axis.scatter(values, below, s=9, color=BLUE, alpha=0.8, lw=0)
 
 
 # --- distributions and samples --------------------------------------------------------------------------------
@@ -507,10 +414,11 @@ KINDS: dict[str, Kind] = {
     "bounds": analysis_figures.bounds,
     "conditionals": analysis_figures.conditionals,
     "curves": curves,
+    "data-sizes": end_figures.data_sizes,
     "distribution": distribution,
     "estimators": analysis_figures.estimators,
     "gumbel-softmax": analysis_figures.gumbel_softmax,
-    "intervals": intervals,
+    "intervals": end_figures.intervals,
     "perfect-generator": analysis_figures.perfect_generator,
     "sampling": analysis_figures.sampling,
     "scatter": scatter,

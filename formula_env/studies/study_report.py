@@ -132,11 +132,11 @@ def study_readme(study: Study) -> str:
             "",
         ]
     if study.comparisons:
-        lines += [HOW_COMPARED, "", *_markdown(("question", *COLUMNS_COMPARED), _compared(study)), ""]
+        lines += [HOW_COMPARED, "", *markdown(("question", *COLUMNS_COMPARED), _compared(study)), ""]
     if study.ablations:
         lines += [HOW_ABLATED, ""]
     for ablation in study.ablations:
-        lines += [*_markdown(_ablation_header(ablation), _ablated(study, ablation)), ""]
+        lines += [*markdown(_ablation_header(ablation), _ablated(study, ablation)), ""]
     table = variant_table(study)
     if table:
         lines += ["At the end of each run; mean over the seeds, and least – most:", "", *table, ""]
@@ -178,7 +178,7 @@ def cost_table(study: Study) -> list[str]:
         costs = [fmean(row.get(key, 0) for row in rows) for key in COSTS]
         trials = "none" if variant.trials is None else f"{variant.trials}"
         lines.append([variant.label, trials, *(f"{cost:,.0f}" if cost else "" for cost in costs)])
-    return _markdown(["", "trials of its tuning", *COSTS.values()], lines)
+    return markdown(["", "trials of its tuning", *COSTS.values()], lines)
 
 
 def _floor(summary: Row, metric: str) -> str:
@@ -291,7 +291,7 @@ def comparisons_table(studies: Sequence[Study]) -> str:
             for outcome in compare(study, comparison).outcomes:
                 lines.append([question, *_entries(outcome, marked=True, robust=False).values()])
                 question = ""
-    return "\n".join(_markdown(("question", *COLUMNS_COMPARED), lines)) if lines else ""
+    return "\n".join(markdown(("question", *COLUMNS_COMPARED), lines)) if lines else ""
 
 
 # --- ablations ------------------------------------------------------------------------------------------------
@@ -322,7 +322,8 @@ def _ablated(study: Study, ablation: Ablation) -> list[list[str]]:
     return lines
 
 
-def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
     return [
         f"| {' | '.join(header)} |",
         "|---" * len(header) + "|",

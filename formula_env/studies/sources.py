@@ -1,0 +1,90 @@
+"""Algorithms beside each other, by task and by what they learn from: examples, the checker, or both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from formula_env.experiment.rows import Row
+from formula_env.experiment.run_report import task_name
+from formula_env.metrics import METRICS, row_key
+from formula_env.studies.spec import SOURCES, Study, Variant
+from formula_env.studies.statistics import last_rows
+from formula_env.studies.study_report import COSTS, markdown, spread
+
+QUALITY = ("accuracy", "jsd", "nll", "novelty")
+"""Metrics of quality; the NLL where the JSD is not exact, novelty where there are examples."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A variant that names its source, with the last rows of its runs."""
+
+    study: Study
+    variant: Variant
+    rows: list[Row]
+
+    @property
+    def task(self) -> str:
+        config = self.variant.config(self.variant.seeds[0])
+        return task_name(config.task_name, config.task.options)
+
+    @property
+    def source(self) -> str:
+        """`1,000 examples`, `the checker` or both."""
+        examples = f"{self.variant.num_examples:,} examples"
+        names = {"examples": examples, "both": f"{examples}, the checker", "checker": "the checker"}
+        return names[str(self.variant.source)]
+
+    @property
+    def order(self) -> tuple[int, int, float]:
+        """Examples alone first, fewer before more, and the most accurate first among equals."""
+        num_examples = 0 if self.variant.source == "checker" else self.variant.num_examples
+        return SOURCES.index(self.variant.source), num_examples, -self.mean("accuracy")
+
+    def mean(self, name: str) -> float:
+        return fmean(row[row_key(name)] for row in self.rows)
+
+    def has(self, name: str) -> bool:
+        if name == "novelty" and self.variant.source == "checker":
+            return False
+        is_exact = all(row.get(row_key("jsd_exact")) for row in self.rows)
+        if name in ("jsd", "nll") and is_exact != (name == "jsd"):
+            return False
+        return all(row_key(name) in row for row in self.rows)
+
+    def quality(self, name: str) -> str:
+        return spread([row[row_key(name)] for row in self.rows], name) if self.has(name) else ""
+
+    def cost(self, key: str) -> float:
+        return fmean(row.get(key, 0) for row in self.rows)
+
+
+def sources_table(studies: Sequence[Study]) -> str:
+    """The variants that name a `source`, as Markdown: a table for each task; empty where none does."""
+    entries = [
+        Entry(study, variant, last_rows(study, variant, variant.seeds))
+        for study in studies
+        for variant in study.variants.values()
+        if variant.source is not None
+    ]
+    tasks = dict.fromkeys(entry.task for entry in entries)
+    return "\n\n".join(_of_task(task, [entry for entry in entries if entry.task == task]) for task in tasks)
+
+
+def _of_task(task: str, entries: Sequence[Entry]) -> str:
+    known = [name for name in QUALITY if any(entry.has(name) for entry in entries)]
+    costs = [key for key in COSTS if any(entry.cost(key) for entry in entries)]
+    columns = [*(METRICS[name].heading for name in known), *(COSTS[key] for key in costs)]
+    lines = [
+        [
+            entry.source,
+            f"[{entry.variant.label}](runs/studies/{entry.study.name}/README.md)",
+            f"{len(entry.rows)}",
+            "" if entry.variant.trials is None else f"{entry.variant.trials}",
+            *(entry.quality(name) for name in known),
+            *(f"{entry.cost(key):,.0f}" if entry.cost(key) else "" for key in costs),
+        ]
+        for entry in sorted(entries, key=lambda entry: entry.order)
+    ]
+    header = ["learns from", "algorithm", "seeds", "trials of its tuning", *columns]
+    return "\n".join([f"### {task}", "", *markdown(header, lines)])

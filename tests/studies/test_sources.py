@@ -1,0 +1,97 @@
+"""What learns from examples, the checker or both: the table, and the figure over the number of examples."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from formula_env.cli import main
+from formula_env.errors import FormulaError
+from formula_env.studies.sources import sources_table
+from formula_env.studies.study_figures import draw
+from tests.figure_checks import check_figure
+from tests.studies.test_statistics import STUDY, write_study
+
+PLAIN = STUDY[: STUDY.index("[[comparisons]]")]
+SOURCES = (
+    PLAIN.replace('label = "ours"', 'label = "ours"\nsource = "checker"')
+    .replace('label = "MLE 64"', 'label = "MLE 64"\nsource = "examples"')
+    .replace('label = "MLE 128"', 'label = "MLE 128"\nsource = "both"\ndata = { size = 3, distinct = true }')
+)
+
+
+def test_the_table_goes_from_examples_to_the_checker(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "made-up", SOURCES, novelty=0.25)
+    lines = sources_table([study]).splitlines()
+    assert lines[0] == "### binary-sum (length 4)"
+    assert (
+        lines[2] == "| learns from | algorithm | seeds | trials of its tuning | accuracy | JSD (nats) | novelty |"
+    )
+    page = "(runs/studies/made-up/README.md)"
+    assert lines[4:] == [
+        f"| 10,000 examples | [MLE 64]{page} | 2 |  | 55.00% (40.00% – 70.00%) | 0.4500 (0.4000 – 0.5000) | 25.00% |",  # noqa: E501
+        f"| 3 examples, the checker | [MLE 128]{page} | 2 |  | 90.00% | 0.4500 (0.3000 – 0.6000) | 25.00% |",
+        f"| the checker | [ours]{page} | 2 |  | 85.00% (80.00% – 90.00%) | 0.2000 (0.1000 – 0.3000) |  |",
+    ]
+
+
+def test_there_is_a_table_for_each_task(tmp_path: Path) -> None:
+    other = SOURCES.replace("length = 4", "length = 6").replace("size = 3", "size = 5")
+    studies = [write_study(tmp_path / "four", SOURCES), write_study(tmp_path / "six", other)]
+    lines = sources_table([*studies, studies[0]]).splitlines()
+    assert [line for line in lines if line.startswith("###")] == [
+        "### binary-sum (length 4)",
+        "### binary-sum (length 6)",
+    ]
+    assert sum(line.startswith("| ") for line in lines) == 2 + 3 + 3 + 3
+
+
+def test_a_jsd_that_is_not_exact_gives_way_to_the_likelihood(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "made-up", SOURCES, jsd_exact=False, nll=2.0)
+    header = sources_table([study]).splitlines()[2]
+    assert "NLL (nats)" in header
+    assert "JSD" not in header
+
+
+def test_variants_that_name_no_source_are_in_no_table(tmp_path: Path) -> None:
+    assert sources_table([write_study(tmp_path / "made-up", STUDY)]) == ""
+
+
+def test_an_unknown_source_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "study.toml").write_text(SOURCES.replace('"both"', '"all"'))
+    assert main(["study", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "unknown variants.large.source 'all'; there are: examples, both, checker" in line
+
+
+SIZES = """
+[[figures]]
+name = "sizes"
+kind = "data-sizes"
+variants = ["small", "large"]
+[figures.options]
+algorithms = [{ label = "likelihood", variants = ["small", "large"] }]
+panels = [
+    { metric = "eval/accuracy", label = "correct (share)" },
+    { metric = "eval/jsd", label = "JSD (nats)", log = true, lines = [{ value = 0.1, label = "goal" }] },
+]
+"""
+
+
+def test_a_figure_over_the_number_of_examples_shows_means_and_intervals(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "made-up", SOURCES + SIZES)
+    figure = draw(study, study.figures[0])
+    left, right = figure.axes
+    assert np.asarray(left.lines[0].get_xdata()).tolist() == [3, 10_000]
+    assert np.asarray(left.lines[0].get_ydata()) == pytest.approx([0.9, 0.55])
+    assert np.asarray(right.lines[0].get_ydata()) == pytest.approx([0.45, 0.45])
+    assert [label.get_text() for label in left.get_xticklabels()] == ["3", "10,000"]
+    assert left.get_xscale() == right.get_yscale() == "log"
+    check_figure(figure)
+
+
+def test_a_line_names_variants_of_its_figure(tmp_path: Path) -> None:
+    text = SOURCES + SIZES.replace('["small", "large"] }', '["small", "ours"] }')
+    study = write_study(tmp_path / "made-up", text)
+    with pytest.raises(FormulaError, match="unknown variant of 'likelihood' 'ours'; there are: small, large"):
+        draw(study, study.figures[0])
