@@ -7,7 +7,6 @@ Another package adds its own through the entry-point group `formula_env.checkers
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from formula_env.checkers.code import code_checker, is_code
 from formula_env.errors import FormulaError
+from formula_env.plugins import with_entry_points
 from formula_env.suggestions import unknown
 
 Checker = Callable[[Sequence[str]], NDArray[np.bool_]]
@@ -48,7 +48,7 @@ FORMS = {
 
 def all_checkers() -> dict[str, str]:
     """Every checker that can be asked for by name."""
-    return {entry.name: entry.value for entry in entry_points(group="formula_env.checkers")} | CHECKERS
+    return with_entry_points(CHECKERS, "formula_env.checkers")
 
 
 def find_checker(spec: str) -> Checker:

@@ -7,8 +7,9 @@ Classes are loaded when asked for, so a run never imports what another algorithm
 from typing import Any
 
 from formula_env.errors import FormulaError
+from formula_env.plugins import with_entry_points
 from formula_env.suggestions import unknown
-from formula_env.tasks import BaseTask, all_tasks, load_class, task_class, with_entry_points
+from formula_env.tasks import BaseTask, all_tasks, load_class, task_class
 
 ALGORITHMS = {
     "a2c": "formula_env.agents.sb3.algorithms:A2C",

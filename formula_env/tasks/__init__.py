@@ -4,11 +4,11 @@ Another package adds its own through the entry-point group `formula_env.tasks` (
 """
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from inspect import signature
 from typing import Any
 
 from formula_env.errors import FormulaError, unexpected_argument
+from formula_env.plugins import with_entry_points
 from formula_env.suggestions import unknown
 from formula_env.tasks.base import BaseTask, ContinuousTask, SequenceTask
 
@@ -26,11 +26,6 @@ CONTINUOUS_TASKS = {
     "integer-sum": "formula_env.tasks.integer_sum:IntegerSum",
 }
 """Tasks of numbers; only a generator that is trained through the discriminator's gradient can write them."""
-
-
-def with_entry_points(table: dict[str, str], group: str) -> dict[str, str]:
-    """The table with what installed packages add to it; a name of our own can't be replaced."""
-    return {entry.name: entry.value for entry in entry_points(group=group)} | table
 
 
 def load_class(table: dict[str, str], kind: str, name: str) -> Any:

@@ -15,6 +15,7 @@ from formula_env.networks.generators import token_log_probs
 from formula_env.rewards import SoftReward, default_beta
 from formula_env.tasks import make_task
 from formula_env.tasks.base import SequenceTask
+from tests.helpers import saved_and_loaded
 
 CPU = torch.device("cpu")
 BETA = 3.0
@@ -91,3 +92,22 @@ def test_what_it_needs_is_said() -> None:
         PPOConfig(reward_model="exact", beta=3.0)
     with pytest.raises(FormulaError, match="DQN chooses greedily"):
         DQN(binary_sum(4), DQNConfig(reward_model="soft"), 0, CPU)
+
+
+def test_a_run_goes_on_bit_for_bit() -> None:
+    """β is that of the run's progress, and π that of the loaded weights."""
+    config = PPOConfig(rounds=6, num_envs=16, reward_model="soft")
+    task, nothing = binary_sum(4), np.empty((0, 4), dtype=np.int64)
+
+    def run(algorithm: PPO, rounds: range) -> PPO:
+        for i in rounds:
+            algorithm.update(nothing, i / 6)
+        return algorithm
+
+    whole = run(PPO(task, config, 0, CPU), range(6))
+    half = saved_and_loaded(run(PPO(task, config, 0, CPU), range(3)).state_dict())
+    other = PPO(task, config, 1, CPU)
+    other.load_state_dict(half)
+    run(other, range(3, 6))
+    strings = np.array(list(product(range(2), repeat=4)))
+    np.testing.assert_array_equal(other.log_prob(strings), whole.log_prob(strings))
