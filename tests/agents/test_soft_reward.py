@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import stable_baselines3
 import torch
+from stable_baselines3.common.utils import LinearSchedule
 
+from formula_env.agents.sb3 import FormulaVecEnv, policy_of
 from formula_env.agents.sb3.algorithms import DQN, PPO, DQNConfig, MaskablePPO, PPOConfig
 from formula_env.errors import FormulaError
 from formula_env.networks import LSTMGenerator
 from formula_env.networks.generators import token_log_probs
 from formula_env.rewards import SoftReward, default_beta
+from formula_env.sampling import log_prob
 from formula_env.tasks import make_task
 from formula_env.tasks.base import SequenceTask
 from tests.helpers import saved_and_loaded
@@ -111,3 +115,24 @@ def test_a_run_goes_on_bit_for_bit() -> None:
     run(other, range(3, 6))
     strings = np.array(list(product(range(2), repeat=4)))
     np.testing.assert_array_equal(other.log_prob(strings), whole.log_prob(strings))
+
+
+def probs_of_a_client(reward_model: str, steps: int) -> np.ndarray:
+    """Probabilities of the 20 correct formulae of a PPO that sees nothing but the environment's rewards."""
+    env = FormulaVecEnv("binary-sum", num_envs=64, length=6, reward_model=reward_model)
+    model = stable_baselines3.PPO(
+        "MlpPolicy", env, learning_rate=LinearSchedule(2e-3, 0.0, 1.0), n_steps=6, batch_size=384, n_epochs=4, gamma=1.0,
+        seed=0,
+    )  # fmt: skip
+    model.learn(steps)
+    task = binary_sum(6)
+    correct = torch.from_numpy(task.enumerate())
+    return log_prob(policy_of(model, task), task.vocabulary, correct).exp().numpy()
+
+
+@pytest.mark.slow
+def test_a_client_that_sees_only_the_environment_keeps_all_correct_formulae() -> None:
+    probs = probs_of_a_client("soft", 60_000)
+    assert probs.sum() > 0.95
+    assert (probs > 0.5 / 20).sum() >= 19
+    assert (probs_of_a_client("exact", 30_000) > 0.5 / 20).sum() < 10
