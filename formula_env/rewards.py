@@ -242,8 +242,15 @@ def needed_beta(task: SequenceTask, masked: bool = False) -> float | None:
 
     The incorrect strings then have e^-5 times the probability of the correct ones, or less.
     """
+    return SAFE_ODDS - log_share(task, masked) if task.count() else None
+
+
+def log_share(task: SequenceTask, masked: bool = False) -> float:
+    """log(M/N), the log of the share of all strings that is correct; -15 where M is not known."""
     correct = task.count()
-    return math.log(num_strings(task, masked)) - math.log(correct) + SAFE_ODDS if correct else None
+    if not correct:
+        return SAFE_ODDS - BETA_OF_UNKNOWN_COUNT
+    return math.log(correct) - math.log(num_strings(task, masked))
 
 
 def target_accuracy(task: SequenceTask, beta: float, masked: bool = False) -> float:

@@ -1,6 +1,7 @@
 """Rewards that train themselves inside an environment, and make any agent learn a distribution."""
 
 import logging
+import math
 import multiprocessing
 import os
 from collections.abc import Hashable, Iterator
@@ -32,7 +33,7 @@ from formula_env.modes import default_modes
 from formula_env.networks import EnergyName, LSTMGenerator, make_discriminator, raw_logits
 from formula_env.networks.decoding import DecodedGenerator, Decoding
 from formula_env.optimizers import adam
-from formula_env.rewards import RewardModel, default_beta, log_exact
+from formula_env.rewards import RewardModel, default_beta, log_exact, log_share
 from formula_env.sampling import Sampler, draw_keys
 from formula_env.tasks.base import SequenceTask, check_has_checker
 from formula_env.vocabulary import Tokens
@@ -287,9 +288,13 @@ class ObservedSoftReward(SelfTraining):
     `SelfTraining`). So any agent that maximises its rewards ends at π ∝ R as far as q follows it: all correct
     formulae, about equally often.
 
+    At the full penalty an untrained agent would run for the first correct formulae that it finds, faster than q
+    can follow, and never see the others again. So the penalty is only `LEAD` nats ahead of the one at which
+    π ∝ R is correct as often as the agent is now, about log(a/(1 - a)) - log(M/N), and rises with it up to β.
+
     Args:
         task: with a checker.
-        beta: penalty of an incorrect formula, nats, may be changed; 0: `default_beta(task)`.
+        beta: penalty of an incorrect formula at the end, nats; 0: `default_beta(task)`.
         update_every: finished formulae between two updates of q.
         seed: random seed of q's network.
         device: where it is.
@@ -314,9 +319,11 @@ class ObservedSoftReward(SelfTraining):
         check_has_checker(task, "a soft reward")
         check_type("beta", beta, float)
         check_at_least(0, beta=beta)
-        self.beta = beta or default_beta(task)
+        self.beta = float(beta) or default_beta(task)
         with seeded(whole_number(0, seed=seed)):
             self.density = RecentDensity(task, memory, density_steps, density_learning_rate, self.device)
+        self.penalty = min(self.beta, LEAD)
+        """Penalty of the moment, nats."""
 
     def score(self, tokens: Tensor) -> Tensor:
         """Rewards `(n,)` of finished formulae `(n, T)`, nats."""
@@ -324,16 +331,26 @@ class ObservedSoftReward(SelfTraining):
 
     def log_ratio(self, tokens: Tensor) -> Tensor:
         with default_modes():
-            return log_exact(self.task, tokens, self.beta) - self.density.log_prob(tokens)
+            return log_exact(self.task, tokens, self.penalty) - self.density.log_prob(tokens)
+
+    def learn(self) -> None:
+        """Let the penalty rise, or fall, with the share of the last formulae that is correct."""
+        correct, number = int(self.task.is_correct(self.density.recent).sum()), len(self.density.recent)
+        log_odds = math.log((correct + 1) / (number - correct + 1))  # finite where all are correct, or none
+        self.penalty = min(self.beta, LEAD + max(0.0, log_odds - log_share(self.task)))
 
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"beta": self.beta}
+        return super().state_dict() | {"penalty": self.penalty}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         with _readable("soft reward"):
-            check_keys("the state", state, (*_OF_DENSITY, "beta"))
+            check_keys("the state", state, (*_OF_DENSITY, "penalty"))
             super().load_state_dict(state)
-        self.beta = state["beta"]
+        self.penalty = state["penalty"]
+
+
+LEAD = 3.0
+"""Nats that the penalty is ahead. With 3 PPO loses no formulae of binary-sum 6 (six seeds), with 3.5 on 3 of 4."""
 
 
 _OF_DENSITY = ("density", "waiting", "baseline", "num_updates")

@@ -1,5 +1,6 @@
 """Rewards that train themselves in an environment: what they pay, and that nothing outside moves them."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -230,9 +231,9 @@ def test_a_soft_reward_is_the_verdict_less_the_log_density() -> None:
     probs = np.full(len(ALL), 0.5)
     probs[CORRECT] = 0.2, 0.5, 1, 2, 4, 8
     probs /= probs.sum()
-    model = soft(probs, 20, memory=1280, beta=7.0)
+    model = soft(probs, 20, memory=1280)
     paid = scores(model) + model.baseline
-    expected = -7.0 * ~CORRECT - np.log(probs)
+    expected = -model.penalty * ~CORRECT - np.log(probs)
     assert np.abs(paid - expected)[CORRECT].mean() < 0.3
     assert np.abs(paid - expected)[~CORRECT].mean() < 0.6
     assert np.corrcoef(paid[CORRECT], expected[CORRECT])[0, 1] > 0.95
@@ -244,9 +245,27 @@ def test_a_soft_reward_is_the_same_for_all_correct_formulae_where_they_are_equal
     assert np.abs(paid).max() < 0.7
 
 
-def test_the_penalty_of_a_soft_reward_comes_from_the_number_of_correct_formulae() -> None:
+def test_the_penalty_is_ahead_of_what_the_agent_has_learnt() -> None:
+    """By three nats of the one at which π ∝ R is correct as often; never above beta."""
+    half = CORRECT / (2 * CORRECT.sum()) + ~CORRECT / (2 * (~CORRECT).sum())
+    model = soft(half, 40, memory=2560)
+    accuracy = TASK.is_correct(model.density.recent).mean()
+    assert accuracy == pytest.approx(0.5, abs=0.03)
+    odds = accuracy / (1 - accuracy)
+    assert model.penalty == pytest.approx(3 + math.log(odds) - math.log(6 / 16), abs=0.01)
+    target = 6 / (
+        6 + 10 * math.exp(-(model.penalty - 3))
+    )  # share of correct formulae where π ∝ R, three nats behind
+    assert target == pytest.approx(accuracy, abs=0.13)  # log(M/N) stands for log(M/(N - M))
+    wrong, right = (each / each.sum() for each in (~CORRECT, CORRECT))
+    assert soft(wrong, 4).penalty == ObservedSoftReward(TASK).penalty == 3.0
+    assert soft(right, 40, memory=2560, beta=5.0).penalty == 5.0
+    assert soft(right, 40, memory=1 << 20).penalty <= default_beta(TASK)
+
+
+def test_the_penalty_at_the_end_comes_from_the_number_of_correct_formulae() -> None:
     assert ObservedSoftReward(TASK).beta == default_beta(TASK)
-    assert ObservedSoftReward(TASK, beta=3.0).beta == 3.0
+    assert ObservedSoftReward(TASK, beta=2).penalty == 2.0
 
 
 def test_a_saved_soft_reward_goes_on_alike() -> None:

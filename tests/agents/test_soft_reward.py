@@ -121,8 +121,8 @@ def probs_of_a_client(reward_model: str, steps: int) -> np.ndarray:
     """Probabilities of the 20 correct formulae of a PPO that sees nothing but the environment's rewards."""
     env = FormulaVecEnv("binary-sum", num_envs=64, length=6, reward_model=reward_model)
     model = stable_baselines3.PPO(
-        "MlpPolicy", env, learning_rate=LinearSchedule(2e-3, 0.0, 1.0), n_steps=6, batch_size=384, n_epochs=4, gamma=1.0,
-        seed=0,
+        "MlpPolicy", env, learning_rate=LinearSchedule(2e-3, 0.0, 1.0), n_steps=6, batch_size=384, n_epochs=4,
+        gamma=1.0, seed=0,
     )  # fmt: skip
     model.learn(steps)
     task = binary_sum(6)
