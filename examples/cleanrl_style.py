@@ -3,7 +3,8 @@
 The environment's reward is a discriminator that trains itself on what this agent writes, so the training is
 adversarial all the same.
 
-Longer: `python examples/cleanrl_style.py --steps 2000000`
+Longer: `python examples/cleanrl_style.py --steps 2000000`; from the checker instead of examples:
+`python examples/cleanrl_style.py --reward-model soft`
 """
 
 import argparse
@@ -22,6 +23,12 @@ from formula_env.vocabulary import Tokens
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--steps", type=int, default=200_000, help="symbols to write while learning")
 parser.add_argument("--seed", type=int, default=0)
+parser.add_argument(
+    "--reward-model",
+    choices=["discriminator", "soft", "exact"],
+    default="discriminator",
+    help="what pays the agent",
+)
 parser.add_argument("--num-envs", type=int, default=64)
 parser.add_argument("--num-steps", type=int, default=8, help="of each environment between updates")
 parser.add_argument("--learning-rate", type=float, default=2e-3)
@@ -75,7 +82,7 @@ def main() -> None:
         "formula_env:Formula/BinarySum-v0",
         num_envs=args.num_envs,
         length=8,
-        reward_model="discriminator",
+        reward_model=args.reward_model,
         autoreset_mode="SameStep",
     )
     num_inputs = gym.spaces.flatdim(envs.single_observation_space)
