@@ -65,7 +65,7 @@ def test_batches_are_made_up_as_the_shares_say(
 
     algorithm.write = watched
     real = TASK.sample(size, np.random.default_rng(0))
-    batch = algorithm.draw_batch(real)
+    batch = algorithm.draw_batch(torch.from_numpy(real))
     num_examples, num_explored = of_each
     assert batch.shape == (size, TASK.max_length)
     assert np.array_equal(batch[:num_examples].numpy(), real[:num_examples])
