@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from formula_env.networks.policy import Policy
-from formula_env.rollouts import Front, derive_keys, write
+from formula_env.rollouts import Front, cumulative_probs, derive_keys, inverse_cdf, stream_uniforms, write
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens, Vocabulary
 
@@ -20,6 +20,26 @@ def draw_keys(n: int, generator: torch.Generator) -> Tensor:
     """Keys `(n,)` for n formulae, from one draw of a generator on the CPU: the same on every device."""
     key = torch.randint(2**62, (1,), generator=generator)
     return derive_keys(key, torch.arange(n))
+
+
+@torch.no_grad()
+def complete(policy: Policy, vocabulary: Vocabulary, formulae: Tensor, given: int, keys: Tensor) -> Tensor:
+    """Formulae `(n, T)` that begin with the first `given` symbols of others and go on as a policy does.
+
+    Each has a key `(n,)`, see `draw_keys`, on which its random numbers depend; PAD follows EOS.
+    """
+    n, length = formulae.shape
+    draws = stream_uniforms(keys, length)
+    written, row = torch.full_like(formulae, vocabulary.pad), torch.arange(n, device=formulae.device)
+    symbol, state = torch.full_like(keys, vocabulary.bos), policy.start(n)
+    goes_on = torch.ones(n, dtype=torch.bool, device=formulae.device)
+    for t in range(length):
+        logits, state = policy.step(symbol, state)
+        drawn = inverse_cdf(cumulative_probs(logits), row, draws[t])
+        symbol = torch.where(goes_on, formulae[:, t] if t < given else drawn, 0)
+        written[goes_on, t] = symbol[goes_on]
+        goes_on = goes_on & (symbol < len(vocabulary.symbols))
+    return written
 
 
 @torch.no_grad()

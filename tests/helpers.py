@@ -107,7 +107,7 @@ SMALL = {
     "rounds": 6, "mle_rounds": 1, "discriminator_rounds": 1, "warmup_rounds": 2, "d_steps": 2, "num_rollouts": 2,
     "batch_size": 8, "discriminator_batch_size": 8, "embedding_dim": 4, "hidden_dim": 8, "num_envs": 8,
     "n_steps": 4, "n_delta": 4, "n_top": 2, "learning_starts": 16, "buffer_size": 200,
-    "target_update_interval": 32, "search_every": 2, "search_size": 16,
+    "target_update_interval": 32, "search_every": 2, "search_size": 16, "num_samples": 4,
 }  # fmt: skip
 """Settings with which an algorithm trains in a second."""
 

@@ -14,10 +14,13 @@ from formula_env.tasks import BaseTask, all_tasks, load_class, task_class
 ALGORITHMS = {
     "a2c": "formula_env.agents.sb3.algorithms:A2C",
     "ars": "formula_env.agents.sb3.algorithms:ARS",
+    "bgan": "formula_env.agents.bgan:BGAN",
+    "cot": "formula_env.agents.cot:CoT",
     "dqn": "formula_env.agents.sb3.algorithms:DQN",
     "eb-gfn": "formula_env.agents.eb_gfn:EBGFN",
     "gflownet": "formula_env.agents.gflownet:GFlowNet",
     "gumbel-softmax-gan": "formula_env.gan.gumbel_softmax:GumbelSoftmaxGAN",
+    "maligan": "formula_env.agents.maligan:MaliGAN",
     "maskable-ppo": "formula_env.agents.sb3.algorithms:MaskablePPO",
     "mle": "formula_env.agents.mle:MLE",
     "nce": "formula_env.agents.nce:NCE",

@@ -56,6 +56,18 @@ TINY_EB_GFN = shlex.split(
     "--task.length 6 --algo.rounds 10 --algo.mle-rounds 2 --algo.discriminator-rounds 2 --algo.exploration 0.2 "
     "--algo.batch-size 16 --data.size 500 --eval-every 5 --eval-samples 400"
 )
+TINY_MALIGAN = shlex.split(
+    "--task.length 6 --algo.rounds 10 --algo.mixed 0.5 --algo.completions 4 --algo.batch-size 16 --algo.d-steps 2 "
+    "--data.size 500 --eval-every 5 --eval-samples 400"
+)
+TINY_BGAN = shlex.split(
+    "--task.length 6 --algo.rounds 10 --algo.num-samples 4 --algo.batch-size 16 --algo.mle-rounds 2 "
+    "--data.size 500 --eval-every 5 --eval-samples 400"
+)
+TINY_COT = shlex.split(
+    "--task.length 6 --algo.rounds 10 --algo.batch-size 16 --algo.m-steps 2 "
+    "--data.size 500 --eval-every 5 --eval-samples 400"
+)
 
 
 OTHERS = {
@@ -65,6 +77,9 @@ OTHERS = {
     "nce": ["nce", *TINY_NCE],
     "gflownet": ["gflownet", *TINY_GFLOWNET],
     "eb-gfn": ["eb-gfn", *TINY_EB_GFN],
+    "maligan": ["maligan", *TINY_MALIGAN],
+    "bgan": ["bgan", *TINY_BGAN],
+    "cot": ["cot", *TINY_COT],
 }
 
 SEVERAL = """

@@ -1,0 +1,71 @@
+"""Boundary-seeking GAN for discrete data (Hjelm et al. 2018): towards the data as the discriminator sees it.
+
+With F the discriminator's logit, p̃(x) ∝ π(x)·exp(F(x)) is the data's distribution as far as F knows it. The
+generator descends KL(p̃ ‖ π), whose gradient is estimated on M draws
+
+    -Σ_m w̃_m · ∇log π(x_m),   w̃ = softmax_m F(x_m),   w̃ held fixed.
+
+The discriminator is trained as that of a GAN. The weights are those of MaliGAN, without a baseline, in groups of
+M draws; a softmax is computed by log-sum-exp, so large logits do no harm. In the paper the M draws share a noise
+vector; the generator here has none, so all groups are of the same distribution.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from formula_env import distributed
+from formula_env.agents.adversarial_agent import AdversarialAgent, AgentConfig
+from formula_env.errors import FormulaError
+from formula_env.networks import raw_logits
+from formula_env.search_space import Choice, SearchSpace
+
+
+@dataclass(frozen=True)
+class BGANConfig(AgentConfig):
+    num_samples: int = 32
+    """Number M of draws among which weights are normalised; a divisor of `batch_size`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_samples < 2 or self.batch_size % self.num_samples:
+            raise FormulaError(
+                f"num_samples must be at least 2 and divide batch_size {self.batch_size}, got {self.num_samples}"
+            )
+
+    def search_space(self) -> SearchSpace:
+        batches = Choice(*(groups * self.num_samples for groups in (2, 4, 8, 32)))
+        return {**super().search_space(), "batch_size": batches, "d_steps": Choice(1, 2, 5)}
+
+
+PAPER = {
+    "batch_size": 640, "num_samples": 20, "rounds": 2500, "learning_rate": 1e-4, "ema_decay": 0.0,
+    "discriminator": {"kind": "plain", "learning_rate": 1e-4, "lr_end_factor": 1.0},
+}  # fmt: skip
+"""The authors' code: 20 draws of each of 32 contexts, a rate of 1e-4 for both."""
+
+
+class BGAN(AdversarialAgent):
+    """Climb Σ_m w̃_m · log π(x_m), with w̃ the softmax of the logits of M draws."""
+
+    Config = BGANConfig
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
+
+    @property
+    def collapse_advice(self) -> str:
+        return f"{self.config.discriminator.advice}raise --algo.num-samples or lower --algo.learning-rate"
+
+    def generator_loss(self, real: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+        tokens = self.draw(self.config.batch_size)
+        logits = raw_logits(self.adversary.discriminator, tokens)
+        log_probs = self.token_log_probs(tokens).sum(dim=1)
+        return boundary_seeking_loss(log_probs, logits, self.config.num_samples), logits
+
+
+def boundary_seeking_loss(log_probs: Tensor, logits: Tensor, num_samples: int) -> Tensor:
+    """-Σ_m w̃_m · log π(x_m), mean over the groups of `num_samples` rows of the joint batch, from `(n,)` each."""
+    groups = distributed.all_gather(logits.detach()).view(-1, num_samples)
+    weights = num_samples * torch.softmax(groups, dim=1).flatten()
+    return -(distributed.local_rows(weights) * log_probs).mean()

@@ -1,0 +1,71 @@
+"""Boundary-seeking GAN: its gradient against the data's, its groups, and what it learns."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from formula_env.agents.bgan import BGAN, BGANConfig, boundary_seeking_loss
+from formula_env.errors import FormulaError
+from formula_env.evaluators import Metrics, SequenceEvaluator
+from tests.agents.test_maligan import CPU, STRINGS, TASK, gradient, skewed
+
+
+def test_with_the_perfect_discriminator_its_gradient_is_that_of_the_data_s_likelihood() -> None:
+    generator, logits = skewed()
+    probs = generator.log_prob(STRINGS).exp().detach()
+    row = torch.multinomial(probs, 200_000, replacement=True, generator=torch.Generator().manual_seed(0))
+    found = gradient(generator, boundary_seeking_loss(generator.log_prob(STRINGS[row]), logits[row], 200_000))
+    data = (probs * logits.exp()).float()
+    expected = gradient(generator, -(data * generator.log_prob(STRINGS)).sum())
+    torch.testing.assert_close(found, expected, atol=0.01, rtol=0.05)
+
+
+def test_weights_sum_to_one_in_each_group_of_draws() -> None:
+    log_probs, logits = torch.arange(6.0), torch.tensor([0.0, 0.0, 0.0, 1000.0, 0.0, -1000.0])
+    loss = boundary_seeking_loss(log_probs, logits, 3)
+    assert float(loss) == pytest.approx(-((0 + 1 + 2) / 3 + 3) / 2)  # by hand; large logits are no trouble
+    shifted = boundary_seeking_loss(log_probs, logits + torch.tensor([5.0] * 3 + [-7.0] * 3), 3)
+    torch.testing.assert_close(shifted, loss)
+
+
+def test_no_gradient_goes_through_the_weights() -> None:
+    logits = torch.zeros(4, requires_grad=True)
+    log_probs = torch.zeros(4, requires_grad=True)
+    boundary_seeking_loss(log_probs, logits, 2).backward()
+    assert logits.grad is None
+    assert log_probs.grad is not None
+
+
+LEARNING = BGANConfig(rounds=500, discriminator_rounds=50, batch_size=128, hidden_dim=32)
+
+
+def trained(config: BGANConfig) -> Metrics:
+    algorithm, rng = BGAN(TASK, config, 0, CPU), np.random.default_rng(0)
+    for round_ in range(algorithm.pretrain_rounds):
+        algorithm.pretrain(TASK.sample(config.batch_size, rng), round_ / algorithm.pretrain_rounds)
+    for round_ in range(config.rounds):
+        algorithm.update(TASK.sample(algorithm.real_batch_size, rng), round_ / config.rounds)
+    return SequenceEvaluator(TASK)(algorithm.sample(500, 0), algorithm.log_prob)
+
+
+@pytest.mark.slow
+def test_it_learns_the_examples_distribution() -> None:
+    end = trained(LEARNING)
+    assert end["accuracy"] > 0.97
+    assert end["jsd"] < 0.02
+    assert end["coverage"] == 1
+
+
+@pytest.mark.slow
+def test_where_the_discriminator_never_learns_it_learns_nothing() -> None:
+    frozen = replace(LEARNING.discriminator, learning_rate=1e-12)
+    end = trained(replace(LEARNING, rounds=200, discriminator=frozen))
+    assert end["accuracy"] == pytest.approx(6 / 16, abs=0.1)
+
+
+@pytest.mark.parametrize("num_samples", [1, 24])
+def test_groups_that_cannot_be_are_refused(num_samples: int) -> None:
+    with pytest.raises(FormulaError, match="num_samples must be at least 2 and divide batch_size 256"):
+        BGANConfig(num_samples=num_samples)
