@@ -7,13 +7,13 @@ An agent is what its loss is, in a file of its own.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from formula_env import distributed
-from formula_env.adversarial import floats, gradient_step, mle_step
+from formula_env.adversarial import Metrics, floats, gradient_step, mle_step
 from formula_env.adversary import Adversary, AdversaryConfig
 from formula_env.algorithm import DensityRatio, SequenceAlgorithm
 from formula_env.averaged import Averaged
@@ -39,7 +39,7 @@ from formula_env.vocabulary import Tokens
 
 
 @dataclass(frozen=True)
-class AgentConfig(GeneratorConfig):
+class TurnsConfig(GeneratorConfig):
     """Settings that all such agents have."""
 
     rounds: int = 2500
@@ -52,8 +52,6 @@ class AgentConfig(GeneratorConfig):
     """Number of formulae in an update of the generator; real, and as many fake, in one of the discriminator."""
     d_steps: int = 1
     """Discriminator updates in a round."""
-    discriminator: AdversaryConfig = AdversaryConfig()
-    """Settings of the discriminator; an "autoregressive" one begins as a copy of the MLE start."""
     mle_learning_rate: float = 3e-3
     """Learning rate of Adam for maximum likelihood."""
     learning_rate: float = 2e-3
@@ -84,17 +82,48 @@ class AgentConfig(GeneratorConfig):
             "learning_rate": LogRange(1e-4, 1e-2),
             "batch_size": Choice(64, 128, 256),
             "ema_decay": Choice(0.0, 0.98, 0.99, 0.995),
-            "discriminator.learning_rate": LogRange(1e-4, 1e-2),
-            "discriminator.weight_decay": Choice(0.0, 0.1, 0.3, 1.0),
+            "d_steps": Choice(1, 2, 5),
             **self.decoding_space(),
         }
         return {**space, **self.likelihood_space()} if self.mle_rounds else space
 
 
-class AdversarialAgent(SequenceAlgorithm):
-    """A generator and a discriminator that learn by turns; a subclass defines `generator_loss`."""
+@dataclass(frozen=True)
+class AgentConfig(TurnsConfig):
+    """Settings of an agent against an `Adversary`."""
 
-    Config: ClassVar[type[AgentConfig]]
+    discriminator: AdversaryConfig = AdversaryConfig()
+    """Settings of the discriminator; an "autoregressive" one begins as a copy of the MLE start."""
+
+    def search_space(self) -> SearchSpace:
+        return {
+            **super().search_space(),
+            "discriminator.learning_rate": LogRange(1e-4, 1e-2),
+            "discriminator.weight_decay": Choice(0.0, 0.1, 0.3, 1.0),
+        }
+
+
+class Judge(Protocol):
+    """What is trained to tell real from fake: an `Adversary`, or a network of the agent's own."""
+
+    def train(self, real: Tensor, fake: Tensor, progress: float) -> Metrics:
+        """One update on real and fake formulae `(B, T)`; `progress` in [0, 1] is how far the run is."""
+        ...
+
+    def begin_as(self, generator: nn.Module) -> None:
+        """Begin as the generator after maximum likelihood, where it can be one."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class TurnsAgent(SequenceAlgorithm):
+    """A generator and its judge that learn by turns; a subclass defines `make_judge` and `generator_loss`."""
+
+    proposal_temperature: float = 1.0
+    """Temperature at which the judge's fakes are drawn."""
 
     def __init__(self, task: SequenceTask, config: Any, seed: int, device: torch.device) -> None:
         distributed.local_batch_size(config.batch_size)  # is refused before processes wait for each other
@@ -103,9 +132,7 @@ class AdversarialAgent(SequenceAlgorithm):
         self.generator = config.make_generator(task).to(device)
         self.weights = Averaged(self.generator, config.ema_decay)
         self.sampler = Sampler(config.decoded(self.weights.average), task, device)
-        proposal = DecodedGenerator(self.generator, Decoding(config.discriminator.proposal_temperature))
-        energy = config.make_energy(config.discriminator.architecture, task).to(device)
-        self.adversary = Adversary(energy, config.discriminator, self.generator.log_prob, proposal.log_prob)
+        self.adversary = self.make_judge()
         self.mle_optimizer = config.make_optimizer(self.generator, config.mle_learning_rate)
         self.optimizer = adam(self.generator.parameters(), config.learning_rate)
         self.rng = torch.Generator().manual_seed(seed)
@@ -113,6 +140,10 @@ class AdversarialAgent(SequenceAlgorithm):
         self.pretrain_rounds = config.mle_rounds + config.discriminator_rounds
         self.rounds, self.real_batch_size = config.rounds, config.d_steps * config.batch_size
         self.num_pretrained = self.env_steps = 0
+
+    def make_judge(self) -> Any:
+        """The `Judge` of the generator."""
+        raise NotImplementedError
 
     def generator_loss(self, real: Tensor, progress: float) -> tuple[Tensor, Tensor]:
         """The loss on a new batch, and the rewards `(n,)` of its formulae; `real` are examples `(n, T)`."""
@@ -144,7 +175,7 @@ class AdversarialAgent(SequenceAlgorithm):
         metrics: dict[str, float] = {}
         for batch in self.batches(real):
             keys = distributed.local_rows(draw_keys(self.config.batch_size, self.rng))
-            fake = self.write(keys, self.config.discriminator.proposal_temperature)
+            fake = self.write(keys, self.proposal_temperature)
             metrics = floats(self.adversary.train(batch, fake, progress))
         return metrics
 
@@ -167,10 +198,6 @@ class AdversarialAgent(SequenceAlgorithm):
         rows = torch.from_numpy(real).to(self.device)
         return [distributed.local_rows(batch) for batch in rows.split(self.config.batch_size)]
 
-    @property
-    def density_ratio(self) -> DensityRatio:
-        return self.adversary.ratio_to(Sampler(self.generator, self.task, self.device))
-
     def state_dict(self) -> dict[str, Any]:
         saved = {name: getattr(self, name).state_dict() for name in _STATEFUL}
         counters = {name: getattr(self, name) for name in _COUNTERS}
@@ -186,3 +213,20 @@ class AdversarialAgent(SequenceAlgorithm):
 
 _STATEFUL = ("weights", "adversary", "mle_optimizer", "optimizer")
 _COUNTERS = ("num_pretrained", "env_steps")
+
+
+class AdversarialAgent(TurnsAgent):
+    """A generator against a discriminator, an `Adversary`; a subclass defines `generator_loss`."""
+
+    adversary: Adversary
+
+    def make_judge(self) -> Adversary:
+        settings = self.config.discriminator
+        self.proposal_temperature = settings.proposal_temperature
+        proposal = DecodedGenerator(self.generator, Decoding(settings.proposal_temperature))
+        energy = self.config.make_energy(settings.architecture, self.task).to(self.device)
+        return Adversary(energy, settings, self.generator.log_prob, proposal.log_prob)
+
+    @property
+    def density_ratio(self) -> DensityRatio:
+        return self.adversary.ratio_to(Sampler(self.generator, self.task, self.device))

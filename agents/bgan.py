@@ -37,7 +37,7 @@ class BGANConfig(AgentConfig):
 
     def search_space(self) -> SearchSpace:
         batches = Choice(*(groups * self.num_samples for groups in (2, 4, 8, 32)))
-        return {**super().search_space(), "batch_size": batches, "d_steps": Choice(1, 2, 5)}
+        return {**super().search_space(), "batch_size": batches}
 
 
 PAPER = {

@@ -25,7 +25,6 @@ from formula_env.agents.adversarial_agent import AdversarialAgent, AgentConfig
 from formula_env.errors import FormulaError, check_fraction, check_no_effect
 from formula_env.networks import raw_logits
 from formula_env.sampling import complete, draw_keys
-from formula_env.search_space import Choice, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,6 @@ class MaliGANConfig(AgentConfig):
             raise FormulaError(
                 f"completions must be at least 2 and divide batch_size {self.batch_size}, got {self.completions}"
             )
-
-    def search_space(self) -> SearchSpace:
-        return {**super().search_space(), "d_steps": Choice(1, 2, 5)}
 
 
 PAPER = {

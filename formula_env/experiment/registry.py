@@ -26,6 +26,7 @@ ALGORITHMS = {
     "nce": "formula_env.agents.nce:NCE",
     "ppo": "formula_env.agents.sb3.algorithms:PPO",
     "qrdqn": "formula_env.agents.sb3.algorithms:QRDQN",
+    "rankgan": "formula_env.agents.rankgan:RankGAN",
     "recurrent-ppo": "formula_env.agents.sb3.algorithms:RecurrentPPO",
     "seqgan": "formula_env.agents.seqgan:SeqGAN",
     "softmax-gan": "formula_env.gan.softmax:SoftmaxGAN",

@@ -64,6 +64,10 @@ TINY_BGAN = shlex.split(
     "--task.length 6 --algo.rounds 10 --algo.num-samples 4 --algo.batch-size 16 --algo.mle-rounds 2 "
     "--data.size 500 --eval-every 5 --eval-samples 400"
 )
+TINY_RANKGAN = shlex.split(
+    "--task.length 6 --algo.rounds 10 --algo.batch-size 16 --algo.num-references 4 --algo.comparison-size 6 "
+    "--algo.num-rollouts 2 --data.size 500 --eval-every 5 --eval-samples 400"
+)
 TINY_COT = shlex.split(
     "--task.length 6 --algo.rounds 10 --algo.batch-size 16 --algo.m-steps 2 "
     "--data.size 500 --eval-every 5 --eval-samples 400"
@@ -79,6 +83,7 @@ OTHERS = {
     "eb-gfn": ["eb-gfn", *TINY_EB_GFN],
     "maligan": ["maligan", *TINY_MALIGAN],
     "bgan": ["bgan", *TINY_BGAN],
+    "rankgan": ["rankgan", *TINY_RANKGAN],
     "cot": ["cot", *TINY_COT],
 }
 

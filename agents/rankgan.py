@@ -1,0 +1,191 @@
+"""RankGAN (Lin et al. 2017): the reward is a formula's rank among real ones, not a verdict on it alone.
+
+A ranker embeds formulae as vectors y. Against a comparison set C and a reference u, a formula s has the rank
+
+    P(s | u, C) = exp(γ·cos(y_s, y_u)) / Σ_{s' ∈ C ∪ {s}} exp(γ·cos(y_s', y_u)),
+
+and R(s | C) is its mean over the references u, which are real. The ranker climbs
+
+    E_real[log R(s | C of fakes)] + E_fake[log(1 - R(s | C of real ones))],
+
+and the generator, as in SeqGAN, the expected R(s | C of real ones), with Monte-Carlo rollouts for what is
+unfinished.
+
+A rank depends on s, C and the references alone, not on what else is in the batch. References and comparison sets
+are the first of the real batch, or of the fakes, in each round.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from formula_env import distributed
+from formula_env.adversarial import Metrics
+from formula_env.agents.adversarial_agent import TurnsAgent, TurnsConfig
+from formula_env.agents.seqgan import policy_gradient_loss, position_means
+from formula_env.averaged import Averaged
+from formula_env.errors import MAX_REPEATS, FormulaError, check_at_least, check_positive, check_range
+from formula_env.networks.discriminators import SequenceLinear
+from formula_env.optimizers import adam, set_lr
+from formula_env.rollouts import play
+from formula_env.sampling import draw_keys
+from formula_env.schedules import linear
+from formula_env.search_space import Choice, LogRange, SearchSpace
+from formula_env.tasks.base import SequenceTask
+
+
+@dataclass(frozen=True)
+class RankGANConfig(TurnsConfig):
+    num_rollouts: int = 16
+    """Monte-Carlo completions behind the Q of each prefix; 0: all symbols share their formula's rank."""
+    num_references: int = 16
+    """Number of real formulae that ranks are averaged over."""
+    comparison_size: int = 16
+    """Number of formulae that one is ranked among."""
+    gamma: float = 4.0
+    """Inverse temperature γ of the ranks."""
+    ranker_learning_rate: float = 1e-3
+    """Learning rate of the ranker's Adam in the first round; it falls linearly to 0."""
+    embedding_size: int = 64
+    """Size of the vectors that the ranker makes of formulae."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(0, MAX_REPEATS, num_rollouts=self.num_rollouts)
+        check_at_least(1, num_references=self.num_references, comparison_size=self.comparison_size)
+        check_at_least(1, embedding_size=self.embedding_size)
+        check_positive(gamma=self.gamma, ranker_learning_rate=self.ranker_learning_rate)
+        if self.num_references + self.comparison_size > self.batch_size:
+            raise FormulaError(
+                "num_references and comparison_size must be batch_size at most together, got "
+                f"{self.num_references} and {self.comparison_size} of {self.batch_size}"
+            )
+
+    def search_space(self) -> SearchSpace:
+        return {
+            **super().search_space(),
+            "ranker_learning_rate": LogRange(1e-4, 1e-2),
+            "gamma": Choice(1.0, 4.0, 8.0),
+        }
+
+
+PAPER = {
+    "mle_rounds": 500, "discriminator_rounds": 50, "rounds": 1000, "batch_size": 64, "d_steps": 5, "gamma": 1.0,
+    "learning_rate": 1e-3, "ema_decay": 0.0,
+}  # fmt: skip
+"""A start by maximum likelihood, γ = 1, 16 rollouts, batches of 64."""
+
+
+class Ranker:
+    """The ranker with its optimiser, and the real formulae that the generator's are ranked among.
+
+    Args:
+        task: whose formulae it embeds.
+        config: its settings.
+        device: where it is.
+    """
+
+    def __init__(self, task: SequenceTask, config: RankGANConfig, device: torch.device) -> None:
+        self.config = config
+        hidden_dim = 400
+        network = nn.Sequential(
+            SequenceLinear(task.vocabulary.size, task.max_length, hidden_dim),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden_dim, config.embedding_size),
+        ).to(device)
+        self.weights = Averaged[nn.Module](network, 0.0)
+        self.optimizer = adam(network.parameters(), config.ranker_learning_rate)
+        nothing = torch.zeros((0, task.max_length), dtype=torch.int64, device=device)
+        self.references, self.comparison = nothing, nothing
+
+    def compare_with(self, real: Tensor) -> None:
+        """Take references and comparison set for the generator from a joint batch of real formulae `(n, T)`."""
+        self.references, self.comparison = self._split(real)
+
+    def _split(self, formulae: Tensor) -> tuple[Tensor, Tensor]:
+        sizes = [self.config.num_references, self.config.comparison_size]
+        references, comparison, _ = formulae.split([*sizes, len(formulae) - sum(sizes)])
+        return references, comparison
+
+    @torch.no_grad()
+    def score(self, tokens: Tensor) -> Tensor:
+        """Ranks `(n,)` of finished formulae `(n, T)` among the real ones, in (0, 1)."""
+        embedded = self.embed(self.weights.network, tokens, self.references, self.comparison)
+        return log_ranks(*embedded, self.config.gamma).exp()
+
+    def train(self, real: Tensor, fake: Tensor, progress: float) -> Metrics:
+        """One update on real and fake formulae `(B, T)`: real ones among fakes, fakes among real ones."""
+        set_lr(self.optimizer, self.config.ranker_learning_rate * linear(progress))
+        references, real_others = self._split(distributed.all_gather(real))
+        _, fake_others = self._split(distributed.all_gather(fake))
+        formulae = (real, fake, references, real_others, fake_others)
+        real, fake, references, real_others, fake_others = self.embed(self.weights.ddp, *formulae)
+        of_real = log_ranks(real, references, fake_others, self.config.gamma)
+        of_fake = log_ranks(fake, references, real_others, self.config.gamma)
+        loss = -of_real.mean() - torch.log1p(-of_fake.exp()).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"discriminator/loss": loss.detach(), "discriminator/fake": of_fake.detach().exp().mean()}
+
+    @staticmethod
+    def embed(network: nn.Module, *formulae: Tensor) -> list[Tensor]:
+        """Unit vectors `(n, k)` of each of several batches `(n, T)`, in one pass."""
+        vectors = nn.functional.normalize(network(torch.cat(formulae)), dim=1)
+        return list(vectors.split([len(each) for each in formulae]))
+
+    def begin_as(self, generator: nn.Module) -> None:
+        """Nothing: a ranker is no language model."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: deepcopy(getattr(self, name).state_dict()) for name in ("weights", "optimizer")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in ("weights", "optimizer"):
+            getattr(self, name).load_state_dict(deepcopy(state[name]))
+
+
+def log_ranks(formulae: Tensor, references: Tensor, comparison: Tensor, gamma: float) -> Tensor:
+    """log of the mean over references of P(s | u, C) `(n,)`, from unit vectors `(n, k)`, `(u, k)` and `(c, k)`."""
+    own = gamma * formulae @ references.T
+    others = torch.logsumexp(gamma * comparison @ references.T, dim=0)
+    log_p = own - torch.logaddexp(own, others.expand_as(own))
+    return torch.logsumexp(log_p, dim=1) - torch.tensor(float(len(references)), device=own.device).log()
+
+
+class RankGAN(TurnsAgent):
+    """REINFORCE on E[R(s | C)], the mean rank among real formulae, while the ranker learns."""
+
+    Config = RankGANConfig
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
+    adversary: Ranker
+
+    def make_judge(self) -> Ranker:
+        return Ranker(self.task, self.config, self.device)
+
+    @property
+    def collapse_advice(self) -> str:
+        return "raise --algo.comparison-size or lower --algo.learning-rate"
+
+    def generator_loss(self, real: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+        self.adversary.compare_with(distributed.all_gather(real))
+        tokens, q = self.draw_with_q()
+        written = tokens != self.task.vocabulary.pad
+        advantage = q - position_means(q, written)
+        return policy_gradient_loss(self.token_log_probs(tokens), advantage), q[:, -1]
+
+    def draw_with_q(self) -> tuple[Tensor, Tensor]:
+        """This process' rows of a batch of draws `(n, T)`, with the Q `(n, T)` of each symbol."""
+        keys = distributed.local_rows(draw_keys(self.config.batch_size, self.rng)).to(self.device)
+        length, vocabulary = self.task.max_length, self.task.vocabulary
+        if self.config.num_rollouts == 0:
+            tokens = self.write(keys, temperature=1.0)
+            return tokens, self.adversary.score(tokens)[:, None].expand(-1, length)
+        first = torch.zeros_like(keys)
+        rollouts = self.config.num_rollouts
+        tokens, q = play(self.generator, self.adversary.score, vocabulary, length, first, keys, rollouts)
+        self.env_steps += int(distributed.all_sum((tokens != vocabulary.pad).sum()))
+        return tokens, q[:, 1:].float()
