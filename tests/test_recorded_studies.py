@@ -10,6 +10,7 @@ import pytest
 
 from formula_env.metrics import metrics_table
 from formula_env.studies.records import incomplete
+from formula_env.studies.sources import sources_table
 from formula_env.studies.spec import load_study
 from formula_env.studies.study_figures import draw
 from formula_env.studies.study_report import comparisons_table, shaken, studies_table, study_readme
@@ -62,6 +63,12 @@ def test_the_results_page_shows_what_was_found() -> None:
     tables = {"studies": studies_table(studies), "comparisons": comparisons_table(studies)}
     for name, table in tables.items():
         assert between(name, text) == [table.replace("](runs/", "](../runs/")]
+
+
+def test_the_page_of_sources_shows_what_was_found() -> None:
+    text = (ROOT / "docs/what-learns.md").read_text()
+    table = sources_table([load_study(folder) for folder in FOLDERS])
+    assert between("sources", text) == [table.replace("](runs/", "](../runs/")]
 
 
 def test_the_metrics_page_shows_the_table_of_metrics() -> None:

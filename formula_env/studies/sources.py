@@ -37,16 +37,22 @@ class Entry:
 
     @property
     def order(self) -> tuple[int, int, float]:
-        """Examples alone first, fewer before more, and the most accurate first among equals."""
+        """Examples alone first, fewer before more, and the nearest to the truth first among equals.
+
+        Accuracy does not decide where there is a distance: who writes one formula has 100%.
+        """
         num_examples = 0 if self.variant.source == "checker" else self.variant.num_examples
-        return SOURCES.index(self.variant.source), num_examples, -self.mean("accuracy")
+        distance = next((self.mean(name) for name in ("jsd", "nll") if self.has(name)), -self.mean("accuracy"))
+        return SOURCES.index(self.variant.source), num_examples, distance
 
     def mean(self, name: str) -> float:
         return fmean(row[row_key(name)] for row in self.rows)
 
     def has(self, name: str) -> bool:
-        if name == "novelty" and self.variant.source == "checker":
-            return False
+        if name == "novelty" and (
+            self.variant.source == "checker" or not any(row.get(row_key(name)) for row in self.rows)
+        ):
+            return False  # it knows no examples, or all there are
         is_exact = all(row.get(row_key("jsd_exact")) for row in self.rows)
         if name in ("jsd", "nll") and is_exact != (name == "jsd"):
             return False
