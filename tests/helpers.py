@@ -108,7 +108,7 @@ SMALL = {
     "batch_size": 8, "discriminator_batch_size": 8, "embedding_dim": 4, "hidden_dim": 8, "num_envs": 8,
     "n_steps": 4, "n_delta": 4, "n_top": 2, "learning_starts": 16, "buffer_size": 200,
     "target_update_interval": 32, "search_every": 2, "search_size": 16, "num_samples": 4,
-    "num_references": 2, "comparison_size": 3,
+    "num_references": 2, "comparison_size": 3, "channels": 8, "blocks": 1,
 }  # fmt: skip
 """Settings with which an algorithm trains in a second."""
 

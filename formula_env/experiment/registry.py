@@ -33,6 +33,7 @@ ALGORITHMS = {
     "trpo": "formula_env.agents.sb3.algorithms:TRPO",
     "vanilla-gan": "formula_env.gan.vanilla:VanillaGAN",
     "verified-mle": "formula_env.agents.verified_mle:VerifiedMLE",
+    "wgan-gp": "formula_env.gan.wgan_gp:WGANGP",
 }
 
 ANALYSES = {
