@@ -45,9 +45,9 @@ class TurnsConfig(GeneratorConfig):
     rounds: int = 2500
     """Number of updates of the generator, each followed by `d_steps` of the discriminator."""
     mle_rounds: int = 0
-    """Updates by maximum likelihood before."""
+    """Rounds of maximum likelihood before, `d_steps` updates each."""
     discriminator_rounds: int = 0
-    """Rounds of the discriminator alone between maximum likelihood and the generator's first update."""
+    """Rounds of the discriminator alone, `d_steps` updates each, before the generator's first update."""
     batch_size: int = 256
     """Number of formulae in an update of the generator; real, and as many fake, in one of the discriminator."""
     d_steps: int = 1
@@ -103,6 +103,16 @@ class AgentConfig(TurnsConfig):
         }
 
 
+def check_reads_logits(discriminator: AdversaryConfig, algorithm: str) -> None:
+    """Raise FormulaError for settings of the reward, where an algorithm reads the logits instead."""
+    check_no_effect(discriminator, f"{algorithm}, which reads the logits", "reward_transform", "reward_clip")
+
+
+def ratio_advice(config: AgentConfig) -> str:
+    """The beginning of an advice for collapsed runs against a plain discriminator; "" against another."""
+    return "set --algo.discriminator.kind ratio, " if config.discriminator.kind == "plain" else ""
+
+
 class Judge(Protocol):
     """What is trained to tell real from fake: an `Adversary`, or a network of the agent's own."""
 
@@ -150,13 +160,14 @@ class TurnsAgent(SequenceAlgorithm):
         raise NotImplementedError
 
     def pretrain(self, real: Tokens, progress: float) -> dict[str, float]:
-        """One step of maximum likelihood or, after those, a round of the discriminator."""
+        """A round of maximum likelihood or, after those, one of the discriminator: `d_steps` updates."""
         self.num_pretrained += 1
         if self.num_pretrained > self.config.mle_rounds:
             return self.train_discriminator(real, progress=0.0)
-        pad, max_grad_norm = self.task.vocabulary.pad, self.config.max_grad_norm
-        batch, *_ = self.batches(real)
-        metrics = mle_step(self.weights.ddp, self.mle_optimizer, batch, pad, max_grad_norm)
+        metrics: Metrics = {}
+        for batch in self.batches(real):
+            pad, max_grad_norm = self.task.vocabulary.pad, self.config.max_grad_norm
+            metrics = mle_step(self.weights.ddp, self.mle_optimizer, batch, pad, max_grad_norm)
         self.weights.restart()
         self.adversary.begin_as(self.generator)
         return floats(metrics)

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from formula_env import distributed
-from formula_env.agents.adversarial_agent import AdversarialAgent, AgentConfig
-from formula_env.errors import FormulaError
+from formula_env.agents.adversarial_agent import AdversarialAgent, AgentConfig, check_reads_logits, ratio_advice
+from formula_env.errors import MAX_BATCH, FormulaError
 from formula_env.networks import raw_logits
 from formula_env.search_space import Choice, SearchSpace
 
@@ -30,21 +30,26 @@ class BGANConfig(AgentConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_reads_logits(self.discriminator, "bgan")
         if self.num_samples < 2 or self.batch_size % self.num_samples:
             raise FormulaError(
                 f"num_samples must be at least 2 and divide batch_size {self.batch_size}, got {self.num_samples}"
             )
 
     def search_space(self) -> SearchSpace:
-        batches = Choice(*(groups * self.num_samples for groups in (2, 4, 8, 32)))
-        return {**super().search_space(), "batch_size": batches}
+        batches = [groups * self.num_samples for groups in (2, 4, 8, 64)]
+        in_memory = [size for size in batches if size <= MAX_BATCH]
+        return super().search_space() | {"batch_size": Choice(*in_memory or [self.batch_size])}
 
 
 PAPER = {
-    "batch_size": 640, "num_samples": 20, "rounds": 2500, "learning_rate": 1e-4, "ema_decay": 0.0,
+    "batch_size": 1280, "num_samples": 20, "rounds": 2500, "learning_rate": 1e-4, "ema_decay": 0.0,
     "discriminator": {"kind": "plain", "learning_rate": 1e-4, "lr_end_factor": 1.0},
 }  # fmt: skip
-"""The authors' code: 20 draws of each of 32 contexts, a rate of 1e-4 for both."""
+"""The authors' code: 20 draws of each of 64 contexts, a rate of 1e-4 for both.
+
+Differs: Adam's β1 is .9, not .5, and the generator's rate falls to 0.
+"""
 
 
 class BGAN(AdversarialAgent):
@@ -55,7 +60,7 @@ class BGAN(AdversarialAgent):
 
     @property
     def collapse_advice(self) -> str:
-        return f"{self.config.discriminator.advice}raise --algo.num-samples or lower --algo.learning-rate"
+        return f"{ratio_advice(self.config)}raise --algo.num-samples or lower --algo.learning-rate"
 
     def generator_loss(self, real: Tensor, progress: float) -> tuple[Tensor, Tensor]:
         tokens = self.draw(self.config.batch_size)

@@ -5,9 +5,9 @@ log p_data (`RatioDiscriminator`). The policy π minimises the log-variance loss
 
     L(θ) = Var_{x ~ b}[log π_θ(x) - f(x)],
 
-whose only minimum is π ∝ exp f, whatever the batch b is drawn from. With b = π the gradient of L/2 is that of
-SeqGAN whose reward is the logit. What differs is that batches may be off-policy: examples, and draws at a high
-temperature.
+whose only minimum is π ∝ exp f, whatever the batch b is drawn from, if it can hold every string. With b = π the
+gradient of L/2 is that of SeqGAN whose reward is the logit. What differs is that batches may be off-policy:
+examples, and draws at a high temperature.
 
 In the paper f is an energy, learnt by contrastive divergence with the policy's help. Here it is a density ratio,
 whose target does not move with the policy.
@@ -53,7 +53,8 @@ class EBGFNConfig(AgentConfig):
             )
 
     def search_space(self) -> SearchSpace:
-        return {**super().search_space(), "examples": Choice(0.0, 0.25, 0.5)}
+        shares = [share for share in (0.0, 0.25, 0.5) if share + self.exploration <= 1]
+        return super().search_space() | {"examples": Choice(*shares)}
 
 
 class EBGFN(AdversarialAgent):

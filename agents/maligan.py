@@ -10,7 +10,9 @@ logits, so they are finite where D = 1.
 
 Mixed training: draws begin with the first N symbols of an example, whose likelihood is climbed too, and N falls
 from the whole formula to none. Weights are then among draws with the same beginning, where what D makes of the
-beginning cancels. So D is trained on the generator's own draws throughout.
+beginning cancels. So D may be, and here is, trained on whole draws of the generator throughout.
+
+Differs from the paper: D is not shown draws that begin as examples, and the baseline is the mean from the start.
 """
 
 import math
@@ -21,10 +23,11 @@ import torch
 from torch import Tensor
 
 from formula_env import distributed
-from formula_env.agents.adversarial_agent import AdversarialAgent, AgentConfig
+from formula_env.agents.adversarial_agent import AdversarialAgent, AgentConfig, check_reads_logits, ratio_advice
 from formula_env.errors import FormulaError, check_fraction, check_no_effect
 from formula_env.networks import raw_logits
 from formula_env.sampling import complete, draw_keys
+from formula_env.search_space import Choice, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class MaliGANConfig(AgentConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fraction(mixed=self.mixed)
+        check_reads_logits(self.discriminator, "maligan")
         if self.mixed == 0:
             check_no_effect(self, "mixed 0", "completions")
         elif self.completions < 2 or self.batch_size % self.completions:
@@ -44,13 +48,18 @@ class MaliGANConfig(AgentConfig):
                 f"completions must be at least 2 and divide batch_size {self.batch_size}, got {self.completions}"
             )
 
+    def search_space(self) -> SearchSpace:
+        space = super().search_space()
+        batches = [size for size in (64, 128, 256) if not self.mixed or size % self.completions == 0]
+        return space | {"batch_size": Choice(*batches or [self.batch_size])}
+
 
 PAPER = {
-    "mle_rounds": 500, "discriminator_rounds": 50, "rounds": 1000, "batch_size": 64, "d_steps": 5, "mixed": 0.5,
+    "mle_rounds": 100, "discriminator_rounds": 50, "rounds": 1000, "batch_size": 64, "d_steps": 5, "mixed": 0.5,
     "learning_rate": 1e-3, "ema_decay": 0.0,
     "discriminator": {"kind": "plain", "architecture": "recurrent", "lr_end_factor": 1.0},
 }  # fmt: skip
-"""A start by maximum likelihood, then mixed training, against a plain recurrent discriminator."""
+"""A start by maximum likelihood, then mixed training, against a plain recurrent discriminator; our numbers."""
 
 
 class MaliGAN(AdversarialAgent):
@@ -61,7 +70,7 @@ class MaliGAN(AdversarialAgent):
 
     @property
     def collapse_advice(self) -> str:
-        return f"{self.config.discriminator.advice}raise --algo.batch-size or lower --algo.learning-rate"
+        return f"{ratio_advice(self.config)}raise --algo.batch-size or lower --algo.learning-rate"
 
     def generator_loss(self, real: Tensor, progress: float) -> tuple[Tensor, Tensor]:
         given = self.num_given(progress)
@@ -91,7 +100,7 @@ def weighted_likelihood_loss(log_probs: Tensor, logits: Tensor, given: int, size
 
     Weights are normalised, and their mean taken, among each `size` rows of the joint batch that follow each other.
     """
-    weights = torch.softmax(distributed.all_gather(logits).view(-1, size), dim=1).flatten()
+    weights = torch.softmax(distributed.all_gather(logits.detach()).view(-1, size), dim=1).flatten()
     excess = size * distributed.local_rows(weights) - 1
     likelihood, drawn = log_probs[:, :given].sum(dim=1), log_probs[:, given:].sum(dim=1)
     return -(likelihood + excess * drawn).mean()

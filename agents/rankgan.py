@@ -15,6 +15,7 @@ A rank depends on s, C and the references alone, not on what else is in the batc
 are the first of the real batch, or of the fakes, in each round.
 """
 
+import math
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -27,10 +28,10 @@ from formula_env.adversarial import Metrics
 from formula_env.agents.adversarial_agent import TurnsAgent, TurnsConfig
 from formula_env.agents.seqgan import policy_gradient_loss, position_means
 from formula_env.averaged import Averaged
-from formula_env.errors import MAX_REPEATS, FormulaError, check_at_least, check_positive, check_range
+from formula_env.errors import MAX_REPEATS, MAX_WIDTH, FormulaError, check_at_least, check_positive, check_range
 from formula_env.networks.discriminators import SequenceLinear
 from formula_env.optimizers import adam, set_lr
-from formula_env.rollouts import play
+from formula_env.rollouts import MonteCarlo, NoRollouts
 from formula_env.sampling import draw_keys
 from formula_env.schedules import linear
 from formula_env.search_space import Choice, LogRange, SearchSpace
@@ -56,7 +57,7 @@ class RankGANConfig(TurnsConfig):
         super().__post_init__()
         check_range(0, MAX_REPEATS, num_rollouts=self.num_rollouts)
         check_at_least(1, num_references=self.num_references, comparison_size=self.comparison_size)
-        check_at_least(1, embedding_size=self.embedding_size)
+        check_range(1, MAX_WIDTH, embedding_size=self.embedding_size)
         check_positive(gamma=self.gamma, ranker_learning_rate=self.ranker_learning_rate)
         if self.num_references + self.comparison_size > self.batch_size:
             raise FormulaError(
@@ -65,18 +66,21 @@ class RankGANConfig(TurnsConfig):
             )
 
     def search_space(self) -> SearchSpace:
+        least = self.num_references + self.comparison_size
+        batches = [size for size in (64, 128, 256) if size >= least]
         return {
             **super().search_space(),
+            "batch_size": Choice(*batches or [self.batch_size]),
             "ranker_learning_rate": LogRange(1e-4, 1e-2),
             "gamma": Choice(1.0, 4.0, 8.0),
         }
 
 
 PAPER = {
-    "mle_rounds": 500, "discriminator_rounds": 50, "rounds": 1000, "batch_size": 64, "d_steps": 5, "gamma": 1.0,
+    "mle_rounds": 100, "discriminator_rounds": 50, "rounds": 1000, "batch_size": 64, "d_steps": 5, "gamma": 1.0,
     "learning_rate": 1e-3, "ema_decay": 0.0,
 }  # fmt: skip
-"""A start by maximum likelihood, γ = 1, 16 rollouts, batches of 64."""
+"""A start by maximum likelihood, γ = 1, 16 rollouts, batches of 64; the other numbers are ours."""
 
 
 class Ranker:
@@ -114,7 +118,7 @@ class Ranker:
     def score(self, tokens: Tensor) -> Tensor:
         """Ranks `(n,)` of finished formulae `(n, T)` among the real ones, in (0, 1)."""
         embedded = self.embed(self.weights.network, tokens, self.references, self.comparison)
-        return log_ranks(*embedded, self.config.gamma).exp()
+        return log_ranks(*embedded, self.config.gamma)[0].exp()
 
     def train(self, real: Tensor, fake: Tensor, progress: float) -> Metrics:
         """One update on real and fake formulae `(B, T)`: real ones among fakes, fakes among real ones."""
@@ -123,13 +127,13 @@ class Ranker:
         _, fake_others = self._split(distributed.all_gather(fake))
         formulae = (real, fake, references, real_others, fake_others)
         real, fake, references, real_others, fake_others = self.embed(self.weights.ddp, *formulae)
-        of_real = log_ranks(real, references, fake_others, self.config.gamma)
-        of_fake = log_ranks(fake, references, real_others, self.config.gamma)
-        loss = -of_real.mean() - torch.log1p(-of_fake.exp()).mean()
+        of_real, _ = log_ranks(real, references, fake_others, self.config.gamma)
+        _, not_fake = log_ranks(fake, references, real_others, self.config.gamma)
+        loss = -of_real.mean() - not_fake.mean()
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        return {"discriminator/loss": loss.detach(), "discriminator/fake": of_fake.detach().exp().mean()}
+        return {"discriminator/loss": loss.detach(), "discriminator/fake": 1 - not_fake.detach().exp().mean()}
 
     @staticmethod
     def embed(network: nn.Module, *formulae: Tensor) -> list[Tensor]:
@@ -148,12 +152,15 @@ class Ranker:
             getattr(self, name).load_state_dict(deepcopy(state[name]))
 
 
-def log_ranks(formulae: Tensor, references: Tensor, comparison: Tensor, gamma: float) -> Tensor:
-    """log of the mean over references of P(s | u, C) `(n,)`, from unit vectors `(n, k)`, `(u, k)` and `(c, k)`."""
-    own = gamma * formulae @ references.T
-    others = torch.logsumexp(gamma * comparison @ references.T, dim=0)
-    log_p = own - torch.logaddexp(own, others.expand_as(own))
-    return torch.logsumexp(log_p, dim=1) - torch.tensor(float(len(references)), device=own.device).log()
+def log_ranks(formulae: Tensor, references: Tensor, comparison: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+    """log R and log(1 - R) `(n,)`, from unit vectors of formulae `(n, k)`, references `(u, k)`, others `(c, k)`.
+
+    P is the sigmoid of γ·cos(y_s, y_u) - log Σ_{s' ∈ C} exp(γ·cos(y_s', y_u)), so both logarithms are finite.
+    """
+    margin = gamma * formulae @ references.T - torch.logsumexp(gamma * comparison @ references.T, dim=0)
+    log_number = math.log(len(references))
+    rank, rest = (torch.logsumexp(nn.functional.logsigmoid(each), dim=1) for each in (margin, -margin))
+    return rank - log_number, rest - log_number
 
 
 class RankGAN(TurnsAgent):
@@ -180,12 +187,9 @@ class RankGAN(TurnsAgent):
     def draw_with_q(self) -> tuple[Tensor, Tensor]:
         """This process' rows of a batch of draws `(n, T)`, with the Q `(n, T)` of each symbol."""
         keys = distributed.local_rows(draw_keys(self.config.batch_size, self.rng)).to(self.device)
-        length, vocabulary = self.task.max_length, self.task.vocabulary
-        if self.config.num_rollouts == 0:
-            tokens = self.write(keys, temperature=1.0)
-            return tokens, self.adversary.score(tokens)[:, None].expand(-1, length)
-        first = torch.zeros_like(keys)
         rollouts = self.config.num_rollouts
-        tokens, q = play(self.generator, self.adversary.score, vocabulary, length, first, keys, rollouts)
+        estimator = MonteCarlo(rollouts) if rollouts else NoRollouts()
+        length, vocabulary = self.task.max_length, self.task.vocabulary
+        tokens, q = estimator.play(self.generator, self.generator, self.adversary.score, vocabulary, length, keys)
         self.env_steps += int(distributed.all_sum((tokens != vocabulary.pad).sum()))
         return tokens, q[:, 1:].float()

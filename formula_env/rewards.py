@@ -56,7 +56,7 @@ class RewardModel(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from there; raises FormulaError for the state of another reward model."""
         if state:
-            raise FormulaError('the state is of a reward model that learns: ask for reward_model="discriminator"')
+            raise FormulaError("the state is of a reward model that learns: make the same environment")
 
 
 def checked_scores(reward_model: RewardModel, tokens: Tensor, task: SequenceTask) -> Tensor:
@@ -251,6 +251,12 @@ def log_share(task: SequenceTask, masked: bool = False) -> float:
     if not correct:
         return SAFE_ODDS - BETA_OF_UNKNOWN_COUNT
     return math.log(correct) - math.log(num_strings(task, masked))
+
+
+def log_odds_of_all(task: SequenceTask) -> float:
+    """log(M/(N - M)), the log-odds of all strings that one is correct; -15 where M is not known."""
+    share = log_share(task)
+    return share - math.log(max(-math.expm1(share), 1e-12))
 
 
 def target_accuracy(task: SequenceTask, beta: float, masked: bool = False) -> float:

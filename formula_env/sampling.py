@@ -1,4 +1,4 @@
-"""Drawing from a policy, and the likelihood of formulae under it: one step for each distinct prefix."""
+"""Drawing from a policy, and the likelihood of formulae under it."""
 
 import numpy as np
 import torch
@@ -6,7 +6,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from formula_env.networks.policy import Policy
-from formula_env.rollouts import Front, cumulative_probs, derive_keys, inverse_cdf, stream_uniforms, write
+from formula_env.rollouts import (
+    Front,
+    cumulative_probs,
+    derive_keys,
+    inverse_cdf,
+    stream_uniforms,
+    write,
+    writer_keys,
+)
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens, Vocabulary
 
@@ -29,7 +37,7 @@ def complete(policy: Policy, vocabulary: Vocabulary, formulae: Tensor, given: in
     Each has a key `(n,)`, see `draw_keys`, on which its random numbers depend; PAD follows EOS.
     """
     n, length = formulae.shape
-    draws = stream_uniforms(keys, length)
+    draws = stream_uniforms(writer_keys(keys), length)
     written, row = torch.full_like(formulae, vocabulary.pad), torch.arange(n, device=formulae.device)
     symbol, state = torch.full_like(keys, vocabulary.bos), policy.start(n)
     goes_on = torch.ones(n, dtype=torch.bool, device=formulae.device)

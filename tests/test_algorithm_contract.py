@@ -181,6 +181,8 @@ COLLAPSED = [
     ("dqn", {"reward_model": "exact"}),
     ("seqgan", {"discriminator": AdversaryConfig(kind="plain", reward_transform="probability")}),
     ("seqgan", {"discriminator": AdversaryConfig(reward_transform="probability")}),
+    ("maligan", {"discriminator": AdversaryConfig(kind="plain")}),
+    ("bgan", {"discriminator": AdversaryConfig(kind="plain")}),
     ("gumbel-softmax-gan", {"hard": False}),
     ("gumbel-softmax-gan", {"logit_bound": 1.0}),
     ("vanilla-gan", {"lr_end_factor": 0.5}),

@@ -633,7 +633,10 @@ def test_impossible_reward_options_are_refused(kind: Any, options: Any, message:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"beta": -1.0}, "beta must be at least 0, got -1.0"),
+        ({"beta": -1.0}, "beta must be above 0, got -1.0"),
+        ({"beta": 0}, "beta must be above 0, got 0"),
+        ({"beta": 10**400}, "beta must be at most 10,000"),
+        ({"beta": float("inf")}, "beta must be at most 10,000"),
         ({"beta": "much"}, "beta must be"),
         ({"update_every": 0}, "update_every must be at least 1"),
         ({"seed": -1}, "seed must be at least 0"),

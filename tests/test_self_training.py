@@ -15,7 +15,14 @@ from formula_env.errors import FormulaError
 from formula_env.networks import DISCRIMINATORS
 from formula_env.networks.decoding import DecodedGenerator, Decoding
 from formula_env.rewards import default_beta
-from formula_env.self_training import SELF_TRAINING, ObservedSoftReward, SelfTraining, SelfTrainingDiscriminator
+from formula_env.sampling import Sampler
+from formula_env.self_training import (
+    LEAD,
+    SELF_TRAINING,
+    ObservedSoftReward,
+    SelfTraining,
+    SelfTrainingDiscriminator,
+)
 from formula_env.vocabulary import Tokens
 from tests.even_ones import EvenOnes
 from tests.helpers import assert_equal_states, saved_and_loaded
@@ -246,21 +253,19 @@ def test_a_soft_reward_is_the_same_for_all_correct_formulae_where_they_are_equal
 
 
 def test_the_penalty_is_ahead_of_what_the_agent_has_learnt() -> None:
-    """By three nats of the one at which π ∝ R is correct as often; never above beta."""
+    """Of the one at which π ∝ R is correct as often; never above beta."""
     half = CORRECT / (2 * CORRECT.sum()) + ~CORRECT / (2 * (~CORRECT).sum())
     model = soft(half, 40, memory=2560)
     accuracy = TASK.is_correct(model.density.recent).mean()
     assert accuracy == pytest.approx(0.5, abs=0.03)
     odds = accuracy / (1 - accuracy)
-    assert model.penalty == pytest.approx(3 + math.log(odds) - math.log(6 / 16), abs=0.01)
-    target = 6 / (
-        6 + 10 * math.exp(-(model.penalty - 3))
-    )  # share of correct formulae where π ∝ R, three nats behind
-    assert target == pytest.approx(accuracy, abs=0.13)  # log(M/N) stands for log(M/(N - M))
+    assert model.penalty == pytest.approx(LEAD + math.log(odds) - math.log(6 / 10), abs=0.01)
+    target = 6 / (6 + 10 * math.exp(-(model.penalty - LEAD)))  # of π ∝ R, at a penalty so much behind
+    assert target == pytest.approx(accuracy, abs=1e-3)
     wrong, right = (each / each.sum() for each in (~CORRECT, CORRECT))
-    assert soft(wrong, 4).penalty == ObservedSoftReward(TASK).penalty == 3.0
+    assert soft(wrong, 4).penalty == ObservedSoftReward(TASK).penalty == LEAD
     assert soft(right, 40, memory=2560, beta=5.0).penalty == 5.0
-    assert soft(right, 40, memory=1 << 20).penalty <= default_beta(TASK)
+    assert soft(right, 100, memory=8000, update_every=6400).penalty == default_beta(TASK)
 
 
 def test_the_penalty_at_the_end_comes_from_the_number_of_correct_formulae() -> None:
@@ -280,7 +285,32 @@ def test_a_saved_soft_reward_goes_on_alike() -> None:
     np.testing.assert_array_equal(scores(copy), scores(original))
 
 
-@pytest.mark.parametrize("state", [{}, SelfTrainingDiscriminator(TASK).state_dict()], ids=["empty", "other"])
+@pytest.mark.parametrize(("name", "options"), [("equation", {}), ("binary-sum", {"length": 16})])
+def test_before_the_first_update_a_soft_reward_is_small_for_what_an_untrained_agent_writes(
+    name: str, options: dict[str, Any]
+) -> None:
+    """Or a client's value network would be fitted to T·log V nats first."""
+    task = make_task(name, **options)
+    model = ObservedSoftReward(task)
+    paid = scores(model, Sampler(model.density.network, task, "cpu").sample(500, 1))
+    assert abs(paid.mean()) < 1
+
+
+@pytest.mark.parametrize("kind", [ObservedSoftReward, *DISCRIMINATORS])
+def test_a_state_of_formulae_of_another_length_is_refused(kind: Any) -> None:
+    def make(length: int) -> SelfTraining:
+        task = make_task("binary-sum", length=length)
+        return kind(task) if kind is ObservedSoftReward else SelfTrainingDiscriminator(task, kind, **QUICK)
+
+    with pytest.raises(FormulaError, match="of this task: make the same environment"):
+        make(4).load_state_dict(make(6).state_dict())
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{}, SelfTrainingDiscriminator(TASK).state_dict()],
+    ids=["empty", "other"],
+)
 def test_a_state_of_another_reward_is_no_soft_reward(state: Any) -> None:
     with pytest.raises(FormulaError, match="the state holds no soft reward of this task"):
         ObservedSoftReward(TASK).load_state_dict(state)

@@ -6,7 +6,7 @@ from formula_env.rollouts.exact import check_tree_size, exact_q
 from formula_env.rollouts.fronts import Front, Group, completions
 from formula_env.rollouts.monte_carlo import Score, monte_carlo_q, play, write
 from formula_env.rollouts.prefix_tree import Level
-from formula_env.rollouts.streams import derive_keys, stream_uniforms
+from formula_env.rollouts.streams import derive_keys, stream_uniforms, writer_keys
 
 __all__ = [
     "Estimator",
@@ -27,4 +27,5 @@ __all__ = [
     "play",
     "stream_uniforms",
     "write",
+    "writer_keys",
 ]

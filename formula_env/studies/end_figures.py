@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from formula_env.errors import check_choice, check_types
+from formula_env.errors import FormulaError, check_types
 from formula_env.experiment.drawing import (
     BLUE,
     COLOURS,
@@ -26,7 +26,7 @@ from formula_env.experiment.drawing import (
 )
 from formula_env.experiment.rows import Row
 from formula_env.metrics import METRICS
-from formula_env.studies.panels import CurvePanel, IntervalPanel, draw_references, log_label
+from formula_env.studies.panels import IntervalPanel, SizePanel, draw_references, log_label
 from formula_env.studies.spec import Study, Variant
 from formula_env.studies.statistics import STATISTICS, best_rows, interval, last_rows, mean, metric_of
 
@@ -113,10 +113,12 @@ class SizeLine:
 
     def __post_init__(self) -> None:
         check_types(self)
+        if not self.variants:
+            raise FormulaError(f"algorithm {self.label!r} must name at least one variant")
 
 
 def data_sizes(
-    study: Study, variants: list[Variant], *, panels: list[CurvePanel], algorithms: list[SizeLine]
+    study: Study, variants: list[Variant], *, panels: list[SizePanel], algorithms: list[SizeLine]
 ) -> Figure:
     """Panels of metrics at the end of the runs over the number of examples, both on logarithmic scales.
 
@@ -131,8 +133,6 @@ def data_sizes(
     known = {variant.name: variant for variant in variants}
     for axis, panel in zip(axes[0], panels, strict=True):
         for i, line in enumerate(algorithms):
-            for name in line.variants:
-                check_choice(tuple(known), **{f"variant of {line.label!r}": name})
             _draw_sizes(axis, study, [known[name] for name in line.variants], panel.metric, i, line.label)
         if references := draw_references(axis.axhline, panel):
             legend_above(axis, references)
@@ -156,7 +156,8 @@ def _draw_sizes(axis: Axes, study: Study, variants: list[Variant], metric: str, 
     ordered = sorted(variants, key=lambda variant: variant.num_examples)
     values = [np.array(metric_of(study, last_rows(study, v, v.seeds), metric)) for v in ordered]
     sizes, colour = [variant.num_examples for variant in ordered], COLOURS[index % len(COLOURS)]
-    lows, highs = zip(*(interval(each) for each in values), strict=True)
-    axis.fill_between(sizes, lows, highs, color=colour, alpha=0.15, lw=0)
+    if all(len(each) > 1 for each in values):
+        lows, highs = zip(*(interval(each) for each in values), strict=True)
+        axis.fill_between(sizes, lows, highs, color=colour, alpha=0.15, lw=0)
     middle, style = [mean(each) for each in values], STYLES[index % len(STYLES)]
     axis.plot(sizes, middle, color=colour, ls=style, marker=".", lw=1.7, label=label)

@@ -42,17 +42,23 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class CurvePanel(Panel):
-    """A metric over time."""
+class SizePanel(Panel):
+    """A metric over the number of examples."""
 
     ylim: list[float] = field(default_factory=list)
     """Ends of the axis; empty: those of the data."""
-    start_of: str | None = None
-    """Variant whose start, such as its MLE, is drawn as a line."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_pair(ylim=self.ylim)
+
+
+@dataclass(frozen=True)
+class CurvePanel(SizePanel):
+    """A metric over time."""
+
+    start_of: str | None = None
+    """Variant whose start, such as its MLE, is drawn as a line."""
 
 
 @dataclass(frozen=True)

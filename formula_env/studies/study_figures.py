@@ -94,6 +94,11 @@ def _options(study: Study, spec: FigureSpec) -> dict[str, Any]:
     for i, panel in enumerate(options.get("panels", [])):
         if isinstance(panel, CurvePanel) and panel.start_of not in (None, *study.variants):
             raise FormulaError(unknown("variant", panel.start_of, study.variants, f"panels {i}, start_of"))
+    shown = [variant.name for variant in study.variants_of(spec)]
+    for i, line in enumerate(options.get("algorithms", [])):
+        for name in line.variants:
+            if name not in shown:
+                raise FormulaError(unknown("variant", name, shown, f"algorithms {i}"))
     return options
 
 

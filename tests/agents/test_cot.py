@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from formula_env.agents.cot import CoT, CoTConfig
+from formula_env.averaged import Averaged
 from formula_env.evaluators import Metrics, SequenceEvaluator
+from formula_env.networks import Generator
 from formula_env.networks.generators import token_log_probs
 from formula_env.tasks import make_task
-from tests.tabular import all_strings
+from tests.even_ones import EvenOnes
+from tests.tabular import Table, all_strings
 
 CPU = torch.device("cpu")
 TASK = make_task("binary-sum", length=4)
@@ -54,6 +57,40 @@ def test_a_generator_that_is_the_mediator_stays_where_it_is() -> None:
     assert float(loss.detach()) == pytest.approx(0, abs=1e-6)
     gradients = torch.autograd.grad(loss, list(algorithm.generator.parameters()))
     assert max(float(each.abs().max()) for each in gradients) < 1e-6
+
+
+def test_with_the_mixture_and_its_prefixes_it_would_be_half_the_jensen_shannon_divergence() -> None:
+    """∇JSD(p, π) = ½·∇KL(π ‖ M) with M = (p + π)/2 held fixed; the loss lacks the part by way of the prefixes."""
+    rng = np.random.default_rng(0)
+    generator = Table(TASK)
+    generator.become(rng.dirichlet(np.ones(16)))
+    data = torch.from_numpy(rng.dirichlet(np.ones(16))).float()
+
+    def gradient(value: torch.Tensor) -> torch.Tensor:
+        return torch.autograd.grad(value, generator.logits, retain_graph=True)[0]
+
+    log_pi = generator.log_prob(STRINGS)
+    mixture = (data + log_pi.exp()) / 2
+    jsd = (data * (data / mixture).log() + log_pi.exp() * (log_pi - mixture.log())).sum() / 2
+    fixed = mixture.detach().log()
+    torch.testing.assert_close(gradient(jsd), gradient((log_pi.exp() * (log_pi - fixed)).sum() / 2))
+    mediator = Table(TASK)
+    mediator.become(mixture.detach().numpy())
+    algorithm = CoT(TASK, CONFIG, 0, CPU)
+    algorithm.weights, algorithm.mediator = Averaged[Generator](generator, 0.0), mediator
+    loss = sum(float(p) * algorithm.loss(string[None]) for p, string in zip(log_pi.exp(), STRINGS, strict=True))
+    assert isinstance(loss, torch.Tensor)
+    ours, theirs = gradient(loss).flatten(), gradient(jsd).flatten()
+    assert torch.nn.functional.cosine_similarity(ours, theirs, dim=0) == pytest.approx(0.9, abs=0.09)
+
+
+def test_what_is_behind_the_end_of_a_formula_does_not_count() -> None:
+    task = EvenOnes(5)
+    algorithm = CoT(task, CONFIG, 0, CPU)
+    end, pad = task.vocabulary.eos, task.vocabulary.pad
+    short = torch.tensor([[1, end, pad, pad, pad]])
+    log_pi, log_m = (each(short).log_softmax(dim=2)[0, :2] for each in (algorithm.generator, algorithm.mediator))
+    torch.testing.assert_close(algorithm.loss(short), (log_pi.exp() * (log_pi - log_m)).sum())
 
 
 def trained(config: CoTConfig) -> Metrics:

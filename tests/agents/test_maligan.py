@@ -12,7 +12,7 @@ from formula_env.agents.maligan import MaliGAN, MaliGANConfig, weighted_likeliho
 from formula_env.errors import FormulaError
 from formula_env.evaluators import Metrics, SequenceEvaluator
 from formula_env.networks.generators import token_log_probs
-from formula_env.sampling import complete
+from formula_env.sampling import Sampler, complete
 from formula_env.tasks import make_task
 from tests.even_ones import EvenOnes
 from tests.tabular import Table, all_strings
@@ -125,6 +125,10 @@ def test_completions_follow_the_policy_and_keep_what_is_given() -> None:
     torch.testing.assert_close(found, probs / probs.sum(), atol=0.015, rtol=0)
     assert torch.equal(tokens[:, :2], given[:, :2])
     assert torch.equal(complete(generator, TASK.vocabulary, given, 4, torch.arange(20_000)), given)
+    keys = torch.arange(500)
+    assert torch.equal(
+        complete(generator, TASK.vocabulary, given[:500], 0, keys), Sampler(generator, TASK, CPU).write(keys)
+    )
 
 
 def test_a_completed_formula_ends_where_its_end_is_drawn_or_given() -> None:
@@ -155,6 +159,10 @@ def test_where_the_discriminator_never_learns_it_learns_nothing() -> None:
         ({"mixed": 0.5, "completions": 7}, "completions must be at least 2 and divide batch_size 256, got 7"),
         ({"mixed": 0.5, "completions": 1}, "completions must be at least 2"),
         ({"d_steps": 0}, "d_steps must be at least 1"),
+        (
+            {"discriminator": AdversaryConfig(reward_clip=1.0)},
+            "reward_clip has no effect with maligan",
+        ),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:

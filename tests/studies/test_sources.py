@@ -8,7 +8,8 @@ import pytest
 from formula_env.cli import main
 from formula_env.errors import FormulaError
 from formula_env.studies.sources import sources_table
-from formula_env.studies.study_figures import draw
+from formula_env.studies.spec import load_study
+from formula_env.studies.study_figures import check_figures, draw
 from tests.figure_checks import check_figure
 from tests.studies.test_statistics import STUDY, write_study
 
@@ -93,5 +94,26 @@ def test_a_figure_over_the_number_of_examples_shows_means_and_intervals(tmp_path
 def test_a_line_names_variants_of_its_figure(tmp_path: Path) -> None:
     text = SOURCES + SIZES.replace('["small", "large"] }', '["small", "ours"] }')
     study = write_study(tmp_path / "made-up", text)
-    with pytest.raises(FormulaError, match="unknown variant of 'likelihood' 'ours'; there are: small, large"):
-        draw(study, study.figures[0])
+    with pytest.raises(FormulaError, match="unknown variant 'ours' in algorithms 0; there are: small, large"):
+        check_figures(study)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('["small", "large"] }', "[] }", "algorithm 'likelihood' must name at least one variant"),
+        ('label = "correct (share)"', 'label = "correct", start_of = "small"', "unknown key 'start_of'"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_anything_is_run(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    (tmp_path / "study.toml").write_text(SOURCES + SIZES.replace(old, new))
+    with pytest.raises(FormulaError, match=message):
+        check_figures(load_study(tmp_path))
+
+
+def test_one_seed_has_no_band(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "made-up", (SOURCES + SIZES).replace("seeds = [0, 1]", "seeds = [0]"))
+    figure = draw(study, study.figures[0])
+    assert not figure.axes[0].collections
