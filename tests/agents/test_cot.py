@@ -78,7 +78,7 @@ def test_with_the_mixture_and_its_prefixes_it_would_be_half_the_jensen_shannon_d
     mediator.become(mixture.detach().numpy())
     algorithm = CoT(TASK, CONFIG, 0, CPU)
     algorithm.weights, algorithm.mediator = Averaged[Generator](generator, 0.0), mediator
-    loss = sum(float(p) * algorithm.loss(string[None]) for p, string in zip(log_pi.exp(), STRINGS, strict=True))
+    loss = sum(p * algorithm.loss(string[None]) for p, string in zip(log_pi.exp().tolist(), STRINGS, strict=True))
     assert isinstance(loss, torch.Tensor)
     ours, theirs = gradient(loss).flatten(), gradient(jsd).flatten()
     assert torch.nn.functional.cosine_similarity(ours, theirs, dim=0) == pytest.approx(0.9, abs=0.09)

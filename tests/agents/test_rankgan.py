@@ -51,9 +51,9 @@ def test_the_ranker_s_loss_by_hand(ranker: Ranker) -> None:
     """Real formulae are ranked among fakes, fakes among real ones; both over real references."""
     rng = np.random.default_rng(1)
     real, fake = torch.from_numpy(TASK.sample(16, rng)), torch.from_numpy(rng.integers(2, size=(16, 4)))
-    vectors = {
-        name: ranker.embed(ranker.weights.network, each)[0].detach() for name, each in (("r", real), ("f", fake))
-    }
+    with torch.no_grad():
+        embedded = ranker.embed(ranker.weights.network, real, fake)
+    vectors = dict(zip("rf", embedded, strict=True))
 
     def rank(name: str, row: int, others: str) -> float:
         own = [float(SMALL.gamma * vectors[name][row] @ vectors["r"][u]) for u in range(4)]
