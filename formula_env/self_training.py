@@ -358,7 +358,7 @@ class ObservedSoftReward(SelfTraining):
 
 
 LEAD = 3.4
-"""Nats that the penalty is ahead. With it PPO keeps all of binary-sum 6 (six seeds), with 3.9 on one seed of four."""
+"""Nats that the penalty is ahead. With it PPO keeps all of binary-sum 6 (six seeds), with 3.9 on one of four."""
 
 
 MAX_BETA = 10_000
