@@ -14,10 +14,10 @@ FILES = sorted(
 )
 GROUND = {
     "formula_env.tasks", "formula_env.checkers", "formula_env.vocabulary", "formula_env.errors",
-    "formula_env.suggestions", "formula_env.reading",
+    "formula_env.suggestions", "formula_env.reading", "formula_env.plugins",
 }  # fmt: skip
 BELOW_ROLLOUTS = {*GROUND, "formula_env.networks", "formula_env.rollouts"}
-WORDS = {"formula_env.metrics", "formula_env.suggestions"}
+WORDS = {"formula_env.metrics", "formula_env.plugins", "formula_env.suggestions"}
 """Modules of text and numbers alone, which import nothing of ours."""
 COMMAND_LINE = ("formula_env.cli", "formula_env.arguments", "formula_env.__main__")
 AGENTS, GAN = "formula_env.agents", "formula_env.gan"
