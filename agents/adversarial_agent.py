@@ -6,6 +6,7 @@
 An agent is what its loss is, in a file of its own.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -151,13 +152,13 @@ class TurnsAgent(SequenceAlgorithm):
         self.rounds, self.real_batch_size = config.rounds, config.d_steps * config.batch_size
         self.num_pretrained = self.env_steps = 0
 
+    @abstractmethod
     def make_judge(self) -> Any:
         """The `Judge` of the generator."""
-        raise NotImplementedError
 
+    @abstractmethod
     def generator_loss(self, real: Tensor, progress: float) -> tuple[Tensor, Tensor]:
         """The loss on a new batch, and the rewards `(n,)` of its formulae; `real` are examples `(n, T)`."""
-        raise NotImplementedError
 
     def pretrain(self, real: Tokens, progress: float) -> dict[str, float]:
         """A round of maximum likelihood or, after those, one of the discriminator: `d_steps` updates."""

@@ -1,6 +1,6 @@
 """The options of an environment: checked, and with defaults that depend on each other."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import signature
 from typing import Any, Literal, get_args
 
@@ -206,12 +206,12 @@ def _make_soft(task: SequenceTask, device: torch.device, *, shared: bool = False
 
 
 def _make_self_training(
-    kind: type[SelfTraining], task: SequenceTask, shared: bool, options: dict[str, Any]
+    kind: Callable[..., SelfTraining], task: SequenceTask, shared: bool, options: dict[str, Any]
 ) -> RewardModel:
     if not isinstance(shared, bool | np.bool_):
         raise FormulaError(f"reward option shared must be True or False, got {shared!r}")
     with default_modes():
-        return shared_by(kind, task, **options) if shared else kind(task, **options)  # type: ignore[call-arg]
+        return shared_by(kind, task, **options) if shared else kind(task, **options)
 
 
 def _encode_finished(task: SequenceTask, formulae: Sequence[str]) -> Tokens:

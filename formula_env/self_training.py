@@ -4,7 +4,8 @@ import logging
 import math
 import multiprocessing
 import os
-from collections.abc import Hashable, Iterator
+from abc import abstractmethod
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -141,9 +142,9 @@ class SelfTraining(RewardModel):
     def learn(self) -> None:
         """What a subclass learns after the density."""
 
+    @abstractmethod
     def log_ratio(self, tokens: Tensor) -> Tensor:
         """log g - log q `(n,)` of formulae `(n, T)`, nats."""
-        raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
         """All that training goes on from: a copy, of tensors and plain values."""
@@ -409,7 +410,7 @@ def _warn_copy(pid: int) -> None:
 _shared: WeakValueDictionary[Hashable, SelfTraining] = WeakValueDictionary()
 
 
-def shared_by(kind: type[SelfTraining], task: SequenceTask, **options: Any) -> SelfTraining:
+def shared_by(kind: Callable[..., SelfTraining], task: SequenceTask, **options: Any) -> SelfTraining:
     """One reward model of a kind for all environments of this process that ask for it alike before it learns.
 
     One that has learnt belongs to the agent that it has learnt from: whoever comes later gets a new one.
@@ -419,7 +420,7 @@ def shared_by(kind: type[SelfTraining], task: SequenceTask, **options: Any) -> S
     key = (os.getpid(), kind, *map(_by_value, arguments.arguments.values()))
     model = _shared.get(key)
     if model is None or model.has_observed:
-        model = _shared[key] = kind(task, **options)  # type: ignore[call-arg]
+        model = _shared[key] = kind(task, **options)
     return model
 
 

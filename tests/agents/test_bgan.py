@@ -2,14 +2,13 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 from formula_env.agents.bgan import BGAN, BGANConfig, boundary_seeking_loss
 from formula_env.errors import FormulaError
-from formula_env.evaluators import Metrics, SequenceEvaluator
 from tests.agents.test_maligan import CPU, STRINGS, TASK, gradient, skewed
+from tests.training import trained
 
 
 def test_with_the_perfect_discriminator_its_gradient_is_that_of_the_data_s_likelihood() -> None:
@@ -41,18 +40,9 @@ def test_no_gradient_goes_through_the_weights() -> None:
 LEARNING = BGANConfig(rounds=500, discriminator_rounds=50, batch_size=128, hidden_dim=32)
 
 
-def trained(config: BGANConfig) -> Metrics:
-    algorithm, rng = BGAN(TASK, config, 0, CPU), np.random.default_rng(0)
-    for round_ in range(algorithm.pretrain_rounds):
-        algorithm.pretrain(TASK.sample(config.batch_size, rng), round_ / algorithm.pretrain_rounds)
-    for round_ in range(config.rounds):
-        algorithm.update(TASK.sample(algorithm.real_batch_size, rng), round_ / config.rounds)
-    return SequenceEvaluator(TASK)(algorithm.sample(500, 0), algorithm.log_prob)
-
-
 @pytest.mark.slow
 def test_it_learns_the_examples_distribution() -> None:
-    end = trained(LEARNING)
+    end = trained(BGAN(TASK, LEARNING, 0, CPU), TASK)
     assert end["accuracy"] > 0.97
     assert end["jsd"] < 0.02
     assert end["coverage"] == 1
@@ -61,7 +51,7 @@ def test_it_learns_the_examples_distribution() -> None:
 @pytest.mark.slow
 def test_where_the_discriminator_never_learns_it_learns_nothing() -> None:
     frozen = replace(LEARNING.discriminator, learning_rate=1e-12)
-    end = trained(replace(LEARNING, rounds=200, discriminator=frozen))
+    end = trained(BGAN(TASK, replace(LEARNING, rounds=200, discriminator=frozen), 0, CPU), TASK)
     assert end["accuracy"] == pytest.approx(6 / 16, abs=0.1)
 
 

@@ -8,12 +8,12 @@ import torch
 
 from formula_env.agents.cot import CoT, CoTConfig
 from formula_env.averaged import Averaged
-from formula_env.evaluators import Metrics, SequenceEvaluator
 from formula_env.networks import Generator
 from formula_env.networks.generators import token_log_probs
 from formula_env.tasks import make_task
 from tests.even_ones import EvenOnes
 from tests.tabular import Table, all_strings
+from tests.training import trained
 
 CPU = torch.device("cpu")
 TASK = make_task("binary-sum", length=4)
@@ -93,16 +93,9 @@ def test_what_is_behind_the_end_of_a_formula_does_not_count() -> None:
     torch.testing.assert_close(algorithm.loss(short), (log_pi.exp() * (log_pi - log_m)).sum())
 
 
-def trained(config: CoTConfig) -> Metrics:
-    algorithm, rng = CoT(TASK, config, 0, CPU), np.random.default_rng(0)
-    for round_ in range(config.rounds):
-        algorithm.update(TASK.sample(algorithm.real_batch_size, rng), round_ / config.rounds)
-    return SequenceEvaluator(TASK)(algorithm.sample(500, 0), algorithm.log_prob)
-
-
 @pytest.mark.slow
 def test_it_learns_the_examples_distribution() -> None:
-    end = trained(CONFIG)
+    end = trained(CoT(TASK, CONFIG, 0, CPU), TASK)
     assert end["accuracy"] > 0.97
     assert end["jsd"] < 0.02
     assert end["coverage"] == 1
@@ -110,5 +103,5 @@ def test_it_learns_the_examples_distribution() -> None:
 
 @pytest.mark.slow
 def test_where_the_mediator_never_learns_it_learns_nothing() -> None:
-    end = trained(replace(CONFIG, rounds=150, mediator_learning_rate=1e-12))
+    end = trained(CoT(TASK, replace(CONFIG, rounds=150, mediator_learning_rate=1e-12), 0, CPU), TASK)
     assert end["accuracy"] == pytest.approx(6 / 16, abs=0.1)

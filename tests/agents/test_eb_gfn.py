@@ -11,10 +11,10 @@ from formula_env.adversary import AdversaryConfig
 from formula_env.agents.eb_gfn import EBGFN, EBGFNConfig
 from formula_env.agents.seqgan import policy_gradient_loss
 from formula_env.errors import FormulaError
-from formula_env.evaluators import Metrics, SequenceEvaluator
 from formula_env.networks.generators import token_log_probs
 from formula_env.tasks import make_task
 from tests.tabular import all_strings
+from tests.training import trained
 
 CPU = torch.device("cpu")
 TASK = make_task("binary-sum", length=4)
@@ -76,18 +76,9 @@ def test_batches_are_made_up_as_the_shares_say(
 LEARNING = EBGFNConfig(rounds=500, discriminator_rounds=50, batch_size=128, hidden_dim=32)
 
 
-def trained(config: EBGFNConfig) -> Metrics:
-    algorithm, rng = EBGFN(TASK, config, 0, CPU), np.random.default_rng(0)
-    for round_ in range(algorithm.pretrain_rounds):
-        algorithm.pretrain(TASK.sample(config.batch_size, rng), round_ / algorithm.pretrain_rounds)
-    for round_ in range(config.rounds):
-        algorithm.update(TASK.sample(config.batch_size, rng), round_ / config.rounds)
-    return SequenceEvaluator(TASK)(algorithm.sample(500, 0), algorithm.log_prob)
-
-
 @pytest.mark.slow
 def test_it_learns_the_examples_distribution() -> None:
-    end = trained(LEARNING)
+    end = trained(EBGFN(TASK, LEARNING, 0, CPU), TASK)
     assert end["accuracy"] > 0.99
     assert end["jsd"] < 0.01
     assert end["coverage"] == 1
@@ -97,7 +88,7 @@ def test_it_learns_the_examples_distribution() -> None:
 def test_where_the_discriminator_never_learns_it_learns_nothing() -> None:
     """Frozen at random, and without examples in the policy's batch."""
     frozen = replace(LEARNING.discriminator, learning_rate=1e-12)
-    end = trained(replace(LEARNING, rounds=200, discriminator=frozen, examples=0.0))
+    end = trained(EBGFN(TASK, replace(LEARNING, rounds=200, discriminator=frozen, examples=0.0), 0, CPU), TASK)
     assert end["accuracy"] == pytest.approx(6 / 16, abs=0.1)
 
 

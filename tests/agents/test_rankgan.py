@@ -10,9 +10,10 @@ import torch
 
 from formula_env.agents.rankgan import Ranker, RankGAN, RankGANConfig, log_ranks
 from formula_env.errors import FormulaError
-from formula_env.evaluators import Metrics, SequenceEvaluator
+from formula_env.evaluators import SequenceEvaluator
 from formula_env.tasks import make_task
 from tests.tabular import all_strings
+from tests.training import trained
 
 CPU = torch.device("cpu")
 TASK = make_task("binary-sum", length=4)
@@ -118,16 +119,9 @@ def test_the_q_of_a_whole_formula_is_its_rank() -> None:
 LEARNING = RankGANConfig(rounds=150, batch_size=128, hidden_dim=32, num_rollouts=0)
 
 
-def trained(config: RankGANConfig) -> Metrics:
-    algorithm, rng = RankGAN(TASK, config, 0, CPU), np.random.default_rng(0)
-    for round_ in range(config.rounds):
-        algorithm.update(TASK.sample(algorithm.real_batch_size, rng), round_ / config.rounds)
-    return SequenceEvaluator(TASK)(algorithm.sample(500, 0), algorithm.log_prob)
-
-
 @pytest.mark.slow
 def test_it_learns_to_write_correct_formulae() -> None:
-    assert trained(LEARNING)["accuracy"] > 0.8
+    assert trained(RankGAN(TASK, LEARNING, 0, CPU), TASK)["accuracy"] > 0.8
 
 
 @pytest.mark.slow
