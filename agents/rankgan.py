@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from formula_env import distributed
 from formula_env.adversarial import Metrics
-from formula_env.agents.adversarial_agent import TurnsAgent, TurnsConfig
 from formula_env.agents.seqgan import policy_gradient_loss, position_means
 from formula_env.averaged import Averaged
 from formula_env.errors import MAX_REPEATS, MAX_WIDTH, FormulaError, check_at_least, check_positive, check_range
@@ -36,6 +35,7 @@ from formula_env.sampling import draw_keys
 from formula_env.schedules import linear
 from formula_env.search_space import Choice, LogRange, SearchSpace
 from formula_env.tasks.base import SequenceTask
+from formula_env.turns import TurnsAlgorithm, TurnsConfig
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def log_ranks(formulae: Tensor, references: Tensor, comparison: Tensor, gamma: f
     return rank - log_number, rest - log_number
 
 
-class RankGAN(TurnsAgent):
+class RankGAN(TurnsAlgorithm):
     """REINFORCE on E[R(s | C)], the mean rank among real formulae, while the ranker learns."""
 
     Config = RankGANConfig

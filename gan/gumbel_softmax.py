@@ -4,6 +4,7 @@ One file for its variants: logits bound to ±c by a tanh (section 6.2.1, c = 1) 
 sample, or straight-through (Jang et al. 2017) the hard symbol forward and the relaxed one's gradient backward.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,9 +100,13 @@ def gumbel_softmax(logits: Tensor, temperature: float, rng: torch.Generator) -> 
     Its largest entry has the distribution softmax(logits), whatever τ (Lemma 3). τ → 0 makes the sample one-hot,
     τ → ∞ the constant 1/V (the thesis' eqs. 6.6 and 6.7 have the limits swapped).
     """
-    uniform = torch.rand(logits.shape, generator=rng).clamp_(min=torch.finfo(torch.float32).tiny)
-    noise = -torch.log(-torch.log(uniform))
-    return torch.softmax((logits + noise.to(logits)) / temperature, dim=-1)
+    return torch.softmax((logits + gumbel_noise(logits.shape, rng).to(logits)) / temperature, dim=-1)
+
+
+def gumbel_noise(shape: Sequence[int], rng: torch.Generator) -> Tensor:
+    """Numbers of this shape from Gumbel(0, 1), on the CPU."""
+    uniform = torch.rand(shape, generator=rng).clamp_(min=torch.finfo(torch.float32).tiny)
+    return -torch.log(-torch.log(uniform))
 
 
 def straight_through(relaxed: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ from formula_env.errors import (
     check_range,
     check_types,
 )
+from formula_env.networks.discriminators import padded_one_hot
 from formula_env.optimizers import adam, set_lr
 from formula_env.schedules import linear
 from formula_env.search_space import Choice, LogRange, SearchSpace
@@ -194,10 +195,7 @@ class WGANGP(Algorithm):
 
     def encode(self, real: Tokens) -> Tensor:
         """Formulae as one-hots `(n, T, V)`; EOS fills what is behind it."""
-        tokens = torch.from_numpy(real).to(self.device)
-        return nn.functional.one_hot(
-            tokens.clamp(max=self.task.vocabulary.size - 1), self.task.vocabulary.size
-        ).float()
+        return padded_one_hot(torch.from_numpy(real).to(self.device), self.task.vocabulary.size)
 
     @torch.no_grad()
     def sample(self, n: int, seed: int) -> Tokens:

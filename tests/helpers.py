@@ -16,7 +16,14 @@ import torch
 from torch import nn
 
 from formula_env.errors import FormulaError
-from formula_env.networks import LSTMGenerator, TransformerGenerator, make_discriminator
+from formula_env.networks import (
+    LSTMGenerator,
+    RelationalMemoryGenerator,
+    TransformerGenerator,
+    make_discriminator,
+)
+from formula_env.networks.discriminators import Discriminator
+from formula_env.networks.manager_worker import ManagerWorkerGenerator
 from formula_env.rewards import DiscriminatorReward
 from formula_env.tasks import make_task, symbol_tasks
 from formula_env.tasks.base import BaseTask, SequenceTask
@@ -108,7 +115,8 @@ SMALL = {
     "batch_size": 8, "discriminator_batch_size": 8, "embedding_dim": 4, "hidden_dim": 8, "num_envs": 8,
     "n_steps": 4, "n_delta": 4, "n_top": 2, "learning_starts": 16, "buffer_size": 200,
     "target_update_interval": 32, "search_every": 2, "search_size": 16, "num_samples": 4,
-    "num_references": 2, "comparison_size": 3, "channels": 8, "blocks": 1,
+    "num_references": 2, "comparison_size": 3, "channels": 8, "blocks": 1, "representations": 3, "goal_dim": 4,
+    "likelihood_every": 2,
 }  # fmt: skip
 """Settings with which an algorithm trains in a second."""
 
@@ -178,6 +186,29 @@ def opinionated_transformer(task: SequenceTask, seed: int = 0) -> tuple[Transfor
     _, reward = opinionated_pair(task, seed)
     torch.manual_seed(seed)
     generator = TransformerGenerator(task.vocabulary, task.max_length, hidden_dim=16, layers=2, heads=2)
+    sharpen(generator, 3.0)
+    return generator, reward
+
+
+def opinionated_memory(task: SequenceTask, seed: int = 0) -> tuple[RelationalMemoryGenerator, DiscriminatorReward]:
+    """The same with a relational memory."""
+    _, reward = opinionated_pair(task, seed)
+    torch.manual_seed(seed)
+    generator = RelationalMemoryGenerator(task.vocabulary, embedding_dim=8, hidden_dim=16, heads=2)
+    sharpen(generator, 3.0)
+    return generator, reward
+
+
+def opinionated_worker(task: SequenceTask, seed: int = 0) -> tuple[ManagerWorkerGenerator, DiscriminatorReward]:
+    """The same with a manager, to whom the discriminator leaks, and a worker."""
+    _, reward = opinionated_pair(task, seed)
+    torch.manual_seed(seed)
+    judge = make_discriminator("cnn", task)
+    assert isinstance(judge, Discriminator)
+    sizes = {"num_features": 128, "embedding_dim": 8, "hidden_dim": 16, "goal_dim": 4}
+    generator = ManagerWorkerGenerator(
+        task.vocabulary, task.max_length, judge.features, **sizes, horizon=2, temperature=0.5
+    )
     sharpen(generator, 3.0)
     return generator, reward
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from formula_env.networks import Generator
@@ -55,3 +56,9 @@ def all_strings(task: SequenceTask) -> Tokens:
     for row, string in zip(rows, complete + prefixes, strict=True):
         row[: len(string)] = string
     return rows
+
+
+def frequencies(sample: Tensor) -> NDArray[np.float64]:
+    """How often each of `all_strings` is in a sample `(n, T)` of binary strings, as a share of it."""
+    digits = sample.numpy() @ (1 << np.arange(sample.shape[1] - 1, -1, -1))
+    return np.bincount(digits, minlength=2 ** sample.shape[1]) / len(sample)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from formula_env.adversarial import mle_step
-from formula_env.networks import Generator, LSTMGenerator, TransformerGenerator
+from formula_env.networks import Generator, LSTMGenerator, RelationalMemoryGenerator, TransformerGenerator
 from formula_env.networks.generators import Dropout
 from formula_env.optimizers import adam
 from formula_env.sampling import log_prob
@@ -28,7 +28,12 @@ def transformer(seed: int) -> Generator:
     return TransformerGenerator(TASK.vocabulary, TASK.max_length, hidden_dim=16, layers=2, heads=2, dropout=0.5)
 
 
-both = pytest.mark.parametrize("make", [lstm, transformer])
+def memory(seed: int) -> Generator:
+    torch.manual_seed(seed)
+    return RelationalMemoryGenerator(TASK.vocabulary, embedding_dim=8, hidden_dim=16, heads=2, dropout=0.5)
+
+
+each = pytest.mark.parametrize("make", [lstm, transformer, memory])
 
 
 def formulae() -> torch.Tensor:
@@ -46,7 +51,7 @@ def test_it_keeps_the_mean_and_drops_its_share() -> None:
     assert not torch.equal(dropped, dropout(x))
 
 
-@both
+@each
 def test_it_acts_in_maximum_likelihood_alone(make: Make) -> None:
     generator, tokens = make(0), formulae()
     exact = log_prob(generator, TASK.vocabulary, tokens)
@@ -59,7 +64,7 @@ def test_it_acts_in_maximum_likelihood_alone(make: Make) -> None:
     torch.testing.assert_close(generator.log_prob(tokens), exact.float(), atol=1e-5, rtol=0)
 
 
-@both
+@each
 def test_its_random_numbers_are_part_of_the_state(make: Make) -> None:
     one, other, tokens = make(0), make(1), formulae()
     one.train()
@@ -86,7 +91,7 @@ def test_without_it_an_lstm_draws_no_random_numbers_for_it() -> None:
         assert torch.equal(one, other)
 
 
-@both
+@each
 def test_the_state_of_the_lstm_layer_stays_that_of_training(make: Make) -> None:
     """cuDNN refuses the gradient of an LSTM in evaluation mode, which the policy gradient needs."""
     generator = make(0).eval()

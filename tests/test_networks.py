@@ -14,11 +14,20 @@ from formula_env.rewards import DiscriminatorReward
 from formula_env.sampling import log_prob, sample
 from formula_env.tasks import make_task
 from formula_env.tasks.base import SequenceTask
-from tests.helpers import name_of, opinionated_pair, opinionated_transformer, sharpen, small_tasks
+from tests.helpers import (
+    name_of,
+    opinionated_memory,
+    opinionated_pair,
+    opinionated_transformer,
+    opinionated_worker,
+    sharpen,
+    small_tasks,
+)
 from tests.oracles import all_sequences
 
 tasks = pytest.mark.parametrize("task", small_tasks(), ids=name_of)
-architectures = pytest.mark.parametrize("make", [opinionated_pair, opinionated_transformer])
+MAKERS = [opinionated_pair, opinionated_transformer, opinionated_memory, opinionated_worker]
+architectures = pytest.mark.parametrize("make", MAKERS)
 Make = Callable[[SequenceTask], tuple[Generator, DiscriminatorReward]]
 
 

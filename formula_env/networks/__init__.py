@@ -26,12 +26,20 @@ from formula_env.networks.discriminators import (
 )
 from formula_env.networks.generators import Generator, LSTMGenerator
 from formula_env.networks.policy import Policy
+from formula_env.networks.relational_memory import RelationalMemoryGenerator
 from formula_env.networks.transformer import TransformerGenerator
 from formula_env.optimizers import MuonWithAdam, Optimizer, adam
 from formula_env.search_space import Choice, SearchSpace
 from formula_env.tasks.base import SequenceTask
 
-GeneratorName = Literal["lstm", "transformer"]
+GeneratorName = Literal["lstm", "transformer", "relational-memory"]
+
+UNUSED: dict[GeneratorName, tuple[str, ...]] = {
+    "lstm": ("layers", "heads", "optimizer"),
+    "relational-memory": ("layers", "optimizer"),
+    "transformer": ("embedding_dim",),
+}
+"""Settings without effect on a generator of this name."""
 
 OptimizerName = Literal["adam", "muon"]
 
@@ -49,13 +57,13 @@ class GeneratorConfig:
     generator: GeneratorName = "lstm"
     """Architecture of the generator; a "transformer" generalises better where there are many different symbols."""
     embedding_dim: int = 32
-    """Size of the symbol embedding of an LSTM; that of a transformer is `hidden_dim`."""
+    """Size of the symbol embedding of a recurrent network; that of a transformer is `hidden_dim`."""
     hidden_dim: int = 64
-    """Size of the LSTM, or width of the transformer."""
+    """Size of the LSTM or of the relational memory, or width of the transformer."""
     layers: int = 2
     """Number of blocks of a transformer."""
     heads: int = 4
-    """Number of attention heads in a block of a transformer."""
+    """Number of attention heads in a block of a transformer, or of a relational memory."""
     dropout: float = 0.0
     """Probability with which activations are dropped in maximum likelihood."""
     optimizer: OptimizerName = "adam"
@@ -75,14 +83,11 @@ class GeneratorConfig:
         check_fraction(cutoff=self.cutoff)
         if not 0 <= self.dropout < 1:
             raise FormulaError(f"dropout must be at least 0 and below 1, got {self.dropout}")
-        if self.generator == "lstm":
-            check_no_effect(self, "generator lstm", "layers", "heads", "optimizer")
-        else:
-            check_no_effect(self, "generator transformer", "embedding_dim")
-            if self.hidden_dim % self.heads:
-                raise FormulaError(
-                    f"hidden_dim must be a multiple of heads, got {self.hidden_dim} for {self.heads} heads"
-                )
+        check_no_effect(self, f"generator {self.generator}", *UNUSED[self.generator])
+        if self.generator != "lstm" and self.hidden_dim % self.heads:
+            raise FormulaError(
+                f"hidden_dim must be a multiple of heads, got {self.hidden_dim} for {self.heads} heads"
+            )
 
     def decoded(self, generator: Generator) -> Policy:
         """The trained generator as it writes: without improbable symbols."""
@@ -93,6 +98,10 @@ class GeneratorConfig:
         """The generator of a task's formulae."""
         if self.generator == "lstm":
             return LSTMGenerator(task.vocabulary, self.embedding_dim, self.hidden_dim, self.dropout)
+        if self.generator == "relational-memory":
+            return RelationalMemoryGenerator(
+                task.vocabulary, self.embedding_dim, self.hidden_dim, self.heads, self.dropout
+            )
         return TransformerGenerator(
             task.vocabulary, task.max_length, self.hidden_dim, self.layers, self.heads, self.dropout
         )
@@ -167,6 +176,7 @@ __all__ = [
     "MaskedGenerator",
     "OptimizerName",
     "RatioDiscriminator",
+    "RelationalMemoryGenerator",
     "TransformerGenerator",
     "make_discriminator",
     "raw_logits",

@@ -3,6 +3,7 @@
 For formulae the position of a symbol matters, so none of them pools over time.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Literal
 
@@ -21,6 +22,11 @@ def one_hot(tokens: Tensor, vocab_size: int) -> Tensor:
     if tokens.is_floating_point():
         return tokens
     return nn.functional.one_hot(tokens, vocab_size + 1)[..., :vocab_size].float()
+
+
+def padded_one_hot(tokens: Tensor, vocab_size: int) -> Tensor:
+    """Ids `(n, T)` as float one-hots `(n, T, V)`, in which EOS fills what is behind it."""
+    return one_hot(tokens.clamp(max=vocab_size - 1), vocab_size)
 
 
 class SequenceLinear(nn.Linear):
@@ -50,7 +56,19 @@ NARROW = 64
 """One-hot sequences up to this wide are cheaper to multiply than to look up."""
 
 
-class MLPDiscriminator(nn.Module):
+class Discriminator(nn.Module):
+    """Base class of networks whose last layer gives the logit, and the one before it the features of a formula."""
+
+    @abstractmethod
+    def features(self, tokens: Tensor) -> Tensor:
+        """The last hidden layer `(n, F)`."""
+
+    @abstractmethod
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits `(n,)`."""
+
+
+class MLPDiscriminator(Discriminator):
     """Two hidden layers of 400 on the flat one-hot sequence: the thesis' discriminator (chapters 5 to 7)."""
 
     def __init__(self, vocabulary: Vocabulary, max_length: int, hidden_dim: int = 400) -> None:
@@ -63,11 +81,14 @@ class MLPDiscriminator(nn.Module):
             nn.Linear(hidden_dim, 1),
         )
 
+    def features(self, tokens: Tensor) -> Tensor:
+        return self.layers[:-1](tokens)
+
     def forward(self, tokens: Tensor) -> Tensor:
         return self.layers(tokens).squeeze(1)
 
 
-class CNNDiscriminator(nn.Module):
+class CNNDiscriminator(Discriminator):
     """Two convolutions over time whose full output, position by position, is read by a linear layer."""
 
     def __init__(self, vocabulary: Vocabulary, max_length: int, channels: int = 64) -> None:
@@ -84,11 +105,14 @@ class CNNDiscriminator(nn.Module):
             nn.Linear(128, 1),
         )
 
+    def features(self, tokens: Tensor) -> Tensor:
+        return self.layers[:-1](one_hot(tokens, self.vocab_size).transpose(1, 2))
+
     def forward(self, tokens: Tensor) -> Tensor:
         return self.layers(one_hot(tokens, self.vocab_size).transpose(1, 2)).squeeze(1)
 
 
-class RecurrentDiscriminator(nn.Module):
+class RecurrentDiscriminator(Discriminator):
     """An LSTM reads the formula; its last state gives the logit."""
 
     def __init__(self, vocabulary: Vocabulary, max_length: int, hidden_dim: int = 128) -> None:
@@ -97,9 +121,12 @@ class RecurrentDiscriminator(nn.Module):
         self.lstm = nn.LSTM(vocabulary.size, hidden_dim, batch_first=True)
         self.output = nn.Linear(hidden_dim, 1)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def features(self, tokens: Tensor) -> Tensor:
         hidden, _ = self.lstm(one_hot(tokens, self.vocab_size))
-        return self.output(hidden[:, -1]).squeeze(1)
+        return hidden[:, -1]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.output(self.features(tokens)).squeeze(1)
 
 
 class AutoregressiveDiscriminator(nn.Module):

@@ -61,7 +61,7 @@ def values_of(hint: Any, option: str, default: Any) -> list[Any]:
     if hint is float:
         return [1e-05] if option.endswith(("rate", "coef")) else []
     larger = ("seed", "algo.rounds", "algo.mle-rounds", "eval-every", "algo.hidden-dim")
-    return [default + 1] if option in larger else []
+    return [2 * default or 1] if option in larger else []
 
 
 def as_written_to_wandb(option: str, value: Any, naming: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tests.experiment.commands import TINY_MLE
         ("train seqgan --task.length 7", "length must be an even number from 2 to 64, got 7"),
         ("train seqgan --task signed-equation --task.length 8", "odd number"),
         ("train seqgan --task ternary-sum", "unknown task 'ternary-sum'; perhaps you meant binary-sum; there"),
-        ("train leakgan", "unknown algorithm 'leakgan'; there are: a2c, ars, bgan, cot, dqn"),
+        ("train autoencoder", "unknown algorithm 'autoencoder'; there are: a2c, ars, bgan, cot, dqn"),
         ("train", "train needs an algorithm first: a2c, ars, bgan, cot, dqn"),
         ("train seqgan --algo.roundz 3", "unknown option --algo.roundz"),
         ("train seqgan --algo.rounds three", "--algo.rounds"),

@@ -1,0 +1,179 @@
+"""LeakGAN: ranks and rewards by hand, what is leaked and what is not, and what the generator learns from it."""
+
+import math
+from dataclasses import replace
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from formula_env.adversary import AdversaryConfig
+from formula_env.agents.leakgan import LeakGAN, LeakGANConfig, goal_loss, intrinsic_rewards, moves, rank_rewards
+from formula_env.errors import FormulaError
+from formula_env.tasks import make_task
+from tests.even_ones import EvenOnes
+from tests.tabular import all_strings, frequencies
+from tests.training import trained
+
+CPU = torch.device("cpu")
+TASK = make_task("binary-sum", length=4)
+STRINGS = torch.from_numpy(all_strings(TASK))
+SMALL = LeakGANConfig(rounds=10, mle_rounds=2, batch_size=16, embedding_dim=4, hidden_dim=8, goal_dim=4, horizon=2)
+
+
+def test_rewards_are_ranks_that_are_really_sorted() -> None:
+    """Every order of four values; the public code ranks by the order of the batch."""
+    by_rank = [1 / (1 + math.exp(-16 * (0.5 - rank / 4))) for rank in (1, 2, 3, 4)]
+    for order in permutations([0.9, 0.7, 0.2, 0.1]):
+        found = rank_rewards(torch.tensor(order)[:, None], slope=16.0)[:, 0]
+        expected = [by_rank[sorted(order, reverse=True).index(value)] for value in order]
+        assert found.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_equal_values_have_their_mean_rank() -> None:
+    found = rank_rewards(torch.tensor([[0.3], [0.8], [0.3], [0.1]]), slope=2.0)[:, 0]
+    expected = [1 / (1 + math.exp(-2 * (0.5 - rank / 4))) for rank in (2.5, 1, 2.5, 4)]
+    assert found.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_each_position_is_ranked_by_itself_and_rewards_stay_with_their_formula() -> None:
+    q = torch.rand(6, 5, generator=torch.Generator().manual_seed(0))
+    rewards = rank_rewards(q, 16.0)
+    for t in range(5):
+        torch.testing.assert_close(rewards[:, t : t + 1], rank_rewards(q[:, t : t + 1], 16.0))
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    torch.testing.assert_close(rank_rewards(q[order], 16.0), rewards[order])
+    torch.testing.assert_close(rewards.argsort(dim=0), q.argsort(dim=0))
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    return float(a @ b / (a.norm() * b.norm()))
+
+
+@pytest.mark.parametrize("horizon", [1, 3, 7])
+def test_rewards_of_the_manager_and_the_worker_by_hand(horizon: int) -> None:
+    rng = torch.Generator().manual_seed(0)
+    length, n = 5, 3
+    features, goals = torch.randn(n, length + 1, 2, generator=rng), torch.randn(n, length, 2, generator=rng)
+    reward = torch.rand(n, length, generator=rng)
+    intrinsic, total = torch.zeros(n, length), 0.0
+    for row in range(n):
+        for t in range(length):
+            end = min(t + horizon, length)
+            way = features[row, end] - features[row, t]
+            torch.testing.assert_close(moves(features, horizon)[row, t], way)
+            total -= float(reward[row, end - 1]) * cosine(way, goals[row, t]) / n
+            for i in range(1, horizon + 1):  # the symbol at t ends the prefix of length t + 1
+                if (start := t + 1 - i) >= 0:
+                    way = features[row, t + 1] - features[row, start]
+                    intrinsic[row, t] += cosine(way, goals[row, start]) / horizon
+    found = intrinsic_rewards(features, goals, horizon)
+    torch.testing.assert_close(found, intrinsic)
+    assert (found.std(dim=1) > 0.01).all(), "a reward for each position, not one for all"
+    assert float(goal_loss(features, goals, reward, horizon)) == pytest.approx(total, rel=1e-5)
+
+
+@pytest.fixture
+def algorithm() -> LeakGAN:
+    return LeakGAN(TASK, SMALL, 0, CPU)
+
+
+def test_features_are_those_of_each_prefix_alone(algorithm: LeakGAN) -> None:
+    generator, pad = algorithm.generator, TASK.vocabulary.pad
+    features = generator.features(STRINGS)
+    for t in range(5):
+        prefix = STRINGS.clone()
+        prefix[:, t:] = pad
+        torch.testing.assert_close(features[:, t], generator.leak(prefix))
+    other = STRINGS.clone()
+    other[:, 2:] = 1 - other[:, 2:]
+    torch.testing.assert_close(generator(other)[:, :3], generator(STRINGS)[:, :3])
+    assert (generator(other)[:, 3] - generator(STRINGS)[:, 3]).abs().max() > 1e-4
+
+
+def test_what_the_discriminator_learns_reaches_the_generator(algorithm: LeakGAN) -> None:
+    before = algorithm.generator(STRINGS)
+    algorithm.train_discriminator(TASK.sample(16, np.random.default_rng(0)), 0.0)
+    assert (algorithm.generator(STRINGS) - before).abs().max() > 1e-5
+
+
+def with_gradient(network: nn.Module) -> set[str]:
+    return {
+        name.split(".")[0]
+        for name, weights in network.named_parameters()
+        if weights.grad is not None and weights.grad.abs().max() > 0
+    }
+
+
+def test_goals_are_the_managers_and_symbols_the_workers(algorithm: LeakGAN) -> None:
+    generator = algorithm.generator
+    generator.log_prob(STRINGS).sum().backward()
+    assert with_gradient(generator) == {"worker", "goal_embedding"}
+    generator.zero_grad()
+    features = generator.features(STRINGS)
+    goal_loss(features, generator.goals(features), torch.ones(16, 4), 2).backward()
+    assert with_gradient(generator) == {"manager", "goal"}
+
+
+def test_the_likelihood_is_that_of_the_temperature_it_samples_with() -> None:
+    cold, warm = (LeakGAN(TASK, replace(SMALL, temperature=tau), 0, CPU) for tau in (0.5, 1.0))
+    torch.testing.assert_close(cold.generator(STRINGS), 2 * warm.generator(STRINGS))
+    probs = np.exp(cold.log_prob(STRINGS.numpy()))
+    assert probs.sum() == pytest.approx(1)
+    assert np.abs(frequencies(torch.from_numpy(cold.sample(40_000, 0))) - probs).max() < 0.01
+
+
+def test_a_start_takes_turns_and_likelihood_returns(algorithm: LeakGAN) -> None:
+    rng = np.random.default_rng(0)
+    assert {"train/nll", "discriminator/loss"} <= set(algorithm.pretrain(TASK.sample(16, rng), 0.0))
+    algorithm.config = replace(SMALL, likelihood_every=3)
+    seen = ["train/nll" in algorithm.update(TASK.sample(16, rng), round_ / 10) for round_ in range(7)]
+    assert seen == [False, False, True, False, False, True, False]
+
+
+def test_formulae_of_several_lengths() -> None:
+    task = EvenOnes(5)
+    algorithm = LeakGAN(task, SMALL, 0, CPU)
+    algorithm.pretrain(task.sample(16, np.random.default_rng(0)), 0.0)
+    loss, reward = algorithm.generator_loss(torch.zeros((0, 5)), 0.0)
+    assert loss.isfinite()
+    assert reward.shape == (16,)
+
+
+LEARNING = LeakGANConfig(
+    rounds=160, mle_rounds=30, batch_size=64, hidden_dim=32, horizon=2, likelihood_every=0, learning_rate=2e-3
+)
+
+
+@pytest.mark.slow
+def test_it_learns_to_write_correct_formulae() -> None:
+    assert trained(LeakGAN(TASK, LEARNING, 0, CPU), TASK)["accuracy"] > 0.9
+
+
+@pytest.mark.slow
+def test_where_the_discriminator_never_learns_it_learns_nothing_of_the_data() -> None:
+    """Away from the likelihood of the start, which it has, towards whatever a random discriminator likes."""
+    accuracies = []
+    for seed in range(4):
+        frozen = AdversaryConfig(kind="plain", learning_rate=1e-12)
+        config = replace(LEARNING, mle_rounds=0, discriminator=frozen)
+        accuracies.append(trained(LeakGAN(TASK, config, seed, CPU), TASK)["accuracy"])
+    assert np.mean(accuracies) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"horizon": 0}, "horizon must be"),
+        ({"rank_slope": 0.0}, "rank_slope must be"),
+        ({"generator": "transformer"}, "no effect with leakgan, whose generator is a manager and a worker"),
+        ({"discriminator_rounds": 3}, "no effect with leakgan, whose start is by turns"),
+        ({"discriminator": AdversaryConfig(architecture="autoregressive")}, "has no features of prefixes"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(FormulaError, match=message):
+        LeakGANConfig(**settings)
