@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from formula_env.evaluators import make_evaluator
+from formula_env.experiment.costs import MEASURED
 from formula_env.metrics import (
     COMPARABLE,
     COUNT,
@@ -26,7 +27,7 @@ from formula_env.tasks import make_any_task
 from tests.helpers import small_tasks
 
 ROOT = Path(__file__).parents[1]
-ROW_COLUMNS = {"round", "phase", "epoch", "env_steps", "seconds"}
+ROW_COLUMNS = {"round", "phase", "epoch", "env_steps", *MEASURED}
 """Keys of a row that say where it was taken."""
 
 

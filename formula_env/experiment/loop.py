@@ -2,7 +2,6 @@
 
 import math
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from formula_env.experiment.config import (
     save_config,
     settings_text,
 )
+from formula_env.experiment.costs import Costs
 from formula_env.experiment.found import Finder
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
 from formula_env.experiment.isolation import Isolated, isolated
@@ -147,8 +147,7 @@ class Training:
         self.start: Evaluation = {}
         self.record = Record(self.folder)  # kept up to date only where it is written
         self._interval: dict[str, tuple[float, int]] = {}  # metric -> (sum, count) since the last row
-        self._seconds_before = 0.0
-        self._began = time.monotonic()
+        self.costs = Costs()
 
     @property
     def finished(self) -> bool:
@@ -156,7 +155,7 @@ class Training:
 
     def run(self) -> Row:
         """Train from here to the end; returns the summary, also of a run that is at its end already."""
-        self._began = time.monotonic()
+        self.costs.begin()
         if self.finished and (summary := self._recorded_summary()) is not None:
             return summary
         on_first(self._take_up)
@@ -308,7 +307,7 @@ class Training:
             "phase": self.phase,
             "epoch": round(self.round * self.algorithm.real_batch_size / len(self.real.formulae), 4),
             "env_steps": self.algorithm.env_steps,
-            "seconds": self.seconds,
+            **self.costs.so_far(),
             **{row_key(name): value for name, value in evaluation.items()},
             **means,
         }
@@ -329,11 +328,6 @@ class Training:
             return None
         return f"variety collapsed in {collapsed}. What to change: {self.algorithm.collapse_advice}"
 
-    @property
-    def seconds(self) -> float:
-        """Time spent training and evaluating, over all sessions of this run."""
-        return round(self._seconds_before + time.monotonic() - self._began, 3)
-
     def _finish(self, tracker: Tracker) -> Row:
         """Samples, distribution, figures and, last of all, the summary of a finished run."""
         from formula_env.experiment.run_figures import draw_figures  # only here: matplotlib is slow to import
@@ -347,7 +341,7 @@ class Training:
             "seed": self.config.seed,
             "rounds": self.round,
             **({} if self.best_round is None else {"best_round": self.best_round}),
-            "seconds": self.seconds,
+            **self.costs.so_far(),
             **evaluation,
             "start_name": self.algorithm.start_label,
             "start": self.start,
@@ -376,7 +370,7 @@ class Training:
             "algorithm": self.algorithm.state_dict(),
             "start": self.start,
             "interval": self._interval,
-            "seconds": self.seconds,
+            **self.costs.so_far(),
             "random": global_random_state(),
             "settings": settings_text(self.config),
             "sums": self.record.sums,
@@ -410,7 +404,7 @@ class Training:
             self.round, self.evaluated_round = int(state["round"]), int(state["evaluated_round"])
             self.best_round = None if state["best_round"] is None else int(state["best_round"])
             self.start, self._interval = dict(state["start"]), dict(state["interval"])
-            self._seconds_before = float(state["seconds"])
+            self.costs.restore(state)
             self.record.restore(state["sums"])
         except Exception as error:  # whatever a checkpoint of other settings, or a made-up one, leads to
             reason = " ".join(str(error).split())[:300]

@@ -8,6 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
 
 from formula_env.errors import FormulaError, check_pair, check_types
+from formula_env.experiment.costs import MEASURED
 from formula_env.experiment.drawing import BLACK, REFERENCE_STYLES
 from formula_env.metrics import METRICS, is_known, row_key
 from formula_env.suggestions import unknown
@@ -73,7 +74,7 @@ class IntervalPanel(Panel):
         check_pair(xlim=self.xlim)
 
 
-COUNTERS = ("round", "epoch", "env_steps", "seconds")
+COUNTERS = ("round", "epoch", "env_steps", *MEASURED)
 """Numbers of a row that are no metrics."""
 
 

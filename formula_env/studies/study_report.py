@@ -33,6 +33,8 @@ HOW_COSTS_COUNT = (
 
 COSTS = {
     "seconds": "seconds",
+    "cpu_seconds": "CPU seconds",
+    "peak_memory": "memory (MB)",
     "env_steps": "symbols written",
     row_key("verified/checker_calls"): "checker calls",
 }

@@ -17,6 +17,7 @@ from formula_env.cli import main
 from formula_env.experiment import run_figures
 from formula_env.experiment.checkpoint import checkpoints, load_checkpoint
 from formula_env.experiment.config import first_difference, parse_settings
+from formula_env.experiment.costs import MEASURED
 from formula_env.studies import pool
 from formula_env.studies.records import LOG_FILE, Run
 
@@ -102,11 +103,11 @@ def runs_in_this_process() -> Iterator[None]:
 
 def rows_without_time(folder: Path) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+    return [{key: value for key, value in row.items() if key not in MEASURED} for row in rows]
 
 
-TIMED = ("seconds", "metrics.jsonl")
-"""Entries of a checkpoint that depend on time: its seconds, and the checksum of rows that hold seconds."""
+TIMED = (*MEASURED, "metrics.jsonl")
+"""Entries of a checkpoint that depend on time: its costs, and the checksum of rows that hold costs."""
 
 
 def same_state(one: Any, two: Any) -> bool:
@@ -135,5 +136,6 @@ def assert_same_run(one: Path, two: Path) -> None:
     assert not bars[0].exists() or bars[0].read_bytes() == bars[1].read_bytes()
     summaries = [json.loads((folder / "summary.json").read_text()) for folder in (one, two)]
     for summary in summaries:
-        del summary["seconds"]
+        for name in MEASURED:
+            del summary[name]
     assert summaries[0] == summaries[1]
