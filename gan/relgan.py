@@ -42,11 +42,11 @@ Pooling = Literal["none", "max"]
 
 @dataclass(frozen=True)
 class RelGANConfig(TurnsConfig):
-    rounds: int = 2000
+    rounds: int = 1000
     mle_rounds: int = 100
     batch_size: int = 64
     d_steps: int = 5
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     generator: GeneratorName = "relational-memory"
     heads: int = 2
     beta_max: float = 100.0

@@ -9,10 +9,10 @@ from formula_env.experiment.run_report import task_name
 from formula_env.metrics import METRICS, row_key
 from formula_env.studies.spec import SOURCES, Study, Variant
 from formula_env.studies.statistics import last_rows
-from formula_env.studies.study_report import COSTS, markdown, spread
+from formula_env.studies.study_report import COSTS, markdown, sampled, spread
 
-QUALITY = ("accuracy", "jsd", "nll", "novelty")
-"""Metrics of quality; the NLL where the JSD is not exact, novelty where there are examples."""
+QUALITY = ("accuracy", "jsd", "nll", "coverage", "novelty")
+"""Metrics of quality; the NLL where a likelihood is known but no exact JSD, novelty where there are examples."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,24 @@ class Entry:
             self.variant.source == "checker" or not any(row.get(row_key(name)) for row in self.rows)
         ):
             return False  # it knows no examples, or all there are
-        is_exact = all(row.get(row_key("jsd_exact")) for row in self.rows)
-        if name in ("jsd", "nll") and is_exact != (name == "jsd"):
-            return False
+        if name in ("jsd", "nll"):
+            by_likelihood = not self.is_exact and all(row_key("nll") in row for row in self.rows)
+            if by_likelihood == (name == "jsd"):
+                return False
         return all(row_key(name) in row for row in self.rows)
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether its JSD comes from probabilities."""
+        return all(row.get(row_key("jsd_exact")) for row in self.rows)
+
     def quality(self, name: str) -> str:
-        return spread([row[row_key(name)] for row in self.rows], name) if self.has(name) else ""
+        if not self.has(name):
+            return ""
+        text = spread([row[row_key(name)] for row in self.rows], name)
+        if name == "jsd" and not self.is_exact:
+            return text + sampled(self.rows[0][row_key("jsd_floor")])
+        return text
 
     def cost(self, key: str) -> float:
         return fmean(row.get(key, 0) for row in self.rows)

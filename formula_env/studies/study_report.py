@@ -186,10 +186,10 @@ def cost_table(study: Study) -> list[str]:
 def _floor(summary: Row, metric: str) -> str:
     """Note on the floor of a sampled JSD, what a perfect generator would score; "" for other metrics."""
     is_sampled = metric == "jsd" and not summary.get("jsd_exact", True)
-    return _sampled(summary["jsd_floor"]) if is_sampled else ""
+    return sampled(summary["jsd_floor"]) if is_sampled else ""
 
 
-def _sampled(floor: float) -> str:
+def sampled(floor: float) -> str:
     return f" sampled, floor {METRICS['jsd_floor'].text(floor)}"
 
 
@@ -223,7 +223,7 @@ def _entries(outcome: Outcome, marked: bool = False, robust: bool = True) -> dic
     """Entries by `COLUMNS_COMPARED`: verdicts in bold where `marked`, interquartile means where `robust`."""
     name, seeds = outcome.metric, len(outcome.ours)
     entries = (
-        METRICS[name].heading + (_sampled(outcome.floor) if outcome.floor is not None else ""),
+        METRICS[name].heading + (sampled(outcome.floor) if outcome.floor is not None else ""),
         _with_interval(outcome.ours, name, robust),
         _with_interval(outcome.baseline, name, robust),
         _change(outcome),

@@ -9,33 +9,29 @@ import pytest
 from formula_env.experiment.costs import MEASURED, Costs, peak_memory
 
 
-def busy(seconds: float) -> None:
-    end = time.process_time() + seconds
-    while time.process_time() < end:
-        pass
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Times that only the test moves."""
+    now = {"monotonic": 1000.0, "process_time": 50.0}
+    for name in now:
+        monkeypatch.setattr(time, name, lambda name=name: now[name])
+    return now
 
 
-def test_sessions_add_up() -> None:
+def test_sessions_add_up_and_what_is_between_them_does_not_count(clock: dict[str, float]) -> None:
     first = Costs()
-    busy(0.05)
+    clock["monotonic"] += 20
+    clock["process_time"] += 15
     state = first.so_far()
-    time.sleep(0.1)  # between the sessions
+    clock["monotonic"] += 5000
+    clock["process_time"] = 1.0  # another process
     second = Costs()
     second.restore(state | {"other": "entries"})
-    busy(0.05)
+    clock["monotonic"] += 3
+    clock["process_time"] += 2
     end = second.so_far()
     assert set(end) == set(MEASURED)
-    assert 0.1 <= end["cpu_seconds"] < 0.2
-    assert end["cpu_seconds"] <= end["seconds"] + 0.01
-    assert end["seconds"] - state["seconds"] < 0.15
-
-
-def test_waiting_takes_no_processor_time() -> None:
-    costs = Costs()
-    time.sleep(0.1)
-    so_far = costs.so_far()
-    assert so_far["seconds"] >= 0.1
-    assert so_far["cpu_seconds"] < 0.05
+    assert (end["seconds"], end["cpu_seconds"]) == (23, 17)
 
 
 def test_the_largest_session_counts_and_old_checkpoints_are_read() -> None:

@@ -54,6 +54,13 @@ def test_a_jsd_that_is_not_exact_gives_way_to_the_likelihood(tmp_path: Path) -> 
     assert "JSD" not in header
 
 
+def test_without_a_likelihood_the_sampled_jsd_has_its_floor(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "made-up", SOURCES, jsd_exact=False, jsd_floor=0.02)
+    lines = sources_table([study]).splitlines()
+    assert "JSD (nats)" in lines[2]
+    assert "| 0.4500 (0.4000 – 0.5000) sampled, floor 0.0200 |" in lines[4]
+
+
 def test_variants_that_name_no_source_are_in_no_table(tmp_path: Path) -> None:
     assert sources_table([write_study(tmp_path / "made-up", STUDY)]) == ""
 
