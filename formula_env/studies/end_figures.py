@@ -105,8 +105,8 @@ def _draw_interval(axis: Axes, place: int, values: NDArray[np.float64], statisti
 
 
 @dataclass(frozen=True)
-class SizeLine:
-    """A line of a figure over the number of examples: an algorithm, a variant for each number."""
+class AlgorithmLine:
+    """An algorithm in a figure of several settings, such as numbers of examples: a variant for each."""
 
     label: str
     variants: list[str]
@@ -118,7 +118,7 @@ class SizeLine:
 
 
 def data_sizes(
-    study: Study, variants: list[Variant], *, panels: list[SizePanel], algorithms: list[SizeLine]
+    study: Study, variants: list[Variant], *, panels: list[SizePanel], algorithms: list[AlgorithmLine]
 ) -> Figure:
     """Panels of metrics at the end of the runs over the number of examples, both on logarithmic scales.
 

@@ -36,7 +36,7 @@ from formula_env.experiment.drawing import (
 )
 from formula_env.experiment.run_report import task_name
 from formula_env.metrics import METRICS, name_of
-from formula_env.studies import analysis_figures, end_figures
+from formula_env.studies import analysis_figures, cost_figures, end_figures
 from formula_env.studies.analysis_figures import summary_of
 from formula_env.studies.panels import CurvePanel, draw_references, log_label
 from formula_env.studies.records import check_complete
@@ -425,6 +425,7 @@ KINDS: dict[str, Kind] = {
     "gumbel-softmax": analysis_figures.gumbel_softmax,
     "intervals": end_figures.intervals,
     "perfect-generator": analysis_figures.perfect_generator,
+    "quality-and-cost": cost_figures.quality_and_cost,
     "sampling": analysis_figures.sampling,
     "scatter": scatter,
     "sequences": sequences,

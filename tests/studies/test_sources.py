@@ -124,3 +124,31 @@ def test_one_seed_has_no_band(tmp_path: Path) -> None:
     study = write_study(tmp_path / "made-up", (SOURCES + SIZES).replace("seeds = [0, 1]", "seeds = [0]"))
     figure = draw(study, study.figures[0])
     assert not figure.axes[0].collections
+
+
+COST = """
+[[figures]]
+name = "cost"
+kind = "quality-and-cost"
+variants = ["small", "large", "ours"]
+[figures.options]
+algorithms = [{ label = "likelihood", variants = ["small", "large"] }, { label = "ours", variants = ["ours"] }]
+panels = [
+    { metric = "eval/accuracy", label = "correct (share)" },
+    { metric = "eval/jsd", label = "JSD (nats)", log = true },
+]
+"""
+
+
+def test_a_figure_of_quality_against_cost_has_a_column_for_each_task(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "made-up", SOURCES + COST, cpu_seconds=30.0)
+    figure = draw(study, study.figures[0])
+    assert len(figure.axes) == 2 * 3  # two metrics; all examples, three of them, and none but the checker
+    assert [axis.get_title() for axis in figure.axes[:3]] == [
+        "binary-sum (length 4)\n10,000 examples", "binary-sum (length 4)\n3 examples", "binary-sum (length 4)",
+    ]  # fmt: skip
+    marks = [[np.asarray(values)[0] for values in axis.lines[0].get_data()] for axis in figure.axes]
+    expected = [(30, 0.55), (30, 0.9), (30, 0.85), (30, 0.45), (30, 0.45), (30, 0.2)]
+    np.testing.assert_allclose(marks, expected)
+    assert figure.axes[-1].get_xscale() == figure.axes[-1].get_yscale() == "log"
+    check_figure(figure)

@@ -13,7 +13,9 @@ from scipy.stats import bootstrap
 from formula_env.cli import main
 from formula_env.errors import FormulaError
 from formula_env.experiment.config import save_config
+from formula_env.experiment.costs import MEASURED
 from formula_env.experiment.run_folder import RunFolder
+from formula_env.metrics import row_key
 from formula_env.studies.records import copy_study, incomplete
 from formula_env.studies.spec import Study, load_study
 from formula_env.studies.statistics import Outcome, ablate, compare, interval, iqm, mean
@@ -183,6 +185,10 @@ def write_study(folder: Path, text: str = STUDY, **metrics: Any) -> Study:
     return study
 
 
+def _row_key(name: str) -> str:
+    return name if name in MEASURED else row_key(name)
+
+
 def _write_run(study: Study, name: str, seed: int, curve: Curve, metrics: dict[str, Any]) -> None:
     variant = study.variants[name]
     folder = study.run_folder(variant, seed).path
@@ -199,7 +205,7 @@ def _write_run(study: Study, name: str, seed: int, curve: Curve, metrics: dict[s
         } | metrics
         phase = "training" if i else "start"
         RunFolder(folder).append_row(
-            {"round": 5 * i, "phase": phase} | {f"eval/{key}": v for key, v in found.items()}
+            {"round": 5 * i, "phase": phase} | {_row_key(key): v for key, v in found.items()}
         )
     about = {"algorithm": "mle", "task": "binary-sum", "seed": seed, "rounds": 10, "seconds": 1.0}
     summary = about | found | {"start_name": "start", "start": {}, "random": {}}
