@@ -37,8 +37,13 @@ def option(name: str | None = None, short: str | None = None) -> Any:
     return tyro.conf.arg(name=name, aliases=[short] if short else None)
 
 
-def parse(cls: type[T], command: str, arguments: Sequence[str], default: Any = None) -> T:
-    """The options of a command, as an instance of their dataclass. Raises FormulaError for wrong ones."""
+def parse(
+    cls: type[T], command: str, arguments: Sequence[str], default: Any = None, description: str | None = None
+) -> T:
+    """The options of a command, as an instance of their dataclass. Raises FormulaError for wrong ones.
+
+    Help shows the description above the options.
+    """
     arguments = _canonical(with_flat_tables(arguments), options_of(cls), command)
     captured = io.StringIO()
     try:
@@ -48,6 +53,7 @@ def parse(cls: type[T], command: str, arguments: Sequence[str], default: Any = N
                 prog=f"formula-env {command}",
                 args=arguments,
                 default=default,
+                description=description,
                 config=(tyro.conf.FlagConversionOff,),
                 registry=_registry,
             )

@@ -25,7 +25,7 @@ class EvaluateOptions:
     device: str | None = None
     """Device of the generator; default the run's own."""
     trust_checker: bool = False
-    """Consent to running the checker of the run, where that is code."""
+    """Consent to running the checker of the run, or its task, where that is code."""
     decoding: Rules = Decoding()
     json: bool = False
     """Output of the metrics as JSON."""

@@ -27,7 +27,7 @@ class FoundOptions:
     proved: bool = False
     """Restriction to formulae that are proved: by SymPy for calculus, by the checker where it is exact."""
     trust_checker: bool = False
-    """Consent to running the checker of the run, where that is code."""
+    """Consent to running the checker of the run, or its task, where that is code."""
 
 
 def run_found(arguments: list[str]) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from formula_env.algorithm import Algorithm, Batch
+from formula_env.algorithm import Algorithm, Batch, LogProb
 from formula_env.arguments import Positional, option, parse
 from formula_env.cli.decoding import Rules, decoded, policy_of
 from formula_env.cli.proofs import first_proved
@@ -47,7 +48,7 @@ class SampleOptions:
     device: str | None = None
     """Device of the generator; default the run's own."""
     trust_checker: bool = False
-    """Consent to running the checker of the run, where that is code."""
+    """Consent to running the checker of the run, or its task, where that is code."""
     correct: bool = False
     """Restriction to correct formulae."""
     novel: bool = False
@@ -62,8 +63,8 @@ class SampleOptions:
     """Form of every formula, such as "?+?=100"; each ? stands for one or more symbols."""
     decoding: Rules = Decoding()
     format: Format = "text"
-    """Form of the output; jsonl and csv have a field each for correct and novel, sympy is for correct
-    formulae only."""
+    """Form of the output; jsonl and csv have a field each for correct, novel, and the log-probability where it is
+    known, sympy is for correct formulae only."""
 
     @property
     def only_correct(self) -> bool:
@@ -83,7 +84,8 @@ def run_sample(arguments: list[str]) -> None:
     check_seed(options.seed)
     config, algorithm, evaluator = load_algorithm(options.folder, options.device, options.trust_checker)
     batch = _draw(options, _draws(options, config, algorithm), evaluator)
-    sys.stdout.write(format_formulae(config.task, evaluator, batch, options.format))
+    log_prob = decoded(options.decoding, config, algorithm).log_prob
+    sys.stdout.write(format_formulae(config.task, evaluator, batch, options.format, log_prob))
     sys.stdout.flush()
 
 
@@ -160,12 +162,16 @@ def _first_of_each(task: SequenceTask, tokens: Tokens, canonical: bool) -> NDArr
     return np.sort(np.unique(forms, return_index=True)[1])
 
 
-def format_formulae(task: BaseTask, evaluator: Evaluator, batch: Batch, form: Format) -> str:
-    """Formulae as text, one per line (csv: after a header)."""
+def format_formulae(
+    task: BaseTask, evaluator: Evaluator, batch: Batch, form: Format, log_prob: LogProb | None = None
+) -> str:
+    """Formulae as text, one per line (csv: after a header); jsonl and csv with what is known of each."""
     if form in ("text", "latex", "sympy"):
         write: Callable[[str], str] = {"text": str, "latex": task.to_latex, "sympy": task.to_sympy}[form]
         return "".join(f"{write(text)}\n" for text in task.decode(batch))
     rows = evaluator.describe(batch)
+    if log_prob is not None:
+        rows = [row | {"log_prob": _finite(value)} for row, value in zip(rows, log_prob(batch), strict=True)]
     if form == "jsonl":
         return "".join(f"{json.dumps(row)}\n" for row in rows)
     buffer = io.StringIO()
@@ -173,3 +179,8 @@ def format_formulae(task: BaseTask, evaluator: Evaluator, batch: Batch, form: Fo
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
+
+
+def _finite(value: float) -> float | None:
+    """The number, or None for one that JSON can't hold: that of a formula which the rules make impossible."""
+    return float(value) if math.isfinite(value) else None

@@ -21,7 +21,7 @@ class ScoreOptions(Generic[TaskT]):
     """File of formulae, UTF-8, one a line."""
     task: TaskT
     task_name: Annotated[str, option(name="task")]
-    """Family of formulae; `formula-env list tasks` names them."""
+    """Family of formulae, which `formula-env list tasks` names, or module:Class of your own."""
     training: Path | None = None
     """File of the formulae that novel ones are compared with. Default: those that the task brings, if any."""
     column: str = ""

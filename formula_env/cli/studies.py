@@ -30,7 +30,7 @@ class StudyOptions:
     replace: bool = False
     """Replacement of damaged records, and of figures and READMEs that the rows contradict."""
     trust_checker: bool = False
-    """Consent to running the checkers of the studies, where those are code."""
+    """Consent to running the checkers of the studies, or their tasks, where those are code."""
 
 
 def run_study(arguments: list[str]) -> None:
@@ -66,7 +66,7 @@ class FiguresOptions:
     replace: bool = False
     """Replacement of figures and READMEs that the rows contradict."""
     trust_checker: bool = False
-    """Consent to running the checkers of the studies, where those are code."""
+    """Consent to running the checkers of the studies, or their tasks, where those are code."""
 
 
 def run_figures(arguments: list[str]) -> None:
@@ -104,7 +104,7 @@ class ReportOptions:
     markdown: bool = False
     """Output of Markdown tables: of the studies' claims, of their comparisons, and of what learns from what."""
     trust_checker: bool = False
-    """Consent to running the checkers of the studies, where those are code."""
+    """Consent to running the checkers of the studies, or their tasks, where those are code."""
 
 
 def run_report(arguments: list[str]) -> None:

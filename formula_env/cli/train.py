@@ -26,7 +26,7 @@ from formula_env.experiment.registry import algorithm_class, all_algorithms, def
 from formula_env.experiment.run_folder import default_run_folder
 from formula_env.experiment.run_report import print_summary
 from formula_env.experiment.terminal import printable
-from formula_env.tasks import BaseTask, task_class
+from formula_env.tasks import BaseTask, all_tasks, task_class
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class TrainOptions(RunConfig[TaskT, AlgoT]):
     algorithm: Annotated[str, Positional]
     """Algorithm to train; `formula-env list algorithms` names them."""
     task_name: Annotated[str, option(name="task")] = "binary-sum"
-    """Family of formulae; `formula-env list tasks` names them."""
+    """Family of formulae, which `formula-env list tasks` names, or module:Class of your own."""
     preset: str | None = None
     """Preset of hyper-parameters to start from; `list algorithms` names them. Default is the task's own, which the
     algorithm may have, and with --data.size over 10,000 that for many examples; None: the algorithm's defaults."""
@@ -72,9 +72,10 @@ def parse_with_algorithm(options: Any, command: str, arguments: list[str], shown
     cls, task_cls = algorithm_class(algorithm), task_class(task_name)
     algo, chosen = starting_settings(algorithm, task_cls, arguments, known)
     default = None if algo is None else options(algorithm, UNSET, algo, task_name, **chosen)
-    return parse(
-        options[task_cls, cls.Config], command if is_help else f"{command} {algorithm}", arguments, default
-    )
+    presets = ", ".join(cls.presets) or "none"
+    description = f"Tasks: {', '.join(sorted(all_tasks()))}. Presets of {algorithm}: {presets}."
+    shown_command = command if is_help else f"{command} {algorithm}"
+    return parse(options[task_cls, cls.Config], shown_command, arguments, default, description)
 
 
 def starting_settings(
@@ -107,7 +108,7 @@ class ResumeOptions:
     device: str | None = None
     """Device to continue on: cpu, cuda, …; default the run's own."""
     trust_checker: bool = False
-    """Consent to running the checker of the run, where that is code."""
+    """Consent to running the checker of the run, or its task, where that is code."""
     json: bool = False
     """Output of the summary as JSON."""
 
@@ -128,7 +129,8 @@ def _number(text: str | None, default: float) -> float:
 
 def _default_folder(config: RunConfig[Any, Any]) -> contextlib.AbstractContextManager[Path]:
     moment = time.strftime("%Y%m%d-%H%M%S")
-    return default_run_folder(f"{config.algorithm}-{config.task_name}-s{config.seed}-{moment}")
+    task = config.task_name.rpartition(":")[2]
+    return default_run_folder(f"{config.algorithm}-{task}-s{config.seed}-{moment}")
 
 
 def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> None:

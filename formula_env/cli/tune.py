@@ -32,7 +32,7 @@ class TuneOptions(Generic[TaskT, AlgoT]):
     task: TaskT
     algo: AlgoT
     task_name: Annotated[str, option(name="task")] = "binary-sum"
-    """Family of formulae; `formula-env list tasks` names them."""
+    """Family of formulae, which `formula-env list tasks` names, or module:Class of your own."""
     data: DataConfig = field(default_factory=DataConfig)
     trials: int = 20
     """Number of trials in all, those of earlier calls included. The first has the settings that are given here."""
@@ -65,7 +65,7 @@ def run_tune(arguments: list[str]) -> None:
 
     options = parse_with_algorithm(TuneOptions, "tune", arguments, shown="mle")
     tuning = Tuning(
-        folder=options.out or Path("runs") / f"tune-{options.algorithm}-{options.task_name}",
+        folder=options.out or Path("runs") / f"tune-{options.algorithm}-{options.task_name.rpartition(':')[2]}",
         config=_config(options),
         metric=_metric(options),
         seeds=_seeds(options.seeds),

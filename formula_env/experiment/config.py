@@ -17,7 +17,7 @@ from formula_env.experiment.record import CONFIG_FILE
 from formula_env.experiment.registry import algorithm_class, check_fit, preset
 from formula_env.files import is_unused, read_text, write_atomically
 from formula_env.suggestions import unknown
-from formula_env.tasks import BaseTask, SequenceTask, make_any_task, task_class
+from formula_env.tasks import BaseTask, SequenceTask, is_code, make_any_task, task_class
 
 TaskT = TypeVar("TaskT", bound=BaseTask)
 AlgoT = TypeVar("AlgoT")
@@ -118,7 +118,7 @@ class RunConfig(Generic[TaskT, AlgoT]):
     task: TaskT
     algo: AlgoT
     task_name: str = "binary-sum"
-    """Family of formulae; `formula-env list tasks` names them."""
+    """Family of formulae, which `formula-env list tasks` names, or module:Class of your own."""
     data: DataConfig = field(default_factory=DataConfig)
     seed: int = 0
     """Random seed of data, networks and sampling."""
@@ -143,6 +143,11 @@ class RunConfig(Generic[TaskT, AlgoT]):
     """Project in W&B."""
     wandb_group: str | None = None
     """Group in W&B; default ALGORITHM-TASK."""
+
+    @property
+    def code(self) -> str | None:
+        """The code that the task is, or has for a checker, as its name; None if there is none."""
+        return self.task_name if is_code(self.task_name) else self.task.code
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -293,10 +298,12 @@ def config_from(settings: dict[str, Any], trusted: bool | str | None = False) ->
     for what, name in (("algorithm", settings["algorithm"]), ("task.name", task_name)):
         if not isinstance(name, str):
             raise FormulaError(f"{what} must be text, got {name!r}")
-    code = task_class(task_name).code_in(task)
+    code = task_name if is_code(task_name) else task_class(task_name).code_in(task)
     if code is not None and trusted is False:
+        verb = "is" if code == task_name else "has"
         raise FormulaError(
-            f"the task has {code!r}, which is code and would run on your machine; if you trust it: --trust-checker"
+            f"the task {verb} {code!r}, which is code and would run on your machine; "
+            "if you trust it: --trust-checker"
         )
     if code is not None and trusted not in (True, code):
         raise FormulaError(f"the task has {code!r}, which is code; it must have {trusted or 'none'}")

@@ -216,7 +216,7 @@ class Training:
                     signum,
                     f"stopped in round {self.round} of {self.total_rounds} and saved; "
                     f"go on with: formula-env resume {self.folder.path}"
-                    + (" --trust-checker" if self.task.code else ""),
+                    + (" --trust-checker" if self.config.code else ""),
                 )
             metrics = self._one_round()
             progress.advance(self.round, metrics)
@@ -398,7 +398,7 @@ class Training:
         """Take up a checkpoint's state. Raises FormulaError if it is not one of this run, with these settings."""
         try:
             # Only the task's own code, which was trusted with the settings.
-            _check_same(parse_settings(state["settings"], trusted=self.task.code), self.config)
+            _check_same(parse_settings(state["settings"], trusted=self.config.code), self.config)
             self.algorithm.load_state_dict(state["algorithm"])
             set_global_random_state(state["random"])
             self.round, self.evaluated_round = int(state["round"]), int(state["evaluated_round"])

@@ -119,7 +119,7 @@ class Run:
 
     def _check_settings(self) -> None:
         wanted = self.variant.config(self.seed)
-        difference = first_difference(load_config(self.folder, trust_checker=wanted.task.code), wanted)
+        difference = first_difference(load_config(self.folder, trust_checker=wanted.code), wanted)
         if difference is not None:
             name, then, now = difference
             raise FormulaError(

@@ -217,7 +217,7 @@ def _runs(tuning: Tuning, number: int, params: Mapping[str, Any]) -> list[Run]:
     settings = settings_of(tuning.config)
     settings = {name: settings[name] for name in (*SEARCHED, "device")}
     settings["algo"] = merge(settings["algo"], as_tables(params))
-    trusted = tuning.config.task.code is not None
+    trusted = tuning.config.code is not None
     variant = Variant(name, name, tuning.seeds, None, settings, trusted)
     return [
         Run(variant, seed, RunFolder(tuning.folder / name / f"seed-{seed}"), has_bars=False)

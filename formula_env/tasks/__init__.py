@@ -1,10 +1,16 @@
 """Formula families. A new one is a file in this folder and a line in `TASKS` or `CONTINUOUS_TASKS`.
 
-Another package adds its own through the entry-point group `formula_env.tasks` (name = "module:Class").
+Another package adds its own through the entry-point group `formula_env.tasks` (name = "module:Class"). A task that
+is not packaged is asked for as "module:Class" or "path.py:Class", which is somebody's code: see `is_code`.
 """
 
+import os
+import sys
+from dataclasses import is_dataclass
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from inspect import signature
+from types import ModuleType
 from typing import Any
 
 from formula_env.errors import FormulaError, unexpected_argument
@@ -46,9 +52,47 @@ def all_tasks() -> dict[str, str]:
     return symbol_tasks() | CONTINUOUS_TASKS
 
 
+def is_code(name: str) -> bool:
+    """Whether a task of this name is code that no package has announced: `module:Class` or `path.py:Class`."""
+    return ":" in name
+
+
 def task_class(name: str) -> type[BaseTask]:
     """The class of the task of this name; raises FormulaError for an unknown one."""
-    return load_class(all_tasks(), "task", name)
+    return _class_in_code(name) if is_code(name) else load_class(all_tasks(), "task", name)
+
+
+def _class_in_code(spec: str) -> type[BaseTask]:
+    """The class that `module:Class` or `path.py:Class` is; a module may be in the working directory."""
+    source, _, attribute = spec.rpartition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        module = _module_of_file(source) if source.endswith(".py") else import_module(source)
+    except Exception as error:
+        raise FormulaError(f"task {spec}: {source} can't be imported: {' '.join(str(error).split())}") from None
+    cls = getattr(module, attribute, None)
+    if not (isinstance(cls, type) and issubclass(cls, BaseTask) and is_dataclass(cls)):
+        raise FormulaError(
+            f"task {spec}: {source} has no class {attribute!r} that is a task: a dataclass, and a SequenceTask"
+        )
+    return cls
+
+
+def _module_of_file(path: str) -> ModuleType:
+    """The module of a file, imported once."""
+    name = f"formula_env_task_{os.path.realpath(path)}"
+    if name not in sys.modules:
+        found = spec_from_file_location(name, path)
+        if found is None or found.loader is None or not os.path.isfile(path):
+            raise FormulaError(f"there is no file {path}")
+        sys.modules[name] = module = module_from_spec(found)
+        try:
+            found.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
 
 
 def make_any_task(name: str, **options: Any) -> BaseTask:
@@ -77,6 +121,7 @@ __all__ = [
     "ContinuousTask",
     "SequenceTask",
     "all_tasks",
+    "is_code",
     "make_any_task",
     "make_task",
     "symbol_tasks",

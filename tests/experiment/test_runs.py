@@ -1,6 +1,7 @@
 """Whole runs through the command line: what they leave behind, and that they survive being stopped."""
 
 import json
+import math
 import random
 import re
 import resource
@@ -310,7 +311,7 @@ def test_samples_are_formulae_and_nothing_else(finished: Path, capfd: pytest.Cap
     assert len({row["formula"] for row in rows}) == len(rows) == 12
     assert all(row["correct"] for row in rows)
     assert main(["sample", str(finished), "-n", "3", "--format", "csv"]) == 0
-    assert capfd.readouterr().out.startswith("formula,correct,novel\n")
+    assert capfd.readouterr().out.startswith("formula,correct,novel,log_prob\n")
     assert main(["sample", str(finished), "-n", "2", "--format", "sympy"]) == 0
     assert re.fullmatch(r"(Eq\([01+]+, [01+]+\)\n){2}", capfd.readouterr().out)
     assert main(["sample", str(finished), "-n", "2", "--format", "latex"]) == 0
@@ -319,6 +320,17 @@ def test_samples_are_formulae_and_nothing_else(finished: Path, capfd: pytest.Cap
     out, err = capfd.readouterr()
     assert out == ""
     assert "there are only 20 correct formulae, not 21" in err
+
+
+def test_samples_have_their_log_probability(finished: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """All 64 strings, drawn until each was there, have probabilities that sum to 1, with and without rules."""
+    for rules in ([], ["--temperature", "2"]):
+        command = ["sample", str(finished), "-n", "20000", "--temperature", "4", "--format", "jsonl", *rules]
+        assert main(command) == 0
+        rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+        log_probs = {row["formula"]: row["log_prob"] for row in rows}
+        assert len(log_probs) == 64
+        assert sum(map(math.exp, log_probs.values())) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.usefixtures("no_figures")
