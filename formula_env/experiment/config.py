@@ -137,6 +137,8 @@ class RunConfig(Generic[TaskT, AlgoT]):
     """CPU threads of torch; networks this small are fastest with one."""
     keep_samples: tuple[int, ...] = ()
     """Rounds whose samples are kept, 500 of each, as samples-ROUND.txt."""
+    tensorboard: bool = False
+    """Tracking by TensorBoard, in the folder tensorboard of the run."""
     track: bool = False
     """Tracking by Weights & Biases, offline without a login."""
     wandb_project: str = "formula-env"

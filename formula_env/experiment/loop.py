@@ -36,7 +36,8 @@ from formula_env.experiment.record import CONFIG_FILE, SUMS_FILE
 from formula_env.experiment.registry import algorithm_class
 from formula_env.experiment.rows import Row
 from formula_env.experiment.run_folder import Record, RunFolder, new_run_folder
-from formula_env.experiment.tracking import NoTracker, Tracker, WandbTracker
+from formula_env.experiment.tensorboard_tracker import TensorBoardTracker
+from formula_env.experiment.tracking import Tracker, Trackers, WandbTracker
 from formula_env.files import exclusive, remove_leftovers
 from formula_env.metrics import row_key
 from formula_env.randomness import global_random_state, seed_global_random, set_global_random_state
@@ -163,11 +164,12 @@ class Training:
             schedule = Schedule(self.total_rounds, self.algorithm.pretrain_rounds, self.round)
             last = self.record.rows[-1] if self.record.rows else None
             progress = make_progress(schedule, last) if self.writes else NoProgress()
-            tracker: Tracker = NoTracker()
+            trackers: list[Tracker] = []
+            tracker = Trackers(trackers)
             completed = False
             try:
-                if self.config.track and self.writes:
-                    tracker = self._open_tracker(progress)
+                if self.writes:
+                    trackers += self._open_trackers(progress)
                 for note in self.algorithm.notes:
                     progress.warn(note)
                 self._rounds(tracker, progress, stop)
@@ -183,15 +185,21 @@ class Training:
         if self.finder is not None:
             self.finder.take_up(self.evaluated_round)
 
-    def _open_tracker(self, progress: RunProgress) -> Tracker:
-        """Raises FormulaError if W&B can't track a new run; one that has begun goes on without."""
+    def _open_trackers(self, progress: RunProgress) -> Iterator[Tracker]:
+        """Those asked for. Raises FormulaError if a new run can't be tracked; one that has begun goes on."""
+        config, path = self.config, self.folder.path
+        if config.track:
+            yield from self._opened(lambda: WandbTracker(config, path, progress.warn), progress)
+        if config.tensorboard:
+            yield from self._opened(lambda: TensorBoardTracker(config, path, self.round, progress.warn), progress)
+
+    def _opened(self, open_tracker: Callable[[], Tracker], progress: RunProgress) -> Iterator[Tracker]:
         try:
-            return WandbTracker(self.config, self.folder.path, progress.warn)
+            yield open_tracker()
         except FormulaError as error:
             if not self.folder.checkpoints():
                 raise
             progress.warn(f"{error}; the run goes on untracked")
-            return NoTracker()
 
     def _rounds(self, tracker: Tracker, progress: RunProgress, stop: StopRequest) -> None:
         while True:

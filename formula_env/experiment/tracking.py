@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,17 +50,23 @@ class Tracker(Protocol):
         ...
 
 
-class NoTracker:
-    """Tracks nothing."""
+class Trackers:
+    """Several trackers as one."""
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self._trackers = trackers
 
     def log(self, row: Row) -> None:
-        pass
+        for tracker in self._trackers:
+            tracker.log(row)
 
     def finish(self, summary: Row, formulae: list[Row], figures: list[Path], files: list[Path]) -> None:
-        pass
+        for tracker in self._trackers:
+            tracker.finish(summary, formulae, figures, files)
 
     def close(self, completed: bool, stop: StopRequest) -> None:
-        pass
+        for tracker in self._trackers:
+            tracker.close(completed, stop)
 
 
 class WandbTracker:
