@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from formula_env.env import FormulaEnv
     from formula_env.rewards import DiversityFilter
     from formula_env.scoring import score
+    from formula_env.trained import load
     from formula_env.vector_env import FormulaVectorEnv
 
 for _name in symbol_tasks():
@@ -38,6 +39,7 @@ _LAZY = {
     "DiversityFilter": "formula_env.rewards",
     "FormulaEnv": "formula_env.env",
     "FormulaVectorEnv": "formula_env.vector_env",
+    "load": "formula_env.trained",
     "score": "formula_env.scoring",
 }
 
@@ -58,6 +60,7 @@ __all__ = [
     "SequenceTask",
     "VectorMaskInObservation",
     "Vocabulary",
+    "load",
     "make_task",
     "score",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from inspect import getdoc
 
 from formula_env.cli.evaluate import run_evaluate
+from formula_env.cli.export import run_export
 from formula_env.cli.found import run_found
 from formula_env.cli.listing import run_list
 from formula_env.cli.messages import say
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": run_evaluate,
     "sample": run_sample,
     "found": run_found,
+    "export": run_export,
     "score": run_score,
     "tune": run_tune,
     "study": run_study,
