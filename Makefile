@@ -1,4 +1,4 @@
-# make train | test | test-fast | test-exhaustive | test-lowest | torture | reproduce | figures | lint | benchmark | scaling | clients | clean. The first call of any builds .venv; nothing else is needed.
+# make train | test | docs | test-fast | test-exhaustive | test-lowest | torture | reproduce | figures | lint | benchmark | scaling | clients | clean. The first call of any builds .venv; nothing else is needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +10,7 @@ STUDIES := $(patsubst %/study.toml,%,$(sort $(wildcard runs/studies/*/study.toml
 train test-fast test-exhaustive test-lowest torture reproduce figures benchmark scaling clients: export OMP_NUM_THREADS ?= 1
 test: export OMP_WAIT_POLICY ?= passive
 
-.PHONY: train test test-fast test-exhaustive test-lowest torture reproduce figures lint benchmark scaling clients clean
+.PHONY: train test docs test-fast test-exhaustive test-lowest torture reproduce figures lint benchmark scaling clients clean
 
 train: $(VENV)/ready
 	$(BIN)/formula-env train seqgan --task binary-sum --task.length 8 --seed 0
@@ -47,6 +47,10 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
+# The documentation as a site, in site/; a link that leads nowhere fails.
+docs: $(VENV)/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 benchmark: $(VENV)/ready
 	$(BIN)/python -m benchmarks.rollouts
 	$(BIN)/python -m benchmarks.environment
@@ -59,7 +63,7 @@ clients: $(VENV)/ready
 	$(BIN)/python -m benchmarks.clients
 
 clean:
-	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/ready: pyproject.toml constraints.txt

@@ -52,7 +52,9 @@ class VectorMaskInObservation(gym.vector.VectorWrapper):
 
     Args:
         env: a `FormulaVectorEnv`, or another with its `action_masks()`.
-        obs_key, mask_key, dtype: as in `MaskInObservation`.
+        obs_key: of the observations.
+        mask_key: of the masks, 1 where an action is legal.
+        dtype: of the masks: integer, float or bool.
     """
 
     def __init__(

@@ -1,0 +1,112 @@
+"""Hooks of `mkdocs`: pages from outside docs/, links that hold on the site as on GitHub, and the API reference."""
+
+import ast
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[1]
+GITHUB = "https://github.com/formula-env/formula-env"
+PAGES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+"""Files of the root that are pages, and their place in the site."""
+
+MODULES = (
+    "env", "vector_env", "wrappers", "rewards", "self_training", "credit", "observations", "episodes",
+    "tasks.base", "tasks.automaton", "vocabulary", "evaluators", "metrics", "scoring", "trained", "hub",
+    "algorithm", "turns", "adversary", "sampling", "conditional", "rollouts.estimators", "rollouts.monte_carlo",
+    "networks", "networks.policy", "networks.generators", "networks.decoding", "networks.discriminators",
+    "search_space", "errors",
+)  # fmt: skip
+"""Modules of the API reference."""
+
+
+def on_config(config: Any) -> Any:
+    """Put the studies and the reference into the navigation."""
+    studies = [path.parent.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("runs/studies/*/README.md"))]
+    config.nav += [
+        {"Studies": [{posixpath.basename(study): f"{study}/README.md"} for study in studies]},
+        {"Reference": [{module: f"reference/{module}.md"} for module in MODULES]},
+    ]
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages of the root, the studies with their figures, and a page of reference for each module."""
+    for source, target in PAGES.items():
+        files.append(File.generated(config, target, abs_src_path=str(ROOT / source)))
+    for folder in sorted(path.parent for path in ROOT.glob("runs/studies/*/README.md")):
+        for path in (folder / "README.md", *sorted(folder.glob("figures/*.png"))):
+            files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
+    for path in sorted(ROOT.glob("benchmarks/*.png")):
+        files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
+    for module in MODULES:
+        check_docstrings(module)
+        content = f"# {module}\n\n::: formula_env.{module}\n"
+        files.append(File.generated(config, f"reference/{module}.md", content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> str:
+    """Links within the repository as links within the site, or to GitHub for what the site has not."""
+    source = repository_path(page.file.src_uri)
+    known = {repository_path(file.src_uri) for file in files}
+
+    def rewritten(match: re.Match[str]) -> str:
+        return f"{match[1]}{site_link(match[2], source, known)}{match[3]}"
+
+    inline = re.sub(r"(\]\()([^)\s]+)(\))", rewritten, markdown)
+    return re.sub(r"(?m)^(\[[^\]]+\]:\s+)(\S+)()$", rewritten, inline)
+
+
+def site_link(target: str, source: str, known: set[str]) -> str:
+    """A link from a page of the repository, as the site has it.
+
+    Args:
+        target: as it stands in the page.
+        source: path of the page in the repository.
+        known: paths in the repository of all that the site has.
+    """
+    address, mark, anchor = target.partition("#")
+    for prefix in (f"{GITHUB}/blob/main/", "https://raw.githubusercontent.com/formula-env/formula-env/main/"):
+        if address.startswith(prefix):
+            path = address.removeprefix(prefix)
+            break
+    else:
+        if "://" in address or not address or address.startswith("mailto:"):
+            return target
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), address))
+    if path not in known and not (ROOT / path).exists():
+        return target  # which mkdocs complains about
+    if path not in known:
+        return f"{GITHUB}/blob/main/{path}{mark}{anchor}"
+    here = posixpath.dirname(site_path(source)) or "."
+    return f"{posixpath.relpath(site_path(path), here)}{mark}{anchor}"
+
+
+def site_path(path: str) -> str:
+    """Place in the site of a file of the repository."""
+    return PAGES.get(path, path.removeprefix("docs/"))
+
+
+def repository_path(uri: str) -> str:
+    """Path in the repository of a file of the site."""
+    root = {target: source for source, target in PAGES.items()}
+    if uri in root:
+        return root[uri]
+    return uri if uri.startswith(("runs/", "benchmarks/", "reference/")) else f"docs/{uri}"
+
+
+def check_docstrings(module: str) -> None:
+    """Raise ValueError for a public function or class of a module, or the module itself, without a docstring."""
+    path = ROOT / "formula_env" / module.replace(".", "/")
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    tree = ast.parse(path.read_text())
+    documented = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    public = [node for node in tree.body if isinstance(node, documented) and not node.name.startswith("_")]
+    for node in (tree, *public):
+        if ast.get_docstring(node) is None:
+            raise ValueError(f"{path}: {getattr(node, 'name', 'the module')} has no docstring")

@@ -1,0 +1,141 @@
+"""The site of the documentation: built strictly, no link leads nowhere, nothing is loaded from elsewhere."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+
+
+def build(config: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(config), "-d", str(site)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    done = build(ROOT / "mkdocs.yml", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+class Page(HTMLParser):
+    """The links, loaded files and anchors of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value for name, value in attrs if value is not None}
+        if "id" in values:
+            self.anchors.add(values["id"])
+        if tag == "a" and "href" in values:
+            self.links.append(values["href"])
+        if "src" in values:
+            self.loaded.append(values["src"])
+        if tag == "link" and values.get("rel") in ("stylesheet", "icon"):
+            self.loaded.append(values["href"])
+
+
+def test_every_link_within_the_site_leads_somewhere(site: Path) -> None:
+    pages = {path: Page(path) for path in site.rglob("*.html") if path.name != "404.html"}
+    assert len(pages) > 50
+    checked = 0
+    for path, page in pages.items():
+        for link in (*page.links, *page.loaded):
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            target = target / "index.html" if target.is_dir() else target
+            assert target.exists(), f"{path.relative_to(site)}: {link}"
+            if parts.fragment and target in pages:
+                assert unquote(parts.fragment) in pages[target].anchors, f"{path.relative_to(site)}: {link}"
+            checked += 1
+    assert checked > 2_000
+
+
+def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
+    for path in site.rglob("*.html"):
+        assert not [source for source in Page(path).loaded if urlsplit(source).netloc], path
+
+
+def test_the_site_has_the_studies_and_the_reference(site: Path) -> None:
+    assert (
+        "Adversarial training beside maximum likelihood"
+        in (site / "runs/studies/beats-mle/index.html").read_text()
+    )
+    assert 'id="formula_env.trained.load"' in (site / "reference/trained/index.html").read_text()
+    assert "JSD" in (site / "index.html").read_text()
+
+
+@pytest.mark.parametrize("text", ["[x](nowhere.md)", "[x](metrics.md#no-such-part)"])
+def test_a_link_that_leads_nowhere_fails_the_build(text: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    with open(tmp_path / "docs" / "speed.md", "a") as page:
+        page.write(f"\n{text}\n")
+    config = tmp_path / "mkdocs.yml"
+    config.write_text(f"INHERIT: {ROOT / 'mkdocs.yml'}\ndocs_dir: docs\nhooks: [{ROOT / 'docs' / 'site.py'}]\n")
+    done = build(config, tmp_path / "site")
+    assert done.returncode != 0
+    assert "speed.md" in done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def hooks() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("site_hooks", ROOT / "docs" / "site.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+KNOWN = {"README.md", "docs/metrics.md", "docs/speed.md", "runs/studies/seqgan/README.md"}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        ("docs/speed.md", "metrics.md#progress", "metrics.md#progress"),
+        ("docs/speed.md", "../runs/studies/seqgan/README.md", "runs/studies/seqgan/README.md"),
+        ("docs/speed.md", "../Makefile", "https://github.com/formula-env/formula-env/blob/main/Makefile"),
+        ("runs/studies/seqgan/README.md", "../../../docs/metrics.md", "../../../metrics.md"),
+        ("README.md", "https://github.com/formula-env/formula-env/blob/main/docs/metrics.md", "metrics.md"),
+        ("docs/speed.md", "https://example.org/x.md", "https://example.org/x.md"),
+        ("docs/speed.md", "#memory", "#memory"),
+    ],
+)
+def test_links_of_the_repository_become_links_of_the_site(
+    hooks: ModuleType, source: str, target: str, expected: str
+) -> None:
+    assert hooks.site_link(target, source, KNOWN) == expected
+
+
+def test_a_module_without_a_docstring_fails_the_build(
+    hooks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks, "ROOT", tmp_path)
+    (tmp_path / "formula_env").mkdir()
+    path = tmp_path / "formula_env" / "thing.py"
+    path.write_text('"""A module."""\n\ndef told():\n    """A function."""\n\ndef _private():\n    pass\n')
+    hooks.check_docstrings("thing")
+    path.write_text('"""A module."""\n\ndef untold():\n    pass\n')
+    with pytest.raises(ValueError, match="untold has no docstring"):
+        hooks.check_docstrings("thing")
