@@ -45,7 +45,9 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    """These need torch, which takes a second to import: only when asked for."""
+    """These need torch, which takes a second to import, or look the package up: only when asked for."""
+    if name == "__version__":
+        return _import_module("importlib.metadata").version("formula-env")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(_import_module(_LAZY[name]), name)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from inspect import getdoc
 
 from formula_env.cli.evaluate import run_evaluate
@@ -79,6 +80,9 @@ def _dispatch(arguments: list[str]) -> None:
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if command in ("-h", "--help"):
         print(_overview())
+        return
+    if command == "--version":
+        print(f"formula-env {version('formula-env')}")
         return
     if command not in COMMANDS:
         raise FormulaError(unknown("command", command, COMMANDS))

@@ -1,11 +1,13 @@
 """Wrong input gets one line, exit code 2, and leaves nothing behind."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 from rich.table import Table
 from rich.text import Text
 
+import formula_env
 from formula_env.arguments import options_of
 from formula_env.cli import main
 from formula_env.errors import FormulaError
@@ -159,6 +161,13 @@ def test_one_line_and_exit_code_2(
     assert message in err
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert left == []
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["version"]
+    assert capsys.readouterr().out == f"formula-env {declared}\n"
+    assert formula_env.__version__ == declared
 
 
 def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
