@@ -11,6 +11,7 @@ from formula_env.errors import FormulaError, check_range
 from formula_env.experiment.run_folder import RunFolder
 from formula_env.experiment.run_report import print_summary
 from formula_env.experiment.terminal import SafeConsole, printable
+from formula_env.files import write_atomically
 
 if TYPE_CHECKING:
     from formula_env.studies.spec import Study
@@ -101,6 +102,8 @@ def _draw_study(study: "Study", replace: bool, must_write: bool) -> None:
 class ReportOptions:
     folders: Annotated[tuple[Path, ...], Positional]
     """Folders of runs or of studies."""
+    html: Path | None = None
+    """Page to write about the runs: curves, distribution, samples and settings in one file that works offline."""
     markdown: bool = False
     """Output of Markdown tables: of the studies' claims, of their comparisons, and of what learns from what."""
     trust_checker: bool = False
@@ -116,6 +119,9 @@ def run_report(arguments: list[str]) -> None:
 
     options = parse(ReportOptions, "report", arguments)
     folders = _some(options.folders, "report")
+    if options.html is not None:
+        _write_page(folders, options.html, options.trust_checker)
+        return
     if options.markdown:
         studies = [load_study(folder, options.trust_checker) for folder in folders]
         for study in studies:
@@ -131,6 +137,15 @@ def run_report(arguments: list[str]) -> None:
             _print_finished(summary, folder)
         else:
             raise FormulaError(f"{folder} holds no finished run and no {STUDY_FILE}")
+
+
+def _write_page(folders: list[Path], path: Path, trust_checker: bool) -> None:
+    from formula_env.experiment.run_page import load_run, run_page
+
+    if path.exists():
+        raise FormulaError(f"{path} is there already; delete it, or give another file")
+    write_atomically(path, run_page([load_run(folder, trust_checker) for folder in folders]))
+    print(printable(f"{path}"))
 
 
 def _print_finished(summary: dict[str, Any], folder: Path) -> None:

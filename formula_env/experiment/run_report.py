@@ -55,9 +55,9 @@ def print_summary(summary: Row) -> None:
     for name in columns:
         table.add_column(name, justify="right", overflow="fold")
     for name in SHOWN:
-        entries = [_entry(name, column) for column in columns.values()]
+        entries = [metric_text(name, column) for column in columns.values()]
         if any(entries):
-            table.add_row(_heading(name, summary), *entries)
+            table.add_row(heading(name, summary), *entries)
     console = SafeConsole()
     console.print(table)
     notes = ["random sampler: draws uniformly over legal symbols."]
@@ -84,13 +84,14 @@ TOTALS = {"num_correct": "num_formulae", "effective_number": "num_formulae", "co
 """Metrics with the key of the total that they are part of, where that is known."""
 
 
-def _entry(name: str, column: Row) -> str:
+def metric_text(name: str, column: Row) -> str:
+    """A metric of an evaluation as text; "" where it has none."""
     if name not in column:
         return ""
     return jsd_text(column) if name == "jsd" else METRICS[name].text(column[name])
 
 
-def _heading(name: str, summary: Row) -> str:
+def heading(name: str, summary: Row) -> str:
     """`reached (of 70)`"""
     total = summary.get(TOTALS.get(name, ""))
     return METRICS[name].heading if total is None else f"{METRICS[name].heading} (of {_short(total)})"

@@ -1,0 +1,160 @@
+"""The page about runs: its numbers are those of the records, it loads nothing, and no text becomes markup."""
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+
+from formula_env.cli import main
+from formula_env.experiment.run_page import rendered
+from tests.experiment.commands import TINY_MLE, complaint
+
+pytestmark = pytest.mark.slow
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, the text of each, and tables as rows of cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.cells: list[list[str]] = []
+        self.titles: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._open.append(tag)
+        if tag == "tr":
+            self.cells.append([])
+        elif tag in ("td", "th"):
+            self.cells[-1].append("")
+        elif tag == "title":
+            self.titles.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if "title" in self._open:
+            self.titles[-1] += data
+        elif "td" in self._open or "th" in self._open:
+            self.cells[-1][-1] += data
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    options = {
+        "first": ["--task.length", "6", "--data.size", "0.5"],
+        "second": ["--task.length", "6", "--data.size", "0.5", "--algo.learning-rate", "0.01"],
+        "equation": ["--task", "equation", "--preset", "None", "--data.size", "200", "--data.distinct"],
+    }
+
+    def made(name: str) -> Path:
+        if not (folder / name).exists():
+            small = [
+                "--algo.rounds",
+                "60",
+                "--eval-every",
+                "20",
+                "--eval-samples",
+                "400",
+                "--algo.hidden-dim",
+                "32",
+            ]
+            assert main(["train", "mle", *options[name], *small, "--out", str(folder / name)]) == 0
+        return folder / name
+
+    return made
+
+
+def page_of(folders: list[Path], path: Path) -> str:
+    assert main(["report", *map(str, folders), "--html", str(path)]) == 0
+    return path.read_text()
+
+
+def test_its_numbers_are_those_of_the_records(run: Callable[[str], Path], tmp_path: Path) -> None:
+    folders = [run("first"), run("second")]
+    page = Page(page_of(folders, tmp_path / "page.html"))
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in folders]
+    lines = {cells[0]: cells[1:] for cells in page.cells}
+    assert lines["accuracy"] == [f"{summary['accuracy']:.2%}" for summary in summaries]
+    assert lines["JSD (nats)"] == [f"{summary['jsd']:.4f}" for summary in summaries]
+    assert lines["reached (of 20)"] == [str(summary["num_correct"]) for summary in summaries]
+    assert lines["algo.learning_rate"] == ["0.003", "0.01"]
+    assert "algo.hidden_dim" not in lines, "they have the same"
+    for folder in folders:
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for row in rows:
+            assert f"{folder.name}, round {row['round']:,}: {row['eval/accuracy']:.2%}" in page.titles
+    bars = (folders[0] / "distribution.csv").read_text().splitlines()[1:]
+    assert len(bars) == 20
+    for formula, prob, sampled in (bar.split(",") for bar in bars):
+        assert f"{formula}: {float(prob):.4%}, sampled {sampled} times" in page.titles
+
+
+def test_wrong_samples_are_marked(run: Callable[[str], Path], tmp_path: Path) -> None:
+    text = page_of([run("first")], tmp_path / "page.html")
+    samples = [line.split("\t") for line in (run("first") / "samples.txt").read_text().splitlines()][:60]
+    marked = re.findall(r'<li class="(\w+)"><code>(\w+)</code>', text)
+    assert marked == [("wrong" if verdict == "wrong" else "right", formula) for formula, verdict in samples]
+    assert {"wrong", "right"} == {kind for kind, _ in marked}
+
+
+def test_found_formulae_are_printed(run: Callable[[str], Path], tmp_path: Path) -> None:
+    text = page_of([run("first")], tmp_path / "page.html")
+    found = (run("first") / "found.csv").read_text().splitlines()[1:]
+    assert f"{len(found)} correct formulae that were not in the training set" in text
+    assert text.count('class="formula"') == min(len(found), 24)
+
+
+def test_it_loads_nothing_and_runs_nothing(run: Callable[[str], Path], tmp_path: Path) -> None:
+    page = Page(page_of([run("first"), run("equation")], tmp_path / "page.html"))
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "iframe", "object", "embed", "img", "link")
+        assert not [name for name in attributes if name.startswith("on") or name == "src"]
+        assert (attributes.get("href") or "#").startswith("#")
+        assert (attributes.get("xlink:href") or "#").startswith("#")
+
+
+def test_text_of_somebody_elses_run_is_no_markup(run: Callable[[str], Path], tmp_path: Path) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    folder = tmp_path / "a <b> run"
+    copytree(run("first"), folder)
+    (folder / "SHA256SUMS").unlink()
+    samples = (folder / "samples.txt").read_text()
+    (folder / "samples.txt").write_text(f"{evil}\tcorrect\n{samples}")
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(summary | {"algorithm": evil}))
+    text = page_of([folder], tmp_path / "page.html")
+    assert evil not in text
+    assert "&lt;img src=x onerror=alert(1)&gt;" in text
+    assert "<b>" not in text
+
+
+def test_formulae_that_can_not_be_set_are_shown_as_code() -> None:
+    assert rendered(r"\frac{1}{2}").startswith("<svg ")
+    assert rendered(r"\nonsense{<}") == r"<code>\nonsense{&lt;}</code>"
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_what_can_not_be_shown_is_refused_in_one_line(
+    run: Callable[[str], Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("mine")
+    assert "is there already" in complaint(capfd, "report", str(run("first")), "--html", str(page))
+    assert page.read_text() == "mine"
+    other = str(tmp_path / "other.html")
+    assert "holds no finished run" in complaint(capfd, "report", str(tmp_path), "--html", other)
+    assert main(["train", "mle", *TINY_MLE, "--out", str(tmp_path / "run")]) == 0
+    (tmp_path / "run" / "metrics.jsonl").write_text("no rows\n")
+    assert "metrics.jsonl" in complaint(capfd, "report", str(tmp_path / "run"), "--html", other)
+    assert not Path(other).exists()
