@@ -53,6 +53,8 @@ class Entry:
             self.variant.source == "checker" or not any(row.get(row_key(name)) for row in self.rows)
         ):
             return False  # it knows no examples, or all there are
+        if name == "coverage" and not all(_is_large(row) for row in self.rows):
+            return False
         if name in ("jsd", "nll"):
             by_likelihood = not self.is_exact and all(row_key("nll") in row for row in self.rows)
             if by_likelihood == (name == "jsd"):
@@ -74,6 +76,15 @@ class Entry:
 
     def cost(self, key: str) -> float:
         return fmean(row.get(key, 0) for row in self.rows)
+
+
+def _is_large(row: Row) -> bool:
+    """Whether a sample can reach a share of the formulae that means something."""
+    return SMALLEST_SAMPLE * row.get(row_key("num_formulae"), 0) <= row.get(row_key("num_samples"), 0)
+
+
+SMALLEST_SAMPLE = 0.1
+"""Formulae of a sample for each formula that there is, below which its coverage is not shown."""
 
 
 def sources_table(studies: Sequence[Study]) -> str:
