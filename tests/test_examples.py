@@ -166,3 +166,43 @@ def choose(parameter: dict[str, Any], last: bool) -> Any:
         return parameter["value"]
     values = parameter["values"] if "values" in parameter else [parameter["min"], parameter["max"]]
     return values[-1 if last else 0]
+
+
+def test_the_notebook_of_the_environment() -> None:
+    printed = example("notebooks/environment.py")
+    assert re.search(r"random writing: 2\d\.\d% correct; 70 of 256 strings are, 27\.3%", printed)
+    assert "'accuracy': 1.0, 'coverage': 1.0" in printed
+
+
+def test_the_notebook_of_stable_baselines3() -> None:
+    """It learns: of 64 strings 20 are correct, 31%."""
+    first, second = map(float, re.findall(r"accuracy (0\.\d+)", example("notebooks/sb3_discriminator.py")))
+    assert 0.31 < first < second
+    assert second > 0.6
+
+
+def test_the_notebook_of_a_file() -> None:
+    printed = example("notebooks/your_formulae.py")
+    found = re.findall(r"^(\d+)\+(\d+)=(\d+)$", printed, flags=re.MULTILINE)
+    assert len(found) == 5
+    assert all(int(a) + int(b) == int(c) for a, b, c in found)
+    assert "well-formed 3 of 4, correct 2" in printed
+
+
+def test_the_notebook_of_a_study() -> None:
+    printed = example("notebooks/study_rows.py")
+    assert re.search(r"SeqGAN +10 seeds, JSD 0\.0095, accuracy 99\.92%", printed)
+    assert Path(printed.splitlines()[-1]).stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("path", sorted((EXAMPLES / "notebooks").glob("*.py")), ids=lambda path: path.stem)
+def test_a_notebook_is_cells_of_text_and_code(path: Path) -> None:
+    cells = path.read_text().split("# %%")
+    assert cells[0] == ""
+    assert cells[1].startswith(" [markdown]\n# # ")
+    assert sum(cell.startswith(" [markdown]") for cell in cells) >= 2
+    for cell in cells[1:]:
+        if cell.startswith(" [markdown]"):
+            assert all(line.startswith("#") for line in cell.strip().splitlines()[1:])
+        else:
+            compile(cell, str(path), "exec")

@@ -149,4 +149,4 @@ def test_records_are_small() -> None:
     patterns = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if line.startswith("/")]
     ignored = {path for pattern in patterns if "seed-" in pattern for path in ROOT.glob(pattern)}
     files = {path for folder in FOLDERS for path in folder.glob("*/seed-*/*") if path.is_file()}
-    assert sum(path.stat().st_size for path in files - ignored) < 10_000_000
+    assert sum(path.stat().st_size for path in files - ignored) < 16_000_000  # some 12 kB a run
