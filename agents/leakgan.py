@@ -85,6 +85,10 @@ class LeakGANConfig(AgentConfig):
         if self.discriminator.architecture == "autoregressive":
             raise FormulaError("an autoregressive discriminator has no features of prefixes; choose mlp or cnn")
 
+    @property
+    def uses_likelihood(self) -> bool:
+        return self.mle_rounds > 0 or self.likelihood_every > 0
+
     def search_space(self) -> SearchSpace:
         space = {name: values for name, values in super().search_space().items() if name != "dropout"}
         return {**space, "horizon": Choice(1, 2, 4), "likelihood_every": Choice(0, 5, 15)}
@@ -164,10 +168,11 @@ class LeakGAN(AdversarialAgent):
             features = self.generator.features(tokens)
             goals = self.generator.goals(features)
             log_probs = token_log_probs(self.generator.logits(tokens, goals), tokens, self.task.vocabulary.pad)
-            written = tokens != self.task.vocabulary.pad
+            written = (tokens != self.task.vocabulary.pad).float()
             nll = -log_probs.sum(dim=1).mean()
-            loss = nll + goal_loss(features, goals, written.float(), self.config.horizon)
+            loss = nll + goal_loss(features, goals, torch.ones_like(written), written, self.config.horizon)
             gradient_step(self.generator, self.mle_optimizer, loss, self.config.max_grad_norm)
+            self.weights.update()
             metrics = {"train/nll": nll.detach()}
         return floats(metrics)
 
@@ -176,11 +181,11 @@ class LeakGAN(AdversarialAgent):
         written = tokens != self.task.vocabulary.pad
         features = self.generator.features(tokens)
         goals, horizon = self.generator.goals(features), self.config.horizon
-        reward = rank_rewards(q, self.config.rank_slope) * written
+        reward = rank_rewards(q, self.config.rank_slope)
         intrinsic = intrinsic_rewards(features, goals.detach(), horizon)
         log_probs = token_log_probs(self.generator.logits(tokens, goals), tokens, self.task.vocabulary.pad)
         worker = policy_gradient_loss(log_probs, intrinsic - position_means(intrinsic, written))
-        return worker + goal_loss(features, goals, reward, horizon), q[:, -1]
+        return worker + goal_loss(features, goals, reward, written.float(), horizon), q[:, -1]
 
     def draw_with_q(self) -> tuple[Tensor, Tensor]:
         """A batch of draws `(n, T)`, with the Q `(n, T)` of each symbol."""
@@ -207,14 +212,15 @@ def moves(features: Tensor, horizon: int) -> Tensor:
     return torch.cat([features, last], dim=1)[:, horizon:] - features[:, :-1]
 
 
-def goal_loss(features: Tensor, goals: Tensor, reward: Tensor, horizon: int) -> Tensor:
+def goal_loss(features: Tensor, goals: Tensor, reward: Tensor, written: Tensor, horizon: int) -> Tensor:
     """-mean over formulae of Σ_t R_{t+c} · cos(f_{t+c} - f_t, g_t), R_{t+c} that of the symbol c - 1 later.
 
-    Features are `(n, T+1, F)`, goals `(n, T, F)`; the reward `(n, T)` is of each symbol, 0 where there is none.
+    Features are `(n, T+1, F)`, goals `(n, T, F)`; the reward `(n, T)` is of each symbol, behind the end that of
+    the whole formula. Only goals for symbols that were `written`, 1 or 0 `(n, T)`, count.
     """
     later = torch.cat([reward, reward[:, -1:].expand(-1, horizon - 1)], dim=1)[:, horizon - 1 :]
     similarity = torch.nn.functional.cosine_similarity(moves(features, horizon), goals, dim=2)
-    return -(later * similarity).sum(dim=1).mean()
+    return -(later * similarity * written).sum(dim=1).mean()
 
 
 def intrinsic_rewards(features: Tensor, goals: Tensor, horizon: int) -> Tensor:

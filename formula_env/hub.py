@@ -13,7 +13,9 @@ FILES = [WEIGHTS_FILE, SETTINGS_FILE, CARD_FILE]
 
 
 def upload(folder: Path | str, repo_id: str, private: bool = True) -> str:
-    """Upload an exported generator to the repository USER/NAME, made if need be; returns its address.
+    """Upload an exported generator to the repository USER/NAME; returns its address.
+
+    One that is made for it is private unless told otherwise; one that is there stays as it is, private or public.
 
     Raises FormulaError if the folder holds none, or the Hub refuses.
     """
@@ -23,6 +25,12 @@ def upload(folder: Path | str, repo_id: str, private: bool = True) -> str:
         hub.create_repo(repo_id, private=private, exist_ok=True)
         hub.upload_folder(repo_id=repo_id, folder_path=str(folder), allow_patterns=FILES)
     return f"https://huggingface.co/{repo_id}"
+
+
+def check_installed() -> None:
+    """Raise FormulaError if the package `huggingface_hub` is missing."""
+    with _complaints(""):
+        pass
 
 
 def download(repo_id: str, revision: str | None = None) -> Path:
@@ -43,6 +51,6 @@ def _complaints(repo_id: str) -> Iterator[Any]:
         raise FormulaError("huggingface_hub is missing; install it by pip install 'formula-env[hub]'") from None
     try:
         yield hub
-    except (OSError, ValueError) as error:  # its own errors are kinds of these
+    except Exception as error:  # its own, and those of the network, which are of several libraries
         why = " ".join(str(error).split())[:300]
         raise FormulaError(f"Hugging Face Hub, {repo_id}: {why}") from None

@@ -74,7 +74,7 @@ class TurnsConfig(GeneratorConfig):
             max_grad_norm=self.max_grad_norm,
         )
         self.check_generator()
-        if self.mle_rounds == 0:
+        if not self.uses_likelihood:
             check_no_effect(self, "mle_rounds 0", "mle_learning_rate", "optimizer", "weight_decay", "dropout")
 
     def search_space(self) -> SearchSpace:
@@ -85,7 +85,12 @@ class TurnsConfig(GeneratorConfig):
             "d_steps": Choice(1, 2, 5),
             **self.decoding_space(),
         }
-        return {**space, **self.likelihood_space()} if self.mle_rounds else space
+        return {**space, **self.likelihood_space()} if self.uses_likelihood else space
+
+    @property
+    def uses_likelihood(self) -> bool:
+        """Whether the generator is ever trained by maximum likelihood."""
+        return self.mle_rounds > 0
 
 
 class Judge(Protocol):

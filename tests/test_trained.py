@@ -143,7 +143,14 @@ def test_settings_that_were_changed_are_refused(
 def test_weights_that_were_damaged_are_refused(exported: Path) -> None:
     path = exported / "generator.safetensors"
     whole = path.read_bytes()
-    for content in (b"", whole[:-5], b"\x80\x04}." + whole, b"x" * len(whole)):
+    odd = b'{"x":{"dtype":"F8_E8M0","shape":[1],"data_offsets":[0,1]}}'
+    for content in (
+        b"",
+        len(odd).to_bytes(8, "little") + odd + b"x",
+        whole[:-5],
+        b"\x80\x04}." + whole,
+        b"x" * len(whole),
+    ):
         path.write_bytes(content)
         with pytest.raises(FormulaError, match="is damaged"):
             load(exported)
@@ -218,16 +225,36 @@ def test_a_generator_goes_to_the_hub_and_comes_back(
 
 
 @pytest.mark.usefixtures("stub")
-def test_what_the_hub_refuses_is_one_line(exported: Path, tmp_path: Path) -> None:
+def test_what_the_hub_refuses_is_one_line(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FormulaError, match=r"^Hugging Face Hub, me/none: 404 Client Error. Repository Not Found$"):
         hub.download("me/none")
+
+    class Unreachable(Exception):
+        """An error of the network's own kind."""
+
+    def connect(*_: object, **__: object) -> None:
+        raise Unreachable("no route to host")
+
+    monkeypatch.setattr(sys.modules["huggingface_hub"], "create_repo", connect)
+    with pytest.raises(FormulaError, match="no route to host"):
+        hub.upload(exported, "me/sums")
+    monkeypatch.undo()
+
+
+def test_names_that_the_hub_refuses_are_one_line(stub: Hub, exported: Path, tmp_path: Path) -> None:
+    assert stub.private
     with pytest.raises(FormulaError, match="Repo id must be in the form"):
         hub.upload(exported, "sums")
     with pytest.raises(FormulaError, match=r"holds no generator\.safetensors"):
         hub.upload(tmp_path, "me/sums")
 
 
-def test_without_the_package_it_is_named(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_it_is_named(
+    exported: Path, runs: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(FormulaError, match=r"pip install 'formula-env\[hub\]'"):
         hub.upload(exported, "me/sums")
+    assert "pip install" in complaint(capfd, "export", str(runs("mle")), str(tmp_path / "new"), "--hub", "me/sums")
+    assert not (tmp_path / "new").exists(), "nothing was written that could not be uploaded"

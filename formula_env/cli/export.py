@@ -15,7 +15,7 @@ from formula_env.experiment.rows import Row
 from formula_env.experiment.run_folder import RunFolder
 from formula_env.experiment.run_report import task_name
 from formula_env.experiment.terminal import printable
-from formula_env.hub import upload
+from formula_env.hub import check_installed, upload
 from formula_env.metrics import METRICS
 from formula_env.networks import Generator, MaskedGenerator
 from formula_env.trained import Settings, TrainedGenerator
@@ -31,7 +31,7 @@ class ExportOptions:
     to: Annotated[Path, Positional]
     """Folder to make."""
     hub: str = ""
-    """Repository on the Hugging Face Hub, USER/NAME, that the folder is uploaded to, private."""
+    """Repository on the Hugging Face Hub, USER/NAME, that the folder is uploaded to; private if it is new."""
     trust_checker: bool = False
     """Consent to running the checker of the run, or its task, where that is code."""
 
@@ -39,6 +39,8 @@ class ExportOptions:
 def run_export(arguments: list[str]) -> None:
     """Export a trained generator as weights, settings and a model card: formula-env export RUN FOLDER"""
     options = parse(ExportOptions, "export", arguments)
+    if options.hub:
+        check_installed()
     config, algorithm, _ = load_algorithm(options.folder, "cpu", options.trust_checker)
     trained = trained_generator(config, algorithm)
     trained.save(options.to, model_card(config, RunFolder(options.folder).summary()))

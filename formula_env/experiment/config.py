@@ -148,8 +148,8 @@ class RunConfig(Generic[TaskT, AlgoT]):
 
     @property
     def code(self) -> str | None:
-        """The code that the task is, or has for a checker, as its name; None if there is none."""
-        return self.task_name if is_code(self.task_name) else self.task.code
+        """The code that the task is, and has for a checker, as one text; None if there is none."""
+        return _whole_code(self.task_name, self.task.options)
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -300,15 +300,19 @@ def config_from(settings: dict[str, Any], trusted: bool | str | None = False) ->
     for what, name in (("algorithm", settings["algorithm"]), ("task.name", task_name)):
         if not isinstance(name, str):
             raise FormulaError(f"{what} must be text, got {name!r}")
-    code = task_name if is_code(task_name) else task_class(task_name).code_in(task)
+    code = task_name if is_code(task_name) else task_class(task_name).code_in(task)  # before anything is imported
     if code is not None and trusted is False:
         verb = "is" if code == task_name else "has"
         raise FormulaError(
             f"the task {verb} {code!r}, which is code and would run on your machine; "
             "if you trust it: --trust-checker"
         )
-    if code is not None and trusted not in (True, code):
-        raise FormulaError(f"the task has {code!r}, which is code; it must have {trusted or 'none'}")
+    if code is not None and trusted is not True:
+        trusted_name = trusted.partition(WITH)[0] if isinstance(trusted, str) else trusted
+        if code == trusted_name:
+            code = _whole_code(task_name, task)
+        if code != trusted:
+            raise FormulaError(f"the task has {code!r}, which is code; it must have {trusted or 'none'}")
     settings = dict(settings)
     preset_name = settings.pop("preset", None)
     algo = merge(preset(settings["algorithm"], preset_name), settings.get("algo", {}))
@@ -320,6 +324,18 @@ def config_from(settings: dict[str, Any], trusted: bool | str | None = False) ->
         "keep_samples": tuple(settings.get("keep_samples", [])),
     }
     return _build(RunConfig, {**settings, **parts}, "run")
+
+
+def _whole_code(task_name: str, options: dict[str, Any]) -> str | None:
+    """All code of a task as one text: the class, where that is code, and what the class itself would run."""
+    inner = task_class(task_name).code_in(options)
+    if not is_code(task_name):
+        return inner
+    return task_name if inner is None else f"{task_name}{WITH}{inner}"
+
+
+WITH = " with "
+"""What stands between a task that is code and the code that it names itself."""
 
 
 def algo_config(algorithm: str, values: dict[str, Any]) -> Any:

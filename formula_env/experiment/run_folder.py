@@ -249,8 +249,11 @@ class Record:
         """`distribution.csv`, from the histogram of the evaluator; no file where that is empty."""
         if bars:
             probs = ["" if bar["probability"] is None else f"{bar['probability']:.9g}" for bar in bars]
-            rows = [f"{bar['formula']},{p},{bar['sampled']}\n" for bar, p in zip(bars, probs, strict=True)]
-            self.write(DISTRIBUTION_FILE, "formula,probability,sampled\n" + "".join(rows))
+            buffer = io.StringIO()
+            writer = csv.writer(buffer, lineterminator="\n")
+            writer.writerow(("formula", "probability", "sampled"))
+            writer.writerows((bar["formula"], p, bar["sampled"]) for bar, p in zip(bars, probs, strict=True))
+            self.write(DISTRIBUTION_FILE, buffer.getvalue())
 
     def write_summary(self, summary: Row) -> None:
         """Checksums first: where there is a summary, the record is complete."""

@@ -8,7 +8,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,13 @@ DASHES = ("", "7 3", "2 2", "9 3 2 3", "4 2 1 2", "12 4")
 class Run:
     """What the page shows of a run."""
 
-    label: str
+    path: Path
     folder: RunFolder
     settings: dict[str, Any]
     task: BaseTask
     rows: list[Row]
     summary: Row
+    label: str = ""
 
     @property
     def found(self) -> list[FoundFormula]:
@@ -67,7 +68,15 @@ def load_run(path: Path, trust_checker: bool = False) -> Run:
         raise FormulaError(f"{path} holds no finished run")
     config = load_config(path, trust_checker=trust_checker)
     settings = _flat(yaml.safe_load(read_text(path / CONFIG_FILE)))
-    return Run(path.resolve().name, folder, settings, config.task, folder.rows(), summary)
+    return Run(path.resolve(), folder, settings, config.task, folder.rows(), summary)
+
+
+def labels(paths: Sequence[Path]) -> list[str]:
+    """The last parts of the paths, as many as tell them apart."""
+    depth = 1
+    while len({path.parts[-depth:] for path in paths}) < len(set(paths)):
+        depth += 1
+    return ["/".join(path.parts[-depth:]) for path in paths]
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -79,7 +88,18 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def run_page(runs: Sequence[Run]) -> str:
-    """The page about these runs, one or several."""
+    """The page about these runs, one or several. Raises FormulaError for records that can't be shown."""
+    names = labels([run.path for run in runs])
+    runs = [replace(run, label=label) for run, label in zip(runs, names, strict=True)]
+    try:
+        return _page(runs)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        if isinstance(error, FormulaError):
+            raise
+        raise FormulaError(f"the records of {', '.join(names)} are damaged: {error!r}") from None
+
+
+def _page(runs: Sequence[Run]) -> str:
     title = run_name(runs[0].summary) if len(runs) == 1 else f"{len(runs)} runs"
     sections = [
         ("Summary", _summary(runs)),
@@ -108,7 +128,7 @@ def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 def _summary(runs: Sequence[Run]) -> str:
     lines = [
-        [_text(heading(name, runs[0].summary)), *(_text(metric_text(name, run.summary)) for run in runs)]
+        [_text(_heading(name, runs)), *(_text(metric_text(name, run.summary)) for run in runs)]
         for name in SHOWN
         if any(metric_text(name, run.summary) for run in runs)
     ]
@@ -118,6 +138,12 @@ def _summary(runs: Sequence[Run]) -> str:
             lines.append([label, *(f"{run.summary[name]:,.0f}" if name in run.summary else "" for run in runs)])
     names = [f'{_text(run.label)}<br><span class="soft">{_text(run_name(run.summary))}</span>' for run in runs]
     return _table(["", *names], lines)
+
+
+def _heading(name: str, runs: Sequence[Run]) -> str:
+    """The metric's heading, with the total that it is part of where all runs have the same."""
+    headings = {heading(name, run.summary) for run in runs}
+    return headings.pop() if len(headings) == 1 else METRICS[name].heading
 
 
 def _key(runs: Sequence[Run]) -> str:
@@ -138,11 +164,16 @@ def _curves(runs: Sequence[Run]) -> str:
     charts = []
     for name in CURVES:
         points = [
-            [(row["round"], float(row[row_key(name)])) for row in run.rows if row_key(name) in row] for run in runs
+            [(row["round"], float(row[row_key(name)])) for row in run.rows if _is_number(row.get(row_key(name)))]
+            for run in runs
         ]
         if any(value for curve in points for _, value in curve):
             charts.append(_chart(name, [run.label for run in runs], points))
     return f'<div class="charts">{"".join(charts)}</div>\n'
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 220, 56, 10, 8, 34
@@ -232,10 +263,15 @@ def _distribution(run: Run) -> str:
 def _samples(run: Run) -> str:
     items = [
         f'<li class="{"wrong" if verdict == "wrong" else "right"}"><code>{_text(text)}</code>'
-        f"<span>{'✗' if verdict == 'wrong' else '✓'} {_text(verdict)}</span></li>"
+        f"<span>{_mark(verdict)}{_text(verdict)}</span></li>"
         for text, verdict in run.folder.samples()[:MAX_SAMPLES]
     ]
     return f'<h3>{_text(run.label)}</h3><ul class="samples">{"".join(items)}</ul>\n'
+
+
+def _mark(verdict: str) -> str:
+    """A sign for a formula that is right or wrong; of vectors the verdict is an error."""
+    return {"wrong": "✗ ", "correct": "✓ "}.get(verdict, "")
 
 
 def _found(run: Run) -> str:
@@ -260,7 +296,7 @@ def rendered(latex: str) -> str:
     try:
         with own_style():
             math_to_image(f"${latex}$", buffer, format="svg")
-    except ValueError:
+    except (RecursionError, ValueError):
         return f"<code>{_text(latex)}</code>"
     found = re.search(r"<svg.*</svg>", buffer.getvalue(), flags=re.DOTALL)
     assert found is not None

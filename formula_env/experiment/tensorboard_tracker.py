@@ -44,9 +44,10 @@ class TensorBoardTracker:
             events: Any = import_module("tensorboard.compat.proto.event_pb2")  # no type checker knows its names
             from tensorboard.summary.writer.record_writer import RecordWriter
             from torch.utils.tensorboard import summary
-        except ImportError:
+        except Exception as error:  # one that does not fit others that are installed fails in other ways, too
+            why = "its package is missing" if isinstance(error, ImportError) else " ".join(str(error).split())
             raise FormulaError(
-                "TensorBoard: its package is missing; install it by pip install 'formula-env[tensorboard]', or "
+                f"TensorBoard: {why}; install it by pip install 'formula-env[tensorboard]', or "
                 "leave out --tensorboard (in config.yaml: tensorboard: false)"
             ) from None
         self._event, self._summary = events.Event, summary
@@ -77,8 +78,15 @@ class TensorBoardTracker:
                 self._write(step=row["round"], summary=self._summary.scalar(name, float(value)))
 
     def finish(self, summary: Row, formulae: list[Row], figures: list[Path], files: list[Path]) -> None:
+        try:
+            self._finish(summary, formulae, figures)
+        except Exception as error:  # such as a figure that can't be read
+            self._give_up(" ".join(str(error).split()) or type(error).__name__)
+
+    def _finish(self, summary: Row, formulae: list[Row], figures: list[Path]) -> None:
         from matplotlib.image import imread
 
+        self._write_row()
         round_ = summary["rounds"]
         self._write(step=round_, summary=self._summary.text("formulae", _table(formulae)))
         for path in figures:
@@ -98,8 +106,11 @@ class TensorBoardTracker:
             self._records.write(self._event(wall_time=time.time(), **content).SerializeToString())
             self._file.flush()
         except OSError as error:
-            self._warn(f"TensorBoard: {error.strerror}; the run goes on without it")
-            self._end()
+            self._give_up(str(error.strerror))
+
+    def _give_up(self, why: str) -> None:
+        self._warn(f"TensorBoard: {why}; the run goes on without it")
+        self._end()
 
     def _end(self) -> None:
         if self._file is not None:

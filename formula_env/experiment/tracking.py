@@ -219,7 +219,8 @@ def _run_id(id_file: Path) -> str:
 
 def _settings(config: RunConfig[Any, Any], folder: Path) -> dict[str, Any]:
     """How W&B is to open the run; `wandb_process` passes most of it to `wandb.init`."""
-    name = f"{config.algorithm}-{config.task_name}"
+    task = config.task_name.rpartition(":")[2]  # of module:Class the class
+    name = f"{config.algorithm}-{task}"
     return {
         "argv": sys.argv,
         "folder": str(folder.resolve()),
@@ -228,6 +229,6 @@ def _settings(config: RunConfig[Any, Any], folder: Path) -> dict[str, Any]:
         "project": config.wandb_project,
         "group": config.wandb_group or name,
         "name": f"{name}-s{config.seed}",
-        "tags": [config.algorithm, config.task_name],
+        "tags": [config.algorithm, task],
         "config": config_document(config),
     }

@@ -36,14 +36,15 @@ class Entry:
         return names[str(self.variant.source)]
 
     @property
-    def order(self) -> tuple[int, int, float]:
+    def order(self) -> tuple[int, int, int, float]:
         """Examples alone first, fewer before more, and the nearest to the truth first among equals.
 
         Accuracy does not decide where there is a distance: who writes one formula has 100%.
         """
         num_examples = 0 if self.variant.source == "checker" else self.variant.num_examples
-        distance = next((self.mean(name) for name in ("jsd", "nll") if self.has(name)), -self.mean("accuracy"))
-        return SOURCES.index(self.variant.source), num_examples, distance
+        kind = next((i for i, name in enumerate(("jsd", "nll")) if self.has(name)), 2)
+        distance = -self.mean("accuracy") if kind == 2 else self.mean(("jsd", "nll")[kind])
+        return SOURCES.index(self.variant.source), num_examples, kind, distance
 
     def mean(self, name: str) -> float:
         return fmean(row[row_key(name)] for row in self.rows)
@@ -75,7 +76,8 @@ class Entry:
         return text
 
     def cost(self, key: str) -> float:
-        return fmean(row.get(key, 0) for row in self.rows)
+        """Mean of a cost, 0 where not every row has it."""
+        return fmean(row[key] for row in self.rows) if all(key in row for row in self.rows) else 0.0
 
 
 def _is_large(row: Row) -> bool:

@@ -65,17 +65,26 @@ def task_class(name: str) -> type[BaseTask]:
 def _class_in_code(spec: str) -> type[BaseTask]:
     """The class that `module:Class` or `path.py:Class` is; a module may be in the working directory."""
     source, _, attribute = spec.rpartition(":")
+    if source.partition(".")[0] == "formula_env":
+        raise FormulaError(
+            f"task {spec} is one of formula-env's own; ask for it by its name: {', '.join(all_tasks())}"
+        )
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
         module = _module_of_file(source) if source.endswith(".py") else import_module(source)
-    except Exception as error:
-        raise FormulaError(f"task {spec}: {source} can't be imported: {' '.join(str(error).split())}") from None
+    except (Exception, SystemExit) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FormulaError(f"task {spec}: {source} can't be imported: {reason}") from None
     cls = getattr(module, attribute, None)
     if not (isinstance(cls, type) and issubclass(cls, BaseTask) and is_dataclass(cls)):
         raise FormulaError(
             f"task {spec}: {source} has no class {attribute!r} that is a task: a dataclass, and a SequenceTask"
         )
+    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+        raise FormulaError(f"task {spec}: the class {attribute} must define {', '.join(missing)}")
+    if "name" in signature(cls).parameters:
+        raise FormulaError(f"task {spec}: an option can't be called name, which is the task's; call it otherwise")
     return cls
 
 

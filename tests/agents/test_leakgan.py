@@ -58,14 +58,15 @@ def test_rewards_of_the_manager_and_the_worker_by_hand(horizon: int) -> None:
     rng = torch.Generator().manual_seed(0)
     length, n = 5, 3
     features, goals = torch.randn(n, length + 1, 2, generator=rng), torch.randn(n, length, 2, generator=rng)
-    reward = torch.rand(n, length, generator=rng)
+    reward, written = torch.rand(n, length, generator=rng), torch.ones(n, length)
+    written[1, 3:] = 0  # of a shorter formula
     intrinsic, total = torch.zeros(n, length), 0.0
     for row in range(n):
         for t in range(length):
             end = min(t + horizon, length)
             way = features[row, end] - features[row, t]
             torch.testing.assert_close(moves(features, horizon)[row, t], way)
-            total -= float(reward[row, end - 1]) * cosine(way, goals[row, t]) / n
+            total -= float(reward[row, end - 1] * written[row, t]) * cosine(way, goals[row, t]) / n
             for i in range(1, horizon + 1):  # the symbol at t ends the prefix of length t + 1
                 if (start := t + 1 - i) >= 0:
                     way = features[row, t + 1] - features[row, start]
@@ -73,7 +74,7 @@ def test_rewards_of_the_manager_and_the_worker_by_hand(horizon: int) -> None:
     found = intrinsic_rewards(features, goals, horizon)
     torch.testing.assert_close(found, intrinsic)
     assert (found.std(dim=1) > 0.01).all(), "a reward for each position, not one for all"
-    assert float(goal_loss(features, goals, reward, horizon)) == pytest.approx(total, rel=1e-5)
+    assert float(goal_loss(features, goals, reward, written, horizon)) == pytest.approx(total, rel=1e-5)
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_goals_are_the_managers_and_symbols_the_workers(algorithm: LeakGAN) -> N
     assert with_gradient(generator) == {"worker", "goal_embedding"}
     generator.zero_grad()
     features = generator.features(STRINGS)
-    goal_loss(features, generator.goals(features), torch.ones(16, 4), 2).backward()
+    goal_loss(features, generator.goals(features), torch.ones(16, 4), torch.ones(16, 4), 2).backward()
     assert with_gradient(generator) == {"manager", "goal"}
 
 
@@ -132,6 +133,34 @@ def test_a_start_takes_turns_and_likelihood_returns(algorithm: LeakGAN) -> None:
     algorithm.config = replace(SMALL, likelihood_every=3)
     seen = ["train/nll" in algorithm.update(TASK.sample(16, rng), round_ / 10) for round_ in range(7)]
     assert seen == [False, False, True, False, False, True, False]
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+def test_the_goals_of_short_formulae_are_rewarded_too(length: int) -> None:
+    """Each goal for a symbol that was written, however soon the end comes; none behind it."""
+    task = EvenOnes(5)
+    algorithm = LeakGAN(task, replace(SMALL, horizon=4), 0, CPU)
+    eos = task.vocabulary.eos
+    assert eos is not None
+    tokens = torch.full((1, 5), task.vocabulary.pad)
+    tokens[0, :length] = 0
+    tokens[0, length] = eos
+    written = (tokens != task.vocabulary.pad).float()
+    features = algorithm.generator.features(tokens)
+    goals = torch.nn.functional.normalize(torch.randn_like(features[:, :-1]), dim=2).requires_grad_()
+    goal_loss(features, goals, torch.full((1, 5), 0.7), written, 4).backward()
+    assert goals.grad is not None
+    assert (goals.grad[0].abs().amax(dim=1) > 0).tolist() == (written[0] > 0).tolist()
+
+
+def test_likelihood_within_the_training_needs_its_settings_and_moves_the_average(algorithm: LeakGAN) -> None:
+    config = LeakGANConfig(mle_rounds=0, mle_learning_rate=1e-3, weight_decay=0.1)
+    assert "weight_decay" in config.search_space()
+    with pytest.raises(FormulaError, match="mle_learning_rate has no effect with mle_rounds 0"):
+        LeakGANConfig(mle_rounds=0, likelihood_every=0, mle_learning_rate=1e-3)
+    before = algorithm.log_prob(STRINGS.numpy())
+    algorithm.train_by_likelihood(TASK.sample(16, np.random.default_rng(0)))
+    assert np.abs(algorithm.log_prob(STRINGS.numpy()) - before).max() > 0
 
 
 def test_formulae_of_several_lengths() -> None:

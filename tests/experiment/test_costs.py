@@ -1,9 +1,11 @@
 """What a run costs: time over all its sessions, and memory."""
 
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from formula_env.experiment.costs import MEASURED, Costs, peak_memory
@@ -41,6 +43,14 @@ def test_the_largest_session_counts_and_old_checkpoints_are_read() -> None:
     costs.restore({"seconds": 100.0})
     assert costs.so_far()["seconds"] >= 100
     assert costs.so_far()["peak_memory"] == peak_memory()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process begins with its parent's peak")
+def test_a_process_does_not_begin_with_the_peak_of_the_one_that_started_it() -> None:
+    held = np.ones(25_000_000)  # 200 MB
+    code = "from formula_env.experiment.costs import peak_memory; print(peak_memory())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(child.stdout) < peak_memory() - held.nbytes / 2e6
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -126,9 +126,7 @@ def test_it_loads_nothing_and_runs_nothing(run: Callable[[str], Path], tmp_path:
 
 def test_text_of_somebody_elses_run_is_no_markup(run: Callable[[str], Path], tmp_path: Path) -> None:
     evil = "<img src=x onerror=alert(1)>"
-    folder = tmp_path / "a <b> run"
-    copytree(run("first"), folder)
-    (folder / "SHA256SUMS").unlink()
+    folder = copy_of(run("first"), tmp_path / "a <b> run")
     samples = (folder / "samples.txt").read_text()
     (folder / "samples.txt").write_text(f"{evil}\tcorrect\n{samples}")
     summary = json.loads((folder / "summary.json").read_text())
@@ -139,8 +137,48 @@ def test_text_of_somebody_elses_run_is_no_markup(run: Callable[[str], Path], tmp
     assert "<b>" not in text
 
 
+def copy_of(run: Path, folder: Path) -> Path:
+    copytree(run, folder)
+    (folder / "SHA256SUMS").unlink()
+    return folder
+
+
+def test_runs_of_the_same_name_are_told_apart(run: Callable[[str], Path], tmp_path: Path) -> None:
+    folders = [copy_of(run(name), tmp_path / name / "seed-0") for name in ("first", "equation")]
+    page = Page(page_of(folders, tmp_path / "page.html"))
+    headers = [cells for cells in page.cells if any("first/seed-0" in cell for cell in cells)]
+    assert all("equation/seed-0" in cells[2] for cells in headers)
+    assert any(cells[0] == "reached" for cells in page.cells), "no total, for they have different ones"
+
+
+def test_numbers_that_are_none_are_left_out_and_damage_is_one_line(
+    run: Callable[[str], Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy_of(run("first"), tmp_path / "run")
+    rows = (folder / "metrics.jsonl").read_text().splitlines()
+    rows[0] = re.sub(r'"eval/jsd": [\d.]+', '"eval/jsd": NaN', rows[0])
+    rows[1] = re.sub(r'"eval/jsd": [\d.]+', '"eval/jsd": Infinity', rows[1])
+    (folder / "metrics.jsonl").write_text("\n".join(rows) + "\n")
+    page = Page(page_of([folder], tmp_path / "page.html"))
+    with_jsd = [title for title in page.titles if re.fullmatch(r"run, round \d+: 0\.\d{4}", title)]
+    assert not [title for title in with_jsd if title.startswith("run, round 0:")]
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(summary | {"seconds": None}))
+    line = complaint(capfd, "report", str(folder), "--html", str(tmp_path / "other.html"))
+    assert "the records of run are damaged" in line
+
+
+def test_vectors_are_neither_right_nor_wrong(tmp_path: Path) -> None:
+    options = ["--task", "integer-sum", "--algo.rounds", "4", "--eval-every", "2", "--eval-samples", "50"]
+    assert main(["train", "vanilla-gan", *options, "--out", str(tmp_path / "run")]) == 0
+    text = page_of([tmp_path / "run"], tmp_path / "page.html")
+    assert "<span>error " in text
+    assert "✓" not in text
+
+
 def test_formulae_that_can_not_be_set_are_shown_as_code() -> None:
     assert rendered(r"\frac{1}{2}").startswith("<svg ")
+    assert rendered("{" * 3000 + "x").startswith("<code>")
     assert rendered(r"\nonsense{<}") == r"<code>\nonsense{&lt;}</code>"
 
 

@@ -8,6 +8,8 @@ from shutil import copy
 import pytest
 
 from formula_env.cli import main
+from formula_env.errors import FormulaError
+from formula_env.experiment.config import config_from
 from formula_env.experiment.registry import algorithm_class
 from formula_env.studies.spec import load_study
 from formula_env.tasks import task_class
@@ -83,6 +85,49 @@ def test_a_checkpoint_can_not_smuggle_in_another_one(
     assert "it must have own_brackets:Brackets" in line
 
 
+HALF = """
+from dataclasses import dataclass
+from formula_env import SequenceTask
+
+@dataclass(frozen=True)
+class Half(SequenceTask):
+    length: int = 4
+"""
+NAMED = """
+from dataclasses import dataclass
+from own_brackets import Brackets
+
+@dataclass(frozen=True)
+class Named(Brackets):
+    name: str = "x"
+"""
+CHECKED = """
+from dataclasses import dataclass
+from own_brackets import Brackets
+
+@dataclass(frozen=True)
+class Checked(Brackets):
+    checker: str = "first:check"
+
+    @staticmethod
+    def code_in(options):
+        return options["checker"]
+"""
+
+
+def test_consent_to_a_task_is_none_to_another_checker_of_the_same_task(folder: Path) -> None:
+    """As a checkpoint or a record may name it."""
+    (folder / "checked.py").write_text(CHECKED)
+    settings = {"algorithm": "mle", "task": {"name": "checked:Checked", "length": 4, "checker": "first:check"}}
+    code = config_from(settings, True).code
+    assert code == "checked:Checked with first:check"
+    assert config_from(settings, code).task_name == "checked:Checked"
+    settings["task"] = {**settings["task"], "checker": "second:check"}
+    for consent in (code, "checked:Checked", "first:check", None, False):
+        with pytest.raises(FormulaError, match="code"):
+            config_from(settings, consent)
+
+
 def test_a_study_needs_consent(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     study = folder / "brackets-study"
     study.mkdir()
@@ -106,12 +151,19 @@ def test_a_study_needs_consent(folder: Path, capfd: pytest.CaptureFixture[str]) 
         ("json:JSONDecoder", "json has no class 'JSONDecoder' that is a task"),
         ("broken:X", "broken can't be imported: division by zero"),
         (":X", "can't be imported"),
+        ("formula_env.tasks.formula_file:FormulaFile", "is one of formula-env's own; ask for it by its name"),
+        ("leaves:X", "leaves can't be imported: 3"),
+        ("half:Half", "the class Half must define "),
+        ("named:Named", "an option can't be called name"),
     ],
 )
 def test_what_is_no_task_is_refused_in_one_line(
     spec: str, message: str, folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "broken.py").write_text("1 / 0\n")
+    (folder / "leaves.py").write_text("raise SystemExit(3)\n")
+    (folder / "half.py").write_text(HALF)
+    (folder / "named.py").write_text(NAMED)
     assert message in complaint(capfd, "train", "mle", "--task", spec)
     assert not (folder / "runs").exists()
 

@@ -15,6 +15,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from formula_env.cli import main
 from formula_env.experiment.checkpoint import checkpoints
+from formula_env.experiment.run_folder import RunFolder
 from tests.experiment.commands import TINY_MLE, TINY_PPO, assert_same_run
 
 pytestmark = pytest.mark.slow
@@ -108,6 +109,21 @@ def test_a_full_disk_costs_a_notice_and_not_the_run(
     notice = "TensorBoard: No space left on device; the run goes on without it"
     assert said == [notice] * (good < len(calls))
     assert_same_run(untracked, folder)
+
+
+def test_a_figure_that_can_not_be_read_costs_a_notice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def draw(folder: RunFolder, summary: dict[str, Any]) -> None:
+        (folder.path / "figures").mkdir()
+        (folder.path / "figures" / "torn.png").write_bytes(b"\x89PNG")
+
+    monkeypatch.setattr("formula_env.experiment.run_figures.draw_figures", draw)
+    folder = tmp_path / "run"
+    assert main(["train", "mle", *TINY_MLE, "--tensorboard", "--out", str(folder)]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("TensorBoard")]
+    assert len(said) == 1
+    assert said[0].endswith("; the run goes on without it")
 
 
 @pytest.mark.usefixtures("no_figures")
