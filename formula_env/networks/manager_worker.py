@@ -20,7 +20,7 @@ class ManagerWorkerGenerator(Generator):
     The manager is an LSTM that reads the features of the prefix, and makes of them a direction in their space: its
     goal g_t. The worker is an LSTM that reads the symbols, and makes a vector of each that may come next. Its
     logits are the products of these with ψ(the sum of the last goals), ψ linear, made a unit vector. Goals are the
-    manager's: the likelihood's gradient ends before them.
+    manager's: the likelihood's gradient ends before them, but for those before the first symbol, which it learns.
 
     Args:
         vocabulary: of the formulae.
@@ -98,12 +98,12 @@ class ManagerWorkerGenerator(Generator):
     def logits(self, tokens: Tensor, goals: Tensor) -> Tensor:
         """Logits `(n, T, V)` of formulae `(n, T)` under the goals `(n, T, F)` set at their prefixes."""
         before = self._goals_before(len(tokens), self.horizon - 1)
-        summed = torch.cat([before, goals], dim=1).unfold(1, self.horizon, 1).sum(dim=3)
+        summed = torch.cat([before, goals.detach()], dim=1).unfold(1, self.horizon, 1).sum(dim=3)
         return self._logits(self.worker(tokens), summed)
 
     def _logits(self, vectors: Tensor, goal: Tensor) -> Tensor:
         """Products of the vectors `(…, V·k)` of the symbols with the goals' sum `(…, F)`."""
-        embedded = nn.functional.normalize(self.goal_embedding(goal.detach()), dim=-1)
+        embedded = nn.functional.normalize(self.goal_embedding(goal), dim=-1)
         of_symbols = vectors.unflatten(-1, (self.vocabulary.size, self.goal_dim))
         return (of_symbols @ embedded[..., None]).squeeze(-1) / self.temperature
 

@@ -112,7 +112,7 @@ def with_gradient(network: nn.Module) -> set[str]:
 def test_goals_are_the_managers_and_symbols_the_workers(algorithm: LeakGAN) -> None:
     generator = algorithm.generator
     generator.log_prob(STRINGS).sum().backward()
-    assert with_gradient(generator) == {"worker", "goal_embedding"}
+    assert with_gradient(generator) == {"worker", "goal_embedding", "first_goal"}
     generator.zero_grad()
     features = generator.features(STRINGS)
     goal_loss(features, generator.goals(features), torch.ones(16, 4), torch.ones(16, 4), 2).backward()
