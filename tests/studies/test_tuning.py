@@ -157,7 +157,7 @@ def test_another_search_does_not_go_on_in_the_folder(searched: Path, capfd: pyte
     ("arguments", "message"),
     [
         ("tune", "tune needs an algorithm first: a2c"),
-        ("tune leakgan", "unknown algorithm 'leakgan'"),
+        ("tune autoencoder", "unknown algorithm 'autoencoder'"),
         ("tune mle --trials 0", "trials must be at least 1, got 0"),
         ("tune mle --jobs 0", "jobs must be at least 1, got 0"),
         ("tune mle --seeds 1 1", "seeds must be at least one, and different, got [1, 1]"),
