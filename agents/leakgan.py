@@ -49,7 +49,7 @@ from formula_env.optimizers import set_lr
 from formula_env.rollouts import MonteCarlo
 from formula_env.sampling import draw_keys
 from formula_env.schedules import linear
-from formula_env.search_space import Choice, SearchSpace
+from formula_env.search_space import Choice, LogRange, SearchSpace
 from formula_env.tasks.base import SequenceTask
 from formula_env.vocabulary import Tokens
 
@@ -91,7 +91,13 @@ class LeakGANConfig(AgentConfig):
 
     def search_space(self) -> SearchSpace:
         space = {name: values for name, values in super().search_space().items() if name != "dropout"}
-        return {**space, "horizon": Choice(1, 2, 4), "likelihood_every": Choice(0, 5, 15)}
+        return {
+            **space,
+            "d_steps": Choice(1, 2, 5, 15),
+            "discriminator.learning_rate": LogRange(2e-5, 1e-2),
+            "horizon": Choice(1, 2, 4),
+            "likelihood_every": Choice(0, 5, 15),
+        }
 
 
 PAPER = {

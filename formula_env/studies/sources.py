@@ -9,7 +9,7 @@ from formula_env.experiment.run_report import task_name
 from formula_env.metrics import METRICS, row_key
 from formula_env.studies.spec import SOURCES, Study, Variant
 from formula_env.studies.statistics import last_rows
-from formula_env.studies.study_report import COSTS, markdown, sampled, spread
+from formula_env.studies.study_report import COSTS, markdown, mean_cost, sampled, spread
 
 QUALITY = ("accuracy", "jsd", "nll", "coverage", "novelty")
 """Metrics of quality; the NLL where a likelihood is known but no exact JSD, novelty where there are examples."""
@@ -76,8 +76,7 @@ class Entry:
         return text
 
     def cost(self, key: str) -> float:
-        """Mean of a cost, 0 where not every row has it."""
-        return fmean(row[key] for row in self.rows) if all(key in row for row in self.rows) else 0.0
+        return mean_cost(self.rows, key)
 
 
 def _is_large(row: Row) -> bool:

@@ -174,13 +174,19 @@ def cost_table(study: Study) -> list[str]:
     variants = [variant for variant in study.variants.values() if variant.analysis is None]
     if not any(variant.trials for variant in variants):
         return []
+    rows = {variant.name: last_rows(study, variant, variant.seeds) for variant in variants}
+    known = [key for key in COSTS if any(mean_cost(each, key) for each in rows.values())]
     lines = []
     for variant in variants:
-        rows = last_rows(study, variant, variant.seeds)
-        costs = [fmean(row.get(key, 0) for row in rows) for key in COSTS]
+        costs = [mean_cost(rows[variant.name], key) for key in known]
         trials = "none" if variant.trials is None else f"{variant.trials}"
         lines.append([variant.label, trials, *(f"{cost:,.0f}" if cost else "" for cost in costs)])
-    return markdown(["", "trials of its tuning", *COSTS.values()], lines)
+    return markdown(["", "trials of its tuning", *(COSTS[key] for key in known)], lines)
+
+
+def mean_cost(rows: Sequence[Row], key: str) -> float:
+    """Mean of a cost over rows, 0 where not each has it: earlier versions did not record all."""
+    return fmean(row[key] for row in rows) if all(key in row for row in rows) else 0.0
 
 
 def _floor(summary: Row, metric: str) -> str:

@@ -253,16 +253,16 @@ def tuned(folder: Path, old: str = "", new: str = "") -> str:
 
 def test_tuned_settings_are_those_of_the_best_trial_and_the_page_counts_the_trials(tmp_path: Path) -> None:
     folder = tmp_path / "made-up"
-    study = write_study(folder, tuned(folder))
+    study = write_study(folder, tuned(folder), cpu_seconds=1234.0)
     before = write_study(tmp_path / "untuned")
     tuned_algo, algo = (each.variants["small"].config(0).algo for each in (study, before))
     assert (tuned_algo.learning_rate, algo.learning_rate) == (0.001, 0.003)
     assert (tuned_algo.batch_size, tuned_algo.rounds) == (8, 10), "the variant's own settings prevail"
     assert (study.variants["small"].trials, study.variants["large"].trials) == (3, None)
     lines = study_readme(study).splitlines()
-    at = lines.index("|  | trials of its tuning | seconds | symbols written | checker calls |")
-    assert lines[at + 3].startswith("| MLE 64 | 3 |")
-    assert lines[at + 4].startswith("| MLE 128 | none |")
+    at = lines.index("|  | trials of its tuning | CPU seconds |")
+    assert lines[at + 3] == "| MLE 64 | 3 | 1,234 |"
+    assert lines[at + 4] == "| MLE 128 | none | 1,234 |"
     assert "trials of its tuning" not in study_readme(before)
 
 

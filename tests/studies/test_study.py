@@ -471,7 +471,11 @@ def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("seeds = [0, 1]", "seeds = 3", "seeds must be a list"),
         ("seeds = [0, 1]", "seeds = [-1]", "seed must be from 0"),
         ("seeds = [0, 1]", "seeds = [true]", "seeds must be a list"),
-        ('algorithm = "mle"', 'algorithm = "autoencoder"', "variants.mle: unknown algorithm 'autoencoder'; there are:"),
+        (
+            'algorithm = "mle"',
+            'algorithm = "vae"',
+            "variants.mle: unknown algorithm 'vae'; there are:",
+        ),
         (
             'algorithm = "mle"',
             'algorythm = "mle"',
