@@ -29,7 +29,7 @@ from torch import Tensor
 
 from formula_env.adversarial import Metrics, floats, gradient_step
 from formula_env.adversary import AdversaryConfig
-from formula_env.agents.adversarial_agent import AdversarialAgent, AgentConfig, ratio_advice
+from formula_env.agents.adversarial_agent import AdversarialAgent, AgentConfig
 from formula_env.agents.seqgan import policy_gradient_loss, position_means
 from formula_env.distributed import check_alone
 from formula_env.errors import (
@@ -151,7 +151,8 @@ class LeakGAN(AdversarialAgent):
 
     @property
     def collapse_advice(self) -> str:
-        return f"{ratio_advice(self.config)}lower --algo.likelihood-every or --algo.learning-rate"
+        more_often = "--algo.likelihood-every or " if self.config.likelihood_every > 1 else ""
+        return f"lower {more_often}--algo.learning-rate"
 
     def pretrain(self, real: Tokens, progress: float) -> dict[str, float]:
         """A round of the discriminator and one of maximum likelihood: `d_steps` updates each."""

@@ -165,7 +165,8 @@ class RelGAN(TurnsAlgorithm):
 
     @property
     def collapse_advice(self) -> str:
-        return "lower --algo.beta-max or --algo.learning-rate"
+        softer = "--algo.beta-max or " if self.config.beta_max > 1 else ""
+        return f"lower {softer}--algo.learning-rate"
 
     def generator_loss(self, real: Tensor, progress: float) -> tuple[Tensor, Tensor]:
         of_real, of_fake = self.adversary.judge(real, self.relaxed(len(real), self.beta(progress)))

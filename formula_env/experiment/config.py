@@ -308,8 +308,7 @@ def config_from(settings: dict[str, Any], trusted: bool | str | None = False) ->
             "if you trust it: --trust-checker"
         )
     if code is not None and trusted is not True:
-        trusted_name = trusted.partition(WITH)[0] if isinstance(trusted, str) else trusted
-        if code == trusted_name:
+        if isinstance(trusted, str) and f"{trusted}{WITH}".startswith(f"{code}{WITH}"):
             code = _whole_code(task_name, task)
         if code != trusted:
             raise FormulaError(f"the task has {code!r}, which is code; it must have {trusted or 'none'}")

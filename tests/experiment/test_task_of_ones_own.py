@@ -115,15 +115,17 @@ class Checked(Brackets):
 """
 
 
-def test_consent_to_a_task_is_none_to_another_checker_of_the_same_task(folder: Path) -> None:
+@pytest.mark.parametrize("module", ["checked", "checked with care"])
+def test_consent_to_a_task_is_none_to_another_checker_of_the_same_task(module: str, folder: Path) -> None:
     """As a checkpoint or a record may name it."""
-    (folder / "checked.py").write_text(CHECKED)
-    settings = {"algorithm": "mle", "task": {"name": "checked:Checked", "length": 4, "checker": "first:check"}}
+    (folder / f"{module}.py").write_text(CHECKED)
+    spec = f"{module}.py:Checked"
+    settings = {"algorithm": "mle", "task": {"name": spec, "length": 4, "checker": "first:check"}}
     code = config_from(settings, True).code
-    assert code == "checked:Checked with first:check"
-    assert config_from(settings, code).task_name == "checked:Checked"
+    assert code == f"{spec} with first:check"
+    assert config_from(settings, code).task_name == spec
     settings["task"] = {**settings["task"], "checker": "second:check"}
-    for consent in (code, "checked:Checked", "first:check", None, False):
+    for consent in (code, spec, "first:check", None, False):
         with pytest.raises(FormulaError, match="code"):
             config_from(settings, consent)
 
