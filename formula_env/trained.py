@@ -8,6 +8,7 @@ A folder of three files:
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
@@ -98,7 +99,7 @@ class TrainedGenerator:
         return score(self.sample(n, seed), self.task)
 
     def save(self, folder: Path | str, card: str) -> None:
-        """Write the folder with this model card; the settings come last. Raises FormulaError if it is there."""
+        """Write the folder with this model card, whole or not at all. Raises FormulaError if it is there."""
         folder = Path(folder)
         try:
             folder.mkdir(parents=True)
@@ -113,9 +114,13 @@ class TrainedGenerator:
             "generator": asdict(self.settings),
         }
         weights = {name: weight.contiguous() for name, weight in self.generator.state_dict().items()}
-        write_atomically(folder / WEIGHTS_FILE, tensor_bytes(weights))
-        write_atomically(folder / CARD_FILE, card)
-        write_atomically(folder / SETTINGS_FILE, f"{json.dumps(about, indent=2)}\n")
+        try:
+            write_atomically(folder / WEIGHTS_FILE, tensor_bytes(weights))
+            write_atomically(folder / CARD_FILE, card)
+            write_atomically(folder / SETTINGS_FILE, f"{json.dumps(about, indent=2)}\n")
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
 
 
 def load(folder: Path | str, trust_code: bool = False) -> TrainedGenerator:

@@ -17,6 +17,7 @@ from formula_env import hub
 from formula_env.cli import main
 from formula_env.errors import FormulaError
 from formula_env.experiment.loop import load_algorithm
+from formula_env.files import write_atomically
 from formula_env.trained import load
 from tests.experiment.commands import complaint
 
@@ -87,6 +88,28 @@ def test_a_folder_that_is_there_is_left_alone(
     before = {path.name: path.read_bytes() for path in exported.iterdir()}
     assert "is there already" in complaint(capfd, "export", str(runs("mle")), str(exported))
     assert {path.name: path.read_bytes() for path in exported.iterdir()} == before
+
+
+@pytest.mark.parametrize("good", [0, 1, 2])
+def test_an_export_that_fails_leaves_nothing(
+    good: int, runs: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """The disk is full after so many files; later the same command succeeds."""
+    written: list[Path] = []
+
+    def write(path: Path, content: str | bytes) -> None:
+        if len(written) == good:
+            raise FormulaError(f"cannot write {path}: No space left on device")
+        written.append(path)
+        write_atomically(path, content)
+
+    command = ["export", str(runs("mle")), str(tmp_path / "out")]
+    with monkeypatch.context() as patch:
+        patch.setattr("formula_env.trained.write_atomically", write)
+        assert "No space left on device" in complaint(capfd, *command)
+    assert not (tmp_path / "out").exists()
+    assert main(command) == 0
 
 
 @pytest.mark.usefixtures("no_figures")
