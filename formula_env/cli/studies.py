@@ -46,7 +46,9 @@ def run_study(arguments: list[str]) -> None:
     check_range(1, MAX_JOBS, jobs=options.jobs)
     loaded = [load_study(folder, options.trust_checker) for folder in _some(options.folders, "study")]
     if options.out is not None:
-        loaded = [load_study(copy_study(study.folder, options.out), options.trust_checker) for study in loaded]
+        _check_lenders_are_copied(loaded)
+        copies = [copy_study(study.folder, options.out) for study in loaded]
+        loaded = [load_study(copy, options.trust_checker) for copy in copies]
     for study in loaded:
         check_figures(study)
         if not options.replace:
@@ -58,6 +60,14 @@ def run_study(arguments: list[str]) -> None:
             _draw_study(study, options.replace, must_write=False)
         else:
             print(printable(f"{study.folder}: complete; nothing was run or changed"))
+
+
+def _check_lenders_are_copied(studies: "list[Study]") -> None:
+    copied = {study.folder.resolve() for study in studies}
+    for study in studies:
+        for lender in study.lenders:
+            if lender.resolve() not in copied:
+                raise FormulaError(f"{study.folder} has runs from {lender}; give that study, too, to run it anew")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from formula_env.errors import FormulaError
@@ -56,7 +56,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return f"{self.folder.parents[1].name}/{self.variant.name}/seed-{self.seed}"
+        return "/".join(self.folder.parts[-3:])
 
     def problem(self) -> str | None:
         """Why its record is not complete; None if it is.
@@ -167,7 +167,11 @@ class Run:
 
 
 def runs_of(study: Study) -> list[Run]:
-    """All runs of a study."""
+    """The runs of a study's own: those that it has from other studies are left out."""
+    return [run for run in _all_runs(study) if run.variant.records is None]
+
+
+def _all_runs(study: Study) -> list[Run]:
     with_bars = [
         variant for spec in study.figures if spec.kind == "distribution" for variant in study.variants_of(spec)
     ]
@@ -179,8 +183,12 @@ def runs_of(study: Study) -> list[Run]:
 
 
 def incomplete(study: Study) -> list[tuple[Run, str]]:
-    """The runs whose record is not complete, and why."""
-    problems = ((run, run.problem()) for run in runs_of(study))
+    """The runs of its own whose record is not complete, and why."""
+    return _with_problems(runs_of(study))
+
+
+def _with_problems(runs: list[Run]) -> list[tuple[Run, str]]:
+    problems = ((run, run.problem()) for run in runs)
     return [(run, problem) for run, problem in problems if problem is not None]
 
 
@@ -197,12 +205,13 @@ def check_undamaged(study: Study) -> None:
 
 
 def check_complete(study: Study) -> None:
-    """Raise FormulaError naming a run whose record is not complete."""
-    missing = incomplete(study)
+    """Raise FormulaError naming a run, of its own or of another study, whose record is not complete."""
+    missing = _with_problems(_all_runs(study))
     if missing:
         run, problem = missing[0]
         others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise FormulaError(f"{run.name}: {problem}{others}; run: {study_command([study])}")
+        lender = run.folder.parents[1] if run.variant.records is not None else study.folder
+        raise FormulaError(f"{run.name}: {problem}{others}; run: {study_command([replace(study, folder=lender)])}")
 
 
 def copy_study(folder: Path, out: Path) -> Path:

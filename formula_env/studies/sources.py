@@ -6,7 +6,7 @@ from statistics import fmean
 
 from formula_env.experiment.rows import Row
 from formula_env.experiment.run_report import task_name
-from formula_env.metrics import METRICS, row_key
+from formula_env.metrics import METRICS, metric, row_key
 from formula_env.studies.spec import SOURCES, Study, Variant
 from formula_env.studies.statistics import last_rows
 from formula_env.studies.study_report import COSTS, markdown, mean_cost, sampled, spread
@@ -94,10 +94,20 @@ def sources_table(studies: Sequence[Study]) -> str:
         Entry(study, variant, last_rows(study, variant, variant.seeds))
         for study in studies
         for variant in study.variants.values()
-        if variant.source is not None
+        if variant.source is not None and variant.records is None
     ]
     tasks = dict.fromkeys(entry.task for entry in entries)
     return "\n\n".join(_of_task(task, [entry for entry in entries if entry.task == task]) for task in tasks)
+
+
+def _random_line(entry: Entry, known: Sequence[str]) -> list[str]:
+    """Metrics of symbols drawn uniformly, from the summary of an entry's first run."""
+    summary = entry.study.folders(entry.variant)[0].summary() or {}
+    random = summary["random"]
+    jsd_counts = random.get("jsd_exact", False)
+    shown = {name: random[name] for name in known if name in random and (name != "jsd" or jsd_counts)}
+    values = (metric(name).text(shown[name]) if name in shown else "" for name in known)
+    return ["nothing", "random symbols", "", "", *values]
 
 
 def _of_task(task: str, entries: Sequence[Entry]) -> str:
@@ -115,5 +125,6 @@ def _of_task(task: str, entries: Sequence[Entry]) -> str:
         ]
         for entry in sorted(entries, key=lambda entry: entry.order)
     ]
+    lines.append(_random_line(entries[0], known) + [""] * len(costs))
     header = ["learns from", "algorithm", "seeds", "trials of its tuning", *columns]
     return "\n".join([f"### {task}", "", *markdown(header, lines)])

@@ -9,8 +9,9 @@ runs/studies/NAME/
 """
 
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -49,6 +50,8 @@ class Variant:
     """Trials of the search that gave its settings; None: there was none."""
     source: Source | None = None
     """What it learns from; None: it is in no table of sources."""
+    records: Path | None = None
+    """Folder of its runs where another study has run them; None: that of its own study."""
 
     def config(self, seed: int) -> RunConfig[Any, Any]:
         """The settings of its run with this seed; raises FormulaError where they are wrong, or run code without
@@ -185,7 +188,13 @@ class Study:
         return [self.variants[name] for name in spec.variants] or of_runs or list(self.variants.values())
 
     def run_folder(self, variant: Variant, seed: int) -> RunFolder:
-        return RunFolder(self.folder / variant.name / f"seed-{seed}")
+        return RunFolder((variant.records or self.folder / variant.name) / f"seed-{seed}")
+
+    @property
+    def lenders(self) -> list[Path]:
+        """Folders of the other studies that it has runs from."""
+        records = (variant.records for variant in self.variants.values())
+        return list(dict.fromkeys(folder.parent for folder in records if folder is not None))
 
     def folders(self, variant: Variant) -> list[RunFolder]:
         """Folders of the variant's runs, by seed."""
@@ -221,30 +230,43 @@ def load_study(folder: Path, trust_checker: bool = False) -> Study:
         folder: with a `study.toml`.
         trust_checker: consent to running the checkers that its tasks name, where these are code.
     """
-    path = folder / STUDY_FILE
-    if not path.is_file():
+    _check_is_study(folder)
+    with _naming(folder / STUDY_FILE):
+        return _study(folder, _document(folder), trust_checker)
+
+
+def _check_is_study(folder: Path) -> None:
+    if not (folder / STUDY_FILE).is_file():
         raise FormulaError(f"{folder} is not a study: it holds no {STUDY_FILE}")
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let what is wrong in a file name it."""
     try:
-        return _study(folder, tomllib.loads(read_text(path)), trust_checker)
+        yield
     except FormulaError as error:
         raise FormulaError(f"{path}: {error}") from None
+
+
+def _document(folder: Path) -> dict[str, Any]:
+    """What a `study.toml` holds, keys checked."""
+    path = folder / STUDY_FILE
+    try:
+        document = tomllib.loads(read_text(path))
     except (ValueError, RecursionError) as error:  # a number of too many digits is no TOMLDecodeError
-        raise FormulaError(f"{path} is not TOML: {error}") from None
-
-
-def _study(folder: Path, document: dict[str, Any], trust_checker: bool) -> Study:
+        raise FormulaError(f"it is not TOML: {error}") from None
     check_keys("", document, KEYS)
     for name in ("title", "about", "thesis"):
         if not isinstance(document.get(name), str):
             raise FormulaError(f"{name} must be there, and text")
-    seeds = _seeds("seeds", document.get("seeds", [0, 1, 2, 3, 4]))
-    tables = document.get("variants")
-    if not isinstance(tables, dict) or not tables:
+    if not isinstance(document.get("variants"), dict) or not document["variants"]:
         raise FormulaError("there must be at least one table [variants.NAME]")
-    defaults = document.get("defaults", {})
-    variants = {
-        name: _variant(folder, name, table, defaults, seeds, trust_checker) for name, table in tables.items()
-    }
+    return document
+
+
+def _study(folder: Path, document: dict[str, Any], trust_checker: bool) -> Study:
+    variants = {name: _variant(folder, document, name, trust_checker) for name in document["variants"]}
     figures = [build(f"figures {i}", FigureSpec, table) for i, table in enumerate(_list(document, "figures"))]
     claims = [build(f"claims {i}", Claim, table) for i, table in enumerate(_list(document, "claims"))]
     for name in [name for figure in figures for name in figure.variants] + [claim.variant for claim in claims]:
@@ -281,10 +303,9 @@ def _list(document: dict[str, Any], name: str) -> list[Any]:
     return value
 
 
-def _variant(
-    folder: Path, name: str, table: Any, defaults: Any, seeds: tuple[int, ...], trust_checker: bool
-) -> Variant:
+def _variant(folder: Path, document: dict[str, Any], name: str, trust_checker: bool) -> Variant:
     where = f"variants.{name}"
+    table, defaults = document["variants"][name], document.get("defaults", {})
     if not isinstance(table, dict) or not isinstance(defaults, dict):
         raise FormulaError(f"{where} and defaults must be tables")
     known = ("preset", *(f.name for f in fields(RunConfig) if f.name not in ("task_name", "seed", "out")))
@@ -293,7 +314,12 @@ def _variant(
     label = table.get("label", name)
     if not isinstance(label, str):
         raise FormulaError(f"{where}.label must be text, got {label!r}")
-    own = _seeds(f"{where}.seeds", table["seeds"]) if "seeds" in table else seeds
+    if "from" in table:
+        check_keys(where, table, ("label", "from"))
+        return _borrowed(folder, name, table, trust_checker)
+    own = _seeds("seeds", document.get("seeds", [0, 1, 2, 3, 4]))
+    if "seeds" in table:
+        own = _seeds(f"{where}.seeds", table["seeds"])
     if "analysis" in table:
         check_keys(where, table, ("label", "seeds", "analysis"))
         check_choice(tuple(ANALYSES), analysis=table["analysis"])
@@ -314,6 +340,27 @@ def _variant(
     except FormulaError as error:
         raise FormulaError(f"{where}: {error}") from None
     return variant
+
+
+def _borrowed(folder: Path, name: str, table: dict[str, Any], trust_checker: bool) -> Variant:
+    """A variant whose runs are those of a variant of a neighbouring study: from = "STUDY/VARIANT"."""
+    where, origin = f"variants.{name}.from", table["from"]
+    if not isinstance(origin, str) or origin.count("/") != 1:
+        raise FormulaError(f'{where} must be "STUDY/VARIANT", got {origin!r}')
+    study_name, variant_name = origin.split("/")
+    check_file_name(study=study_name)
+    if study_name == folder.resolve().name:
+        raise FormulaError(f"{where} must name another study than this one")
+    lender = folder.resolve().parent / study_name
+    _check_is_study(lender)
+    with _naming(lender / STUDY_FILE):
+        document = _document(lender)
+        check_choice(tuple(document["variants"]), variant=variant_name)
+        lent = document["variants"][variant_name]
+        if isinstance(lent, dict) and "from" in lent:
+            raise FormulaError(f"variants.{variant_name} is from another study itself; name that one")
+        variant = _variant(lender, document, variant_name, trust_checker)
+    return replace(variant, name=name, label=table.get("label", variant.label), records=lender / variant_name)
 
 
 def _take_tuned(folder: Path, name: Any, settings: dict[str, Any]) -> int:

@@ -33,6 +33,7 @@ def test_the_table_goes_from_examples_to_the_checker(tmp_path: Path) -> None:
         f"| 10,000 examples | [MLE 64]{page} | 2 |  | 55.00% (40.00% – 70.00%) | 0.4500 (0.4000 – 0.5000) | 25.00% |",  # noqa: E501
         f"| 3 examples, the checker | [MLE 128]{page} | 2 |  | 90.00% | 0.4500 (0.3000 – 0.6000) | 25.00% |",
         f"| the checker | [ours]{page} | 2 |  | 85.00% (80.00% – 90.00%) | 0.2000 (0.1000 – 0.3000) |  |",
+        "| nothing | random symbols |  |  | 37.50% | 0.2500 |  |",
     ]
 
 
@@ -44,7 +45,7 @@ def test_there_is_a_table_for_each_task(tmp_path: Path) -> None:
         "### binary-sum (length 4)",
         "### binary-sum (length 6)",
     ]
-    assert sum(line.startswith("| ") for line in lines) == 2 + 3 + 3 + 3
+    assert sum(line.startswith("| ") for line in lines) == 2 + 3 + 1 + 3 + 3 + 1
 
 
 def test_a_jsd_that_is_not_exact_gives_way_to_the_likelihood(tmp_path: Path) -> None:

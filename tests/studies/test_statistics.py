@@ -208,7 +208,11 @@ def _write_run(study: Study, name: str, seed: int, curve: Curve, metrics: dict[s
             {"round": 5 * i, "phase": phase} | {_row_key(key): v for key, v in found.items()}
         )
     about = {"algorithm": "mle", "task": "binary-sum", "seed": seed, "rounds": 10, "seconds": 1.0}
-    summary = about | found | {"start_name": "start", "start": {}, "random": {}}
+    summary = (
+        about
+        | found
+        | {"start_name": "start", "start": {}, "random": {"accuracy": 0.375, "jsd": 0.25, "jsd_exact": True}}
+    )
     (folder / "summary.json").write_text(json.dumps(summary))
     (folder / "samples.txt").write_text("0000\tcorrect\n")
 
