@@ -14,8 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from formula_env.errors import FormulaError, reason
 
 TEMPORARY = ".writing-"
@@ -128,6 +126,8 @@ def save_state(path: Path, state: dict[str, Any], kind: str) -> None:
     The file is a line `formula-env KIND`, a line with the SHA-256 (in hexadecimal) of all the rest of the file,
     and what `torch.save` makes of the state. A kind ends with the version of its format, such as "checkpoint 2".
     """
+    import torch  # takes a second, which those who only write texts need not wait for
+
     buffer = io.BytesIO()
     torch.save(state, buffer)
     title, data = _title(kind), buffer.getvalue()
@@ -158,6 +158,8 @@ def load_state(path: Path, kind: str) -> dict[str, Any]:
 
 def unpack_state(path: Path, data: bytes) -> dict[str, Any]:
     """The state that `torch.save` wrote as these bytes of a file. Raises FormulaError for anything else."""
+    import torch
+
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:

@@ -182,6 +182,15 @@ def run_command(words: list[str], clone: Path) -> None:
             assert main(["train", *shortened(rest)]) == 0, words
         case ["formula-env", "tune", *rest]:
             assert main(["tune", *rest, "--algo.rounds", "4", "--eval-samples", "50", "--trials", "1"]) == 0, words
+        case ["formula-env", "study", *rest] if "ray" in rest:  # on a new cluster of this machine
+            assert rest[-2:] == ["--address", "auto"]
+            assert main(["study", *rest[:-2], "--jobs", "1"]) == 0, words
+        case ["ray", "start", *rest]:
+            done = subprocess.run(
+                [sys.executable, "-m", "ray.scripts.scripts", "start", "--help"],
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= set(done.stdout.split())
         case ["formula-env", "sample", folder, "-n", _, *rest] if "--novel" in rest:
             # A generator that is hardly trained finds one new formula, 1=1, by chance.
             assert main(["sample", folder, "-n", "1", *rest]) == 0, words

@@ -1,23 +1,20 @@
 """The commands `study`, `figures` and `report`."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from formula_env.arguments import Positional, parse
 from formula_env.cli.messages import say
-from formula_env.errors import FormulaError, check_range
+from formula_env.errors import FormulaError
 from formula_env.experiment.run_folder import RunFolder
 from formula_env.experiment.run_report import print_summary
 from formula_env.experiment.terminal import SafeConsole, printable
 from formula_env.files import write_atomically
+from formula_env.studies.engines import EngineName, engine_for
 
 if TYPE_CHECKING:
     from formula_env.studies.spec import Study
-
-MAX_JOBS = max(16, 4 * (os.cpu_count() or 1))
-"""How many runs go on side by side at most: each is a process of some hundred megabytes."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +23,12 @@ class StudyOptions:
     """Folders with a study.toml."""
     out: Path | None = None
     """Folder for a fresh copy of the studies; default: the records are completed in place."""
-    jobs: int = os.cpu_count() or 1
-    """Number of runs side by side."""
+    jobs: int | None = None
+    """Number of runs side by side; default: as many as there are CPUs."""
+    engine: EngineName = "local"
+    """Place where the runs are at work: processes of this machine, or tasks of a Ray cluster."""
+    address: str = ""
+    """Address of the Ray cluster; auto: that of this machine; default: a new cluster, of this machine alone."""
     replace: bool = False
     """Replacement of damaged records, and of figures and READMEs that the rows contradict."""
     trust_checker: bool = False
@@ -43,18 +44,18 @@ def run_study(arguments: list[str]) -> None:
     from formula_env.studies.study_figures import check_figures
 
     options = parse(StudyOptions, "study", arguments)
-    check_range(1, MAX_JOBS, jobs=options.jobs)
     loaded = [load_study(folder, options.trust_checker) for folder in _some(options.folders, "study")]
-    if options.out is not None:
-        _check_lenders_are_copied(loaded)
-        copies = [copy_study(study.folder, options.out) for study in loaded]
-        loaded = [load_study(copy, options.trust_checker) for copy in copies]
-    for study in loaded:
-        check_figures(study)
-        if not options.replace:
-            check_undamaged(study)
-    to_draw = [study for study in loaded if options.replace or incomplete(study) or not are_present(study)]
-    run_studies(loaded, options.jobs)
+    with engine_for(options.engine, options.jobs, options.address) as engine:
+        if options.out is not None:
+            _check_lenders_are_copied(loaded)
+            copies = [copy_study(study.folder, options.out) for study in loaded]
+            loaded = [load_study(copy, options.trust_checker) for copy in copies]
+        for study in loaded:
+            check_figures(study)
+            if not options.replace:
+                check_undamaged(study)
+        to_draw = [study for study in loaded if options.replace or incomplete(study) or not are_present(study)]
+        run_studies(loaded, engine)
     for study in loaded:
         if study in to_draw:
             _draw_study(study, options.replace, must_write=False)

@@ -1,6 +1,5 @@
 """The command `tune`."""
 
-import os
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +9,13 @@ import torch
 from rich.table import Table
 
 from formula_env.arguments import Positional, option
-from formula_env.cli.studies import MAX_JOBS
 from formula_env.cli.train import parse_with_algorithm
-from formula_env.errors import FormulaError, check_at_least, check_choice, check_range, check_seed
+from formula_env.errors import FormulaError, check_at_least, check_choice, check_seed
 from formula_env.experiment.config import AlgoT, DataConfig, RunConfig, TaskT, check_device
 from formula_env.experiment.registry import algorithm_class
 from formula_env.experiment.terminal import SafeConsole, printable
 from formula_env.metrics import COMPARABLE, metric
+from formula_env.studies.engines import EngineName, engine_for
 from formula_env.tasks import SequenceTask
 
 VALIDATION_NLL = "validation_nll"
@@ -43,8 +42,12 @@ class TuneOptions(Generic[TaskT, AlgoT]):
     """Seeds of the runs of each trial; use them nowhere else."""
     seed: int = 0
     """Random seed of the search."""
-    jobs: int = os.cpu_count() or 1
-    """Number of runs side by side."""
+    jobs: int | None = None
+    """Number of runs side by side; default: as many as there are CPUs."""
+    engine: EngineName = "local"
+    """Place where the runs are at work: processes of this machine, or tasks of a Ray cluster."""
+    address: str = ""
+    """Address of the Ray cluster; auto: that of this machine; default: a new cluster, of this machine alone."""
     out: Path | None = None
     """Folder of the search, which is gone on with if it is there; default runs/tune-ALGORITHM-TASK."""
     eval_every: int = 0
@@ -73,8 +76,8 @@ def run_tune(arguments: list[str]) -> None:
         rounds=_rounds(options),
     )
     check_at_least(1, trials=options.trials)
-    check_range(1, MAX_JOBS, jobs=options.jobs)
-    study = tune(tuning, options.trials, options.jobs, f"formula-env tune {shlex.join(arguments)}")
+    with engine_for(options.engine, options.jobs, options.address) as engine:
+        study = tune(tuning, options.trials, engine, f"formula-env tune {shlex.join(arguments)}")
     _show(tuning, study)
 
 

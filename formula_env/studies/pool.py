@@ -1,29 +1,26 @@
-"""Running studies: the runs that are missing, each a process of its own, so many side by side."""
+"""Running studies: the runs that are missing, so many side by side."""
 
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from formula_env.errors import FormulaError, check_at_least
+from formula_env.errors import FormulaError
 from formula_env.experiment.config import check_device
 from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requests
 from formula_env.experiment.terminal import one_line
+from formula_env.studies.engines import Engine, Job
+from formula_env.studies.processes import LOG_FILE, POLL_SECONDS
 from formula_env.studies.progress import StudyProgress
-from formula_env.studies.records import LOG_FILE, Run, compute, incomplete, runs_of
+from formula_env.studies.records import Run, compute, incomplete, runs_of
 from formula_env.studies.spec import Study, study_command
 
-POLL_SECONDS = 0.3
 
-
-def run_studies(studies: Sequence[Study], jobs: int) -> None:
-    """Run what is missing of studies, so many runs side by side; what is done stays.
+def run_studies(studies: Sequence[Study], engine: Engine) -> None:
+    """Run what is missing of studies; what is done stays.
 
     Raises FormulaError at the end if runs failed, Interrupted after all have saved themselves.
     """
-    check_at_least(1, jobs=jobs)
     for study in studies:
         for variant in study.variants.values():
             check_device(variant.settings.get("device", "cpu"))
@@ -32,7 +29,7 @@ def run_studies(studies: Sequence[Study], jobs: int) -> None:
     _report_damaged([run for run, _ in missing])
     waiting = [run for run, _ in missing]
     with stop_requests() as stop, StudyProgress(total, total - len(waiting)) as progress:
-        failed = Pool(waiting, jobs, progress, stop).work()
+        failed = Pool(waiting, engine, progress, stop).work()
         done = total - sum(len(incomplete(study)) for study in studies)
         if stop.signum is not None:
             raise Interrupted(
@@ -54,36 +51,12 @@ def _report_damaged(missing: list[Run]) -> None:
             print(one_line(f"{run.name} is run again: {damage}"), file=sys.stderr)
 
 
-@dataclass
-class _Job:
-    """A run at work."""
-
-    run: Run
-    process: subprocess.Popen[bytes]
-    was_asked_to_stop: bool = False
-
-    def complaint(self) -> str:
-        """Why it failed, as far as it can be known."""
-        code = self.process.returncode
-        if code < 0:
-            return f"killed by {signal.Signals(-code).name}"
-        lines = (self.run.folder / LOG_FILE).read_text(errors="replace").split("\n")
-        messages = [line for line in lines if line.strip()]
-        return messages[-1].removeprefix("formula-env: ") if code and messages else ""
-
-    def ask_to_stop(self, signum: int) -> None:
-        """Once: a second signal would not let it save."""
-        if self.process.poll() is None and not self.was_asked_to_stop:
-            self.process.send_signal(signum)
-            self.was_asked_to_stop = True
-
-
 class Pool:
-    """Runs as processes, so many at a time.
+    """Runs at work, as many at a time as an engine has jobs.
 
     Args:
         waiting: the runs.
-        jobs: how many at a time.
+        engine: where they are at work.
         progress: shows them.
         stop: stops them all, and they save themselves, as soon as it holds a signal.
         are_needed: is asked again and again; once it answers False, all stop in the same way.
@@ -92,14 +65,14 @@ class Pool:
     def __init__(
         self,
         waiting: Sequence[Run],
-        jobs: int,
+        engine: Engine,
         progress: StudyProgress,
         stop: StopRequest,
         are_needed: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.waiting, self.jobs, self.progress, self.stop = list(waiting), jobs, progress, stop
+        self.waiting, self.engine, self.progress, self.stop = list(waiting), engine, progress, stop
         self.are_needed, self.has_stopped = are_needed, False
-        self.active: list[_Job] = []
+        self.active: list[Job] = []
         self.failed: list[tuple[Run, str]] = []
 
     def work(self) -> list[tuple[Run, str]]:
@@ -113,7 +86,7 @@ class Pool:
         return self.failed
 
     def _fill(self) -> None:
-        while self.waiting and len(self.active) < self.jobs and not self.has_stopped:
+        while self.waiting and len(self.active) < self.engine.jobs and not self.has_stopped:
             run = self.waiting.pop(0)
             if run.variant.analysis is not None:
                 compute(run)
@@ -128,7 +101,7 @@ class Pool:
             except FormulaError as error:
                 self._fail(run, str(error))
                 continue
-            self.active.append(_Job(run, run.start()))
+            self.active.append(self.engine.start(run))
             self.progress.begin(run.name, run.run_folder)
 
     def _fail(self, run: Run, why: str) -> None:
@@ -141,7 +114,7 @@ class Pool:
         self.has_stopped = self.has_stopped or self.stop.signum is not None or not self.are_needed()
         if self.has_stopped:
             self._stop_all(self.stop.signum or signal.SIGTERM)
-        ended = [job for job in self.active if job.process.poll() is not None]
+        ended = [job for job in self.active if job.is_over()]
         self.active = [job for job in self.active if job not in ended]
         for job in ended:
             problem = job.run.problem()
@@ -155,4 +128,4 @@ class Pool:
         for job in self.active:
             job.ask_to_stop(signum)
         for job in self.active:
-            job.process.wait()
+            job.wait()

@@ -11,6 +11,9 @@ from formula_env.experiment.run_folder import RunFolder
 from formula_env.experiment.terminal import SafeConsole, printable
 from formula_env.metrics import evaluation_of
 
+MAX_BARS = 24
+"""Runs at work that have a bar: more would not fit on a terminal, and each costs a look at its folder."""
+
 
 class StudyProgress:
     """Runs done of all, and how those at work stand: a bar and a line for each of them, live on a terminal.
@@ -42,7 +45,9 @@ class StudyProgress:
         self._progress.stop()
 
     def begin(self, name: str, folder: RunFolder) -> None:
-        """This run is at work."""
+        """This run is at work; the first of very many have a bar."""
+        if len(self._active) == MAX_BARS:
+            return
         self._active[name] = folder, self._progress.add_task(name, total=None, live="starting")
 
     def refresh(self) -> None:

@@ -1,9 +1,6 @@
 """The records of a study: which are complete, which are damaged, and how a missing one is made."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,7 +31,7 @@ from formula_env.studies.spec import (
     study_command,
 )
 
-ANALYSIS_FILE, LOG_FILE = "rows.json", "log.txt"
+ANALYSIS_FILE = "rows.json"
 
 NOT_BEGUN, NOT_FINISHED = "not begun", "not finished"
 """Why a run's record may be incomplete without anything being wrong."""
@@ -155,15 +152,10 @@ class Run:
         except FormulaError:  # damaged: not worth more than the time to run it again
             return False
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """The run as a process of its own, which no signal meant for this one reaches."""
-        consent = ["--trust-checker"] if self.variant.trust_checker else []
-        with open(self.folder / LOG_FILE, "wb") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "formula_env", "resume", str(self.folder), *consent],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
-            )  # fmt: skip
+    @property
+    def consent(self) -> list[str]:
+        """The arguments with which its checker may run."""
+        return ["--trust-checker"] if self.variant.trust_checker else []
 
 
 def runs_of(study: Study) -> list[Run]:

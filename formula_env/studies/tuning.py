@@ -43,6 +43,7 @@ from formula_env.experiment.run_folder import RunFolder
 from formula_env.files import exclusive, write_atomically
 from formula_env.metrics import metric, row_key
 from formula_env.search_space import LogRange, SearchSpace, as_tables, search_space, values_in
+from formula_env.studies.engines import Engine
 from formula_env.studies.pool import Pool
 from formula_env.studies.progress import StudyProgress
 from formula_env.studies.records import Run
@@ -93,7 +94,7 @@ SEARCHED = ("algorithm", "task", "algo", "data", "eval_every", "eval_samples")
 """Settings of a run that decide the numbers of a search."""
 
 
-def tune(tuning: Tuning, trials: int, jobs: int, command: str) -> optuna.Study:
+def tune(tuning: Tuning, trials: int, engine: Engine, command: str) -> optuna.Study:
     """Go on until so many trials are finished; returns them.
 
     Raises FormulaError, for a folder of another search or a storage that is none, and Interrupted, which names the
@@ -110,7 +111,7 @@ def tune(tuning: Tuning, trials: int, jobs: int, command: str) -> optuna.Study:
             _write_results(tuning, study)  # a kill may have come between a trial's end and its line
         with StudyProgress(max(trials, done) * len(tuning.seeds), done * len(tuning.seeds)) as progress:
             while len(finished(study)) < trials:
-                _try_next(tuning, study, jobs, progress, stop)
+                _try_next(tuning, study, engine, progress, stop)
                 if stop.signum is not None:
                     raise Interrupted(
                         stop.signum,
@@ -174,7 +175,9 @@ def _open(tuning: Tuning) -> optuna.Study:
 # --- one trial ------------------------------------------------------------------------------------------------
 
 
-def _try_next(tuning: Tuning, study: optuna.Study, jobs: int, progress: StudyProgress, stop: StopRequest) -> None:
+def _try_next(
+    tuning: Tuning, study: optuna.Study, engine: Engine, progress: StudyProgress, stop: StopRequest
+) -> None:
     """Run the next trial to its end, or until it is hopeless; one that is interrupted is not counted."""
     number = len(finished(study))
     study.sampler = optuna.samplers.TPESampler(seed=_seed(tuning.seed, number), constant_liar=False)
@@ -188,7 +191,7 @@ def _try_next(tuning: Tuning, study: optuna.Study, jobs: int, progress: StudyPro
             with exclusive(run.folder):  # raises while a run goes on that a killed search left behind
                 pass
     watch = Watch(trial, tuning.metric, runs[0].run_folder)
-    failed = Pool(runs, jobs, progress, stop, watch.is_promising).work()
+    failed = Pool(runs, engine, progress, stop, watch.is_promising).work()
     if stop.signum is not None:
         return
     if not watch.is_promising():  # asked again, for the rows that came last

@@ -5,7 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from formula_env.experiment import run_figures
 from formula_env.experiment.checkpoint import checkpoints, load_checkpoint
 from formula_env.experiment.config import first_difference, parse_settings
 from formula_env.experiment.costs import MEASURED
-from formula_env.studies import pool
-from formula_env.studies.records import LOG_FILE, Run
+from formula_env.studies import engines, pool
+from formula_env.studies.processes import LOG_FILE
 
 TINY_SEQGAN = shlex.split(
     "--preset thesis --task.length 6 --algo.rounds 40 --algo.mle-rounds 3 --algo.discriminator-rounds 3 "
@@ -82,10 +82,10 @@ class Ended:
         return self.returncode
 
 
-def start_here(run: Run) -> Ended:
-    """What `Run.start` does, in this process and at once."""
-    with open(run.folder / LOG_FILE, "w") as log, redirect_stdout(log), redirect_stderr(log):
-        return Ended(main(["resume", str(run.folder)]))
+def start_here(folder: Path, consent: Sequence[str] = ()) -> Ended:
+    """What `start_process` does, in this process and at once."""
+    with open(folder / LOG_FILE, "w") as log, redirect_stdout(log), redirect_stderr(log):
+        return Ended(main(["resume", str(folder), *consent]))
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def runs_in_this_process() -> Iterator[None]:
     To import torch, or to draw, takes longer than a tiny run.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "start", start_here)
+        patch.setattr(engines, "start_process", start_here)
         patch.setattr(run_figures, "draw_figures", lambda *_: None)
         patch.setattr(pool, "POLL_SECONDS", 0.0)
         yield

@@ -144,7 +144,7 @@ def test_random_command_lines(
 ) -> None:
     summary = RunFolder(folders["run"]).summary()
     monkeypatch.setattr("formula_env.cli.train.train", lambda config, folder: summary)
-    monkeypatch.setattr(pool, "run_studies", lambda studies, jobs: None)
+    monkeypatch.setattr(pool, "run_studies", lambda studies, engine: None)
     for name, limit in (
         ("evaluate.MAX_SAMPLES", 2_000),
         ("sample.MAX_SAMPLES", 2_000),

@@ -1,0 +1,120 @@
+"""Studies on a Ray cluster of two machines, one of which is lost."""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from formula_env.cli import main
+from formula_env.experiment.checkpoint import checkpoints
+from formula_env.studies import ray_engine
+from tests.experiment.commands import complaint, rows_without_time, run, runs_in_this_process, start
+from tests.studies.test_study import GAN, HEAD, LONG_MLE, write_study
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head that does no work itself."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture
+def machines(cluster: Cluster) -> Iterator[list[Any]]:
+    """Two of one CPU each."""
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    cluster.wait_for_nodes()
+    yield nodes
+    for node in nodes:
+        if node in cluster.list_all_nodes():
+            cluster.remove_node(node)
+
+
+def test_the_numbers_are_those_of_one_machine(cluster: Cluster, machines: list[Any], tmp_path: Path) -> None:
+    here, there = (write_study(tmp_path / name / "small", HEAD + GAN) for name in ("here", "there"))
+    with runs_in_this_process():
+        assert main(["study", str(here)]) == 0
+    code, out, err = run("study", there, "--engine", "ray", "--address", cluster.address)
+    assert (code, "2/2" in err, "README.md" in out) == (0, True, True), err
+    for seed in (0, 1):
+        ours, theirs = (folder / "gan" / f"seed-{seed}" for folder in (there, here))
+        assert rows_without_time(ours) == rows_without_time(theirs)
+        assert (ours / "samples.txt").read_bytes() == (theirs / "samples.txt").read_bytes()
+
+
+def test_a_lost_machine_loses_no_run(cluster: Cluster, machines: list[Any], tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "small", HEAD + LONG_MLE)
+    process = start("study", folder, "--engine", "ray", "--address", cluster.address)
+    runs = [folder / "mle" / f"seed-{seed}" for seed in (0, 1)]
+    while not all(map(checkpoints, runs)):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    cluster.remove_node(machines[0], allow_graceful=False)
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    alone = write_study(tmp_path / "alone" / "small", HEAD + LONG_MLE)
+    with runs_in_this_process():
+        assert main(["study", str(alone)]) == 0
+    for run_folder in runs:
+        assert rows_without_time(run_folder) == rows_without_time(alone / "mle" / run_folder.name)
+
+
+def test_a_stopped_study_saves_its_runs_wherever_they_are(
+    cluster: Cluster, machines: list[Any], tmp_path: Path
+) -> None:
+    folder = write_study(tmp_path / "small", HEAD + LONG_MLE)
+    process = start("study", folder, "--engine", "ray", "--address", cluster.address)
+    runs = [folder / "mle" / f"seed-{seed}" for seed in (0, 1)]
+    while not all(map(checkpoints, runs)):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1].endswith(f"go on with: formula-env study {folder}")
+    for run_folder in runs:
+        assert (
+            "go on with" in (run_folder / "log.txt").read_text()
+            or "resume" in (run_folder / "log.txt").read_text()
+        )
+        assert not (run_folder / "summary.json").exists()
+
+
+def test_an_address_without_a_cluster_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = write_study(tmp_path / "small", HEAD + GAN)
+    line = complaint(capfd, "study", str(folder), "--engine", "ray", "--address", "127.0.0.1:1")
+    assert "no Ray cluster at '127.0.0.1:1'" in line
+    assert line.endswith("start one with: ray start --head")
+    assert [path.name for path in folder.iterdir()] == ["study.toml"]
+
+
+def test_a_cluster_that_is_gone_is_not_waited_for(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray leaves the address of a cluster that was killed where it looks for the current one."""
+    note = tmp_path / "ray_current_cluster"
+    note.write_text("127.0.0.1:1")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray_engine, "CURRENT_CLUSTER", note)
+    folder = write_study(tmp_path / "small", HEAD + GAN)
+    line = complaint(capfd, "study", str(folder), "--engine", "ray", "--address", "auto")
+    assert "no Ray cluster at 'auto' ([Errno 111] Connection refused)" in line
+
+
+def test_a_wrong_address_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = write_study(tmp_path / "small", HEAD + GAN)
+    line = complaint(capfd, "study", str(folder), "--engine", "ray", "--address", "somewhere")
+    assert line.endswith("address must be auto or HOST:PORT, got 'somewhere'")
+
+
+def test_an_address_of_no_cluster_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = write_study(tmp_path / "small", HEAD + GAN)
+    line = complaint(capfd, "study", str(folder), "--address", "auto")
+    assert line.endswith("address 'auto' is of a Ray cluster; give --engine ray, too")
