@@ -1,16 +1,17 @@
-# make train | test | docs | test-fast | test-exhaustive | test-lowest | torture | reproduce | figures | lint | benchmark | scaling | clients | clean. The first call of any builds .venv; nothing else is needed.
+# make train | test | docs | dist | test-fast | test-exhaustive | test-lowest | torture | reproduce | figures | lint | benchmark | scaling | clients | clean. The first call of any builds .venv; nothing else is needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
+TRIAL := .venv-dist
 LOWEST_TESTS := tests/test_dependencies.py tests/test_env.py tests/test_evaluators.py tests/tasks tests/experiment/test_arguments.py tests/experiment/test_figures.py tests/studies/test_statistics.py tests/studies/test_tuning.py tests/experiment/test_sb3_runs.py tests/experiment/test_tracking.py
 STUDIES := $(patsubst %/study.toml,%,$(sort $(wildcard runs/studies/*/study.toml)))
 # Networks this small are fastest with one thread. The tests run with torch's default number, as on a user's machine;
 # several test processes share the cores, so a thread without work must sleep instead of spin.
-train test-fast test-exhaustive test-lowest torture reproduce figures benchmark scaling clients: export OMP_NUM_THREADS ?= 1
+train dist test-fast test-exhaustive test-lowest torture reproduce figures benchmark scaling clients: export OMP_NUM_THREADS ?= 1
 test: export OMP_WAIT_POLICY ?= passive
 
-.PHONY: train test docs test-fast test-exhaustive test-lowest torture reproduce figures lint benchmark scaling clients clean
+.PHONY: train test docs dist test-fast test-exhaustive test-lowest torture reproduce figures lint benchmark scaling clients clean
 
 train: $(VENV)/ready
 	$(BIN)/formula-env train seqgan --task binary-sum --task.length 8 --seed 0
@@ -51,6 +52,17 @@ lint: $(VENV)/ready
 docs: $(VENV)/ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+# Wheel and source distribution in dist/, each tried in a fresh environment of $(PYTHON), outside of the sources.
+dist: $(VENV)/ready
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	for file in dist/*; do \
+	  rm -rf $(TRIAL) && $(PYTHON) -m venv $(TRIAL) && \
+	  $(TRIAL)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0 $$file && \
+	  (cd $(TRIAL) && bin/formula-env --version && bin/formula-env train mle --algo.rounds 50 --out trial && bin/formula-env sample trial -n 3) || exit 1; \
+	done
+	rm -rf $(TRIAL)
+
 benchmark: $(VENV)/ready
 	$(BIN)/python -m benchmarks.rollouts
 	$(BIN)/python -m benchmarks.environment
@@ -63,7 +75,7 @@ clients: $(VENV)/ready
 	$(BIN)/python -m benchmarks.clients
 
 clean:
-	rm -rf $(VENV) $(LOWEST) build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) $(TRIAL) build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/ready: pyproject.toml constraints.txt

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -25,16 +26,30 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = folder / "source"  # building leaves files behind, which the source tree must not hold
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
     for name in tracked.split("\0"):
-        if name.startswith(("formula_env/", "agents/", "gan/", "pyproject.toml", "README.md", "LICENSE")):
+        if name.startswith(("formula_env/", "agents/", "gan/", "tests/test_env", *BUILT_FROM)):
             target = source / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if (ROOT / name).is_symlink():
                 target.symlink_to((ROOT / name).readlink())
             else:
                 target.write_bytes((ROOT / name).read_bytes())
-    pip("wheel", "--no-deps", "--wheel-dir", folder, source)
+    # The wheel is built from the source distribution, so that lacks nothing.
+    command = [sys.executable, "-m", "build", "--outdir", str(folder), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     (path,) = folder.glob("*.whl")
     return path
+
+
+BUILT_FROM = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+
+
+def test_the_source_distribution_holds_no_part_of_the_tests(wheel: Path) -> None:
+    (path,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = archive.getnames()
+    assert any(name.endswith("formula_env/env.py") for name in names)
+    assert not [name for name in names if "/tests" in name]
 
 
 def test_it_holds_one_top_level_package_and_every_module(wheel: Path) -> None:
