@@ -315,7 +315,7 @@ def _variant(folder: Path, document: dict[str, Any], name: str, trust_checker: b
     if not isinstance(label, str):
         raise FormulaError(f"{where}.label must be text, got {label!r}")
     if "from" in table:
-        check_keys(where, table, ("label", "from"))
+        check_keys(where, table, ("label", "seeds", "from"))
         return _borrowed(folder, name, table, trust_checker)
     own = _seeds("seeds", document.get("seeds", [0, 1, 2, 3, 4]))
     if "seeds" in table:
@@ -360,7 +360,11 @@ def _borrowed(folder: Path, name: str, table: dict[str, Any], trust_checker: boo
         if isinstance(lent, dict) and "from" in lent:
             raise FormulaError(f"variants.{variant_name} is from another study itself; name that one")
         variant = _variant(lender, document, variant_name, trust_checker)
-    return replace(variant, name=name, label=table.get("label", variant.label), records=lender / variant_name)
+    seeds = _seeds(f"variants.{name}.seeds", table.get("seeds", list(variant.seeds)))
+    if not set(seeds) <= set(variant.seeds):
+        raise FormulaError(f"variants.{name}.seeds must be among those of {origin}, {list(variant.seeds)}")
+    label = table.get("label", variant.label)
+    return replace(variant, name=name, label=label, seeds=seeds, records=lender / variant_name)
 
 
 def _take_tuned(folder: Path, name: Any, settings: dict[str, Any]) -> int:

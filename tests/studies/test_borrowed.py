@@ -52,6 +52,14 @@ def test_the_rows_are_the_lender_s(league: Path) -> None:
     assert "| likelihood | 2 |" in study_readme(study)
 
 
+def test_some_of_the_seeds_may_be_enough(league: Path) -> None:
+    text = LEAGUE[: LEAGUE.index("[[comparisons]]")].replace('"lender/ours"', '"lender/ours"\nseeds = [1]')
+    (league / "study.toml").write_text(text)
+    study = load_study(league)
+    (folder,) = study.folders(study.variants["ours"])
+    assert folder.rows() == study.run_folder(study.variants["ours"], 1).rows() != []
+
+
 def test_nothing_of_it_is_run_again(league: Path) -> None:
     study = load_study(league)
     assert runs_of(study) == []
@@ -86,7 +94,8 @@ def test_to_run_it_anew_takes_the_lender_too(league: Path, capsys: pytest.Captur
         ('from = "lender/our"', "unknown variant 'our'; perhaps you meant ours; there are: "),
         ('from = "league/ours"', "variants.ours.from must name another study than this one"),
         ('from = "../x"', "the name of a study must be a plain file name, got '..'"),
-        ('from = "lender/ours"\nseeds = [0]', "unknown key 'seeds' in variants.ours; there are: label, from"),
+        ('from = "lender/ours"\nseeds = [0, 7]', "variants.ours.seeds must be among those of lender/ours, [0, 1]"),
+        ('from = "lender/ours"\ntask = "x"', "unknown key 'task' in variants.ours; there are: label, seeds, from"),
     ],
 )
 def test_a_wrong_loan_is_refused_in_one_line(
