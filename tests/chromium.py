@@ -120,6 +120,7 @@ def started(profile: Path) -> Iterator[Browser]:
     options: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment, **options) as process:
         try:
+            assert process.stderr is not None
             said = iter(process.stderr.readline, "")
             address = next(line.split()[-1] for line in said if line.startswith("DevTools listening on "))
             with connect(address, max_size=None) as socket:
