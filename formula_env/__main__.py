@@ -9,9 +9,11 @@ def main() -> int:
     _open_standard_streams()
     os.environ["MPLBACKEND"] = "agg"  # one that a notebook names may not be installed here
     try:
+        from formula_env.allocator import keep_freed_memory
         from formula_env.cli import main as run
         from formula_env.distributed import leave
 
+        keep_freed_memory()
         code = run()
         _drop_unread_output()
         leave(code)

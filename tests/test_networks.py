@@ -9,6 +9,7 @@ from torch import nn
 from formula_env.networks import DISCRIMINATORS, Generator, discriminators, make_discriminator
 from formula_env.networks.decoding import DecodedGenerator, Decoding
 from formula_env.networks.discriminators import SequenceLinear, one_hot
+from formula_env.networks.generators import TILE
 from formula_env.networks.policy import UniformPolicy
 from formula_env.rewards import DiscriminatorReward
 from formula_env.sampling import log_prob, sample
@@ -49,6 +50,26 @@ def test_teacher_forcing_equals_stepping(make: Make, task: SequenceTask) -> None
     with torch.no_grad():
         forced = generator.log_prob(sequences).double()
     torch.testing.assert_close(stepped, forced, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("n", [1, TILE - 1, TILE, TILE + 1, 2 * TILE + 300])
+def test_a_cell_in_tiles_is_the_cell(n: int) -> None:
+    """With a gradient all rows are done at once; without one, many are done in tiles."""
+    task = make_task("signed-equation", length=7)
+    generator, _ = opinionated_pair(task)
+    rng = torch.Generator().manual_seed(0)
+    symbols = torch.randint(task.vocabulary.size, (n,), generator=rng)
+    size = generator.start(1)[0].shape[1]
+    state = torch.randn((n, size), generator=rng), torch.randn((n, size), generator=rng)
+    before = [each.clone() for each in state]
+    logits, (hidden, cell) = generator.step(symbols, state)
+    with torch.no_grad():
+        fast_logits, (fast_hidden, fast_cell) = generator.step(symbols, state)
+    for one, other in ((logits, fast_logits), (hidden, fast_hidden), (cell, fast_cell)):
+        assert one.requires_grad
+        torch.testing.assert_close(one.detach(), other, atol=1e-6, rtol=1e-5)
+    for one, other in zip(state, before, strict=True):
+        assert torch.equal(one, other), "a state that others share is left as it is"
 
 
 @architectures

@@ -1,0 +1,34 @@
+"""Memory that is freed stays with the process, where the allocator is glibc's."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+
+FAULTS = """
+import resource, sys, torch
+from formula_env.allocator import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+def work():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        [torch.ones(1_000_000) for _ in range(5)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+work()
+print(work())
+"""
+
+
+def faults(mode: str) -> int:
+    """Page faults of making and freeing five tensors of 4 MB at a time, twenty times."""
+    done = subprocess.run([sys.executable, "-c", FAULTS, mode], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def test_pages_are_asked_for_once() -> None:
+    assert faults("keep") < 100
+    assert faults("give back") > 1000
