@@ -33,6 +33,10 @@ RETRIES = 5
 """How often a run is given to another machine before it counts as failed."""
 
 
+OBJECT_STORE_BYTES = 100 * 2**20
+"""Memory of a cluster of one's own for what goes between tasks: here, exit codes."""
+
+
 class RayJob:
     """A run as a task of a cluster."""
 
@@ -79,8 +83,11 @@ def ray_engine(jobs: int | None = None, address: str = "") -> Iterator[RayEngine
     Raises FormulaError if there is no cluster at the address.
     """
     _check_answers(address)
+    own: dict[str, Any] = (
+        {} if address else {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    )
     try:
-        ray.init(address or "local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        ray.init(address or "local", logging_level=logging.ERROR, log_to_driver=False, **own)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise _no_cluster(address, str(error).splitlines()[0]) from None
     try:
