@@ -25,6 +25,8 @@ from formula_env.search_space import Choice, SearchSpace
 
 @dataclass(frozen=True)
 class BGANConfig(AgentConfig):
+    """Settings of boundary-seeking GAN."""
+
     num_samples: int = 32
     """Number M of draws among which weights are normalised; a divisor of `batch_size`."""
 

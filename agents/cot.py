@@ -42,6 +42,8 @@ from formula_env.vocabulary import Tokens
 
 @dataclass(frozen=True)
 class CoTConfig(GeneratorConfig):
+    """Settings of cooperative training."""
+
     rounds: int = 1500
     """Number of updates of the generator, each after `m_steps` of the mediator."""
     batch_size: int = 256

@@ -30,6 +30,8 @@ from formula_env.search_space import Choice, SearchSpace
 
 @dataclass(frozen=True)
 class EBGFNConfig(AgentConfig):
+    """Settings of the energy-based GFlowNet."""
+
     examples: float = 0.25
     """Share of the policy's batch that are examples."""
     exploration: float = 0.0

@@ -56,6 +56,8 @@ from formula_env.vocabulary import Tokens
 
 @dataclass(frozen=True)
 class GFlowNetConfig(GeneratorConfig):
+    """Settings of the GFlowNet."""
+
     rounds: int = 2000
     """Number of updates from the checker."""
     mle_rounds: int = 0

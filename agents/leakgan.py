@@ -56,6 +56,8 @@ from formula_env.vocabulary import Tokens
 
 @dataclass(frozen=True)
 class LeakGANConfig(AgentConfig):
+    """Settings of LeakGAN."""
+
     rounds: int = 1000
     mle_rounds: int = 100
     batch_size: int = 64

@@ -32,6 +32,8 @@ from formula_env.search_space import Choice, SearchSpace
 
 @dataclass(frozen=True)
 class MaliGANConfig(AgentConfig):
+    """Settings of MaliGAN."""
+
     mixed: float = 0.0
     """Share of the rounds in which draws begin as examples do, with fewer and fewer symbols of them."""
     completions: int = 8

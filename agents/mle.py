@@ -21,6 +21,8 @@ from formula_env.vocabulary import Tokens
 
 @dataclass(frozen=True)
 class MLEConfig(GeneratorConfig):
+    """Settings of maximum likelihood."""
+
     rounds: int = 3000
     """Number of updates."""
     batch_size: int = 128

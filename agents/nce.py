@@ -42,6 +42,8 @@ NoiseName = Literal["uniform", "tempered"]
 
 @dataclass(frozen=True)
 class NCEConfig(GeneratorConfig):
+    """Settings of noise-contrastive estimation."""
+
     rounds: int = 1450
     """Number of updates."""
     batch_size: int = 256

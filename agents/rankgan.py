@@ -40,6 +40,8 @@ from formula_env.turns import TurnsAlgorithm, TurnsConfig
 
 @dataclass(frozen=True)
 class RankGANConfig(TurnsConfig):
+    """Settings of RankGAN."""
+
     num_rollouts: int = 16
     """Monte-Carlo completions behind the Q of each prefix; 0: all symbols share their formula's rank."""
     num_references: int = 16

@@ -44,6 +44,8 @@ from formula_env.vocabulary import Tokens
 
 @dataclass(frozen=True)
 class SeqGANConfig(GeneratorConfig):
+    """Settings of SeqGAN."""
+
     rounds: int = 2500
     """Adversarial rounds: an update of the generator, then `d_steps` of the discriminator."""
     mle_rounds: int = 0

@@ -22,6 +22,8 @@ from formula_env.vocabulary import Tokens, distinct_rows
 
 @dataclass(frozen=True)
 class VerifiedMLEConfig(MLEConfig):
+    """Settings of likelihood on formulae that the checker approves."""
+
     rounds: int = 2500
     batch_size: int = 256
     hidden_dim: int = 128

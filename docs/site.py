@@ -24,18 +24,28 @@ MODULES = (
 """Modules of the API reference."""
 
 
+ALGORITHMS = tuple(
+    f"{folder}.{path.stem}"
+    for folder in ("agents", "gan")
+    for path in sorted((ROOT / folder).glob("*.py"))
+    if path.stem not in ("__init__", "analyses")
+)
+"""Modules of the algorithms, and of what some of them share."""
+
+
 def on_config(config: Any) -> Any:
-    """Put the studies and the reference into the navigation."""
+    """Put the studies, the algorithms and the reference into the navigation."""
     studies = [path.parent.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("runs/studies/*/README.md"))]
     config.nav += [
         {"Studies": [{posixpath.basename(study): f"{study}/README.md"} for study in studies]},
+        {"Algorithms": [{module.partition(".")[2]: f"reference/{module}.md"} for module in ALGORITHMS]},
         {"Reference": [{module: f"reference/{module}.md"} for module in MODULES]},
     ]
     return config
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages of the root, the studies with their figures, and a page of reference for each module."""
+    """Add the pages of the root, the studies with their figures, and a page for each algorithm and module."""
     for source, target in PAGES.items():
         files.append(File.generated(config, target, abs_src_path=str(ROOT / source)))
     for folder in sorted(path.parent for path in ROOT.glob("runs/studies/*/README.md")):
@@ -43,7 +53,7 @@ def on_files(files: Files, config: Any) -> Files:
             files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     for path in sorted(ROOT.glob("benchmarks/*.png")):
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
-    for module in MODULES:
+    for module in (*ALGORITHMS, *MODULES):
         check_docstrings(module)
         content = f"# {module}\n\n::: formula_env.{module}\n"
         files.append(File.generated(config, f"reference/{module}.md", content=content))

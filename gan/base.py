@@ -24,6 +24,8 @@ from formula_env.search_space import Choice, LogRange, SearchSpace
 
 @dataclass(frozen=True)
 class GANConfig:
+    """Settings of every GAN that is trained through the discriminator's gradient."""
+
     rounds: int = 15_000
     """Rounds of one update each of the discriminator and of the generator."""
     batch_size: int = 64

@@ -23,6 +23,8 @@ from formula_env.vocabulary import Tokens
 
 @dataclass(frozen=True)
 class GumbelSoftmaxGANConfig(UnrolledGANConfig):
+    """Settings of the Gumbel-softmax GAN."""
+
     rounds: int = 6000
     generator_learning_rate: float = 2e-3
     discriminator_learning_rate: float = 2e-3

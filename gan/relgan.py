@@ -42,6 +42,8 @@ Pooling = Literal["none", "max"]
 
 @dataclass(frozen=True)
 class RelGANConfig(TurnsConfig):
+    """Settings of RelGAN."""
+
     rounds: int = 1000
     mle_rounds: int = 100
     batch_size: int = 64

@@ -15,6 +15,8 @@ from formula_env.gan.unrolled import UnrolledGAN, UnrolledGANConfig
 
 @dataclass(frozen=True)
 class SoftmaxGANConfig(UnrolledGANConfig):
+    """Settings of the softmax GAN."""
+
     rounds: int = 3140
     latent_dim: int = 16
     """Size of the noise z ~ U(0, 1) that the generator reads first, the only source of chance in this GAN."""

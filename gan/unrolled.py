@@ -23,6 +23,8 @@ Relax = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class UnrolledGANConfig(GANConfig):
+    """Settings of GANs whose generator is unrolled over the positions."""
+
     latent_dim: int = 16
     """Size of the noise z ~ U(0, 1) that the generator reads first; 0: it reads BOS."""
     logit_bound: float = 0.0

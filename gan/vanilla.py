@@ -13,6 +13,8 @@ from formula_env.tasks.base import ContinuousTask, Vectors
 
 @dataclass(frozen=True)
 class VanillaGANConfig(GANConfig):
+    """Settings of the vanilla GAN."""
+
     batch_size: int = 256
     lr_end_factor: float = 0.0
     ema_decay: float = 0.999

@@ -44,6 +44,8 @@ from formula_env.vocabulary import Tokens
 
 @dataclass(frozen=True)
 class WGANGPConfig:
+    """Settings of WGAN-GP."""
+
     rounds: int = 1500
     """Rounds of `d_steps` updates of the critic and one of the generator."""
     batch_size: int = 64
