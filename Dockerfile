@@ -7,6 +7,7 @@ COPY pyproject.toml constraints.txt Makefile README.md LICENSE ./
 COPY formula_env formula_env
 COPY agents agents
 COPY gan gan
+COPY tests/__init__.py tests/chromium.py tests/
 RUN make .venv/ready
 COPY . .
 CMD ["make", "train"]

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Cluster:
     checkpoint_bytes: float = 7.4e6
     """Size of a checkpoint: a transformer's with its optimiser; an LSTM's is .4 to 2.5 MB."""
     poll_seconds: float = 0.3
-    """Seconds between the driver's looks at the runs."""
+    """Seconds that the driver sleeps from one look at all runs to the next."""
 
 
 @dataclass(frozen=True)
@@ -49,50 +50,60 @@ class Outcome:
 
     hours: float
     """From the first task to the last result."""
-    work: float
-    """Core hours of the runs themselves."""
     lost: float
     """Core hours that were done again because a machine was lost."""
     losses: int
-    """Runs that went to another machine."""
+    """Number of times that a run went to another machine."""
     utilisation: float
     """Share of all core hours that went into runs."""
-    bytes_per_second: float
-    """Mean rate at which checkpoints are written."""
+    peak_bytes_per_second: float
+    """Rate at which checkpoints are written in the busiest minute."""
+
+
+@dataclass(frozen=True, order=True)
+class Waiting:
+    """A run, or what is left of one, that waits for a core."""
+
+    since: float
+    """Moment from which it can go on."""
+    left: float
+    """Seconds of work that are left."""
+    every: float
+    """Seconds of work from one checkpoint to the next."""
 
 
 def simulate(durations: Sequence[float], cluster: Cluster, seed: int) -> Outcome:
     """Each run, in the order given, on the first core that is free; those of a lost machine come last."""
     rng = np.random.default_rng(seed)
-    slots = [(0.0, machine) for machine in range(cluster.machines) for _ in range(cluster.cores)]
-    losses_of = [_losses(cluster, rng) for _ in range(cluster.machines)]
-    waiting = [(0.0, float(duration)) for duration in reversed(durations)]
-    later: list[tuple[float, float]] = []  # (when a machine was lost, seconds that a run of it has left)
+    cores = [(0.0, machine) for machine in range(cluster.machines) for _ in range(cluster.cores)]
+    losses = [_losses(cluster, rng) for _ in range(cluster.machines)]
+    runs = [Waiting(0.0, float(seconds), seconds / cluster.evaluations) for seconds in reversed(durations)]
+    again: list[Waiting] = []
+    written: list[float] = []  # the moments of checkpoints
     end = lost = 0.0
     num_losses = 0
-    heapq.heapify(slots)
-    while waiting or later:
-        now, machine = heapq.heappop(slots)
-        if (down := _is_down(losses_of[machine], now, cluster)) > now:
-            heapq.heappush(slots, (down, machine))
+    while runs or again:
+        now, machine = heapq.heappop(cores)
+        if (back := _back_at(losses[machine], now, cluster)) > now:
+            heapq.heappush(cores, (back, machine))
             continue
-        known, left = waiting.pop() if waiting else heapq.heappop(later)
-        begin = max(now, known)
-        finish = begin + cluster.start_seconds + left
-        loss = _next_loss(losses_of[machine], begin)
-        if loss < finish:
-            done = _saved(left, loss - begin - cluster.start_seconds, left / cluster.evaluations)
-            lost += max(0.0, loss - begin - cluster.start_seconds) - done
+        run = runs.pop() if runs else heapq.heappop(again)
+        begin = max(now, run.since) + cluster.start_seconds
+        loss = _next_loss(losses[machine], begin - cluster.start_seconds)
+        done = min(run.left, max(0.0, loss - begin))
+        saved = run.left if done == run.left else done // run.every * run.every
+        written += (begin + run.every * np.arange(1, round(saved / run.every) + 1)).tolist()
+        if done < run.left:
+            lost += done - saved
             num_losses += 1
-            heapq.heappush(later, (loss, left - done))
-            heapq.heappush(slots, (loss + cluster.repair_seconds, machine))
-            continue
-        end = max(end, finish)
-        heapq.heappush(slots, (finish, machine))
-    work = float(sum(durations))
-    written = len(durations) * cluster.evaluations * cluster.checkpoint_bytes
-    capacity = end * cluster.machines * cluster.cores
-    return Outcome(end / HOUR, work / HOUR, lost / HOUR, num_losses, work / capacity, written / end)
+            heapq.heappush(again, Waiting(loss, run.left - saved, run.every))
+            heapq.heappush(cores, (loss + cluster.repair_seconds, machine))
+        else:
+            end = max(end, begin + done)
+            heapq.heappush(cores, (begin + done, machine))
+    utilisation = float(sum(durations)) / (end * cluster.machines * cluster.cores)
+    peak = np.bincount((np.asarray(written) // 60).astype(int)).max() * cluster.checkpoint_bytes / 60
+    return Outcome(end / HOUR, lost / HOUR, num_losses, utilisation, float(peak))
 
 
 def _losses(cluster: Cluster, rng: np.random.Generator) -> list[float]:
@@ -100,7 +111,7 @@ def _losses(cluster: Cluster, rng: np.random.Generator) -> list[float]:
     if not cluster.mean_hours_to_loss:
         return []
     gaps = rng.exponential(cluster.mean_hours_to_loss * HOUR, size=LONGEST_LIFE)
-    return list(np.cumsum(gaps + cluster.repair_seconds))
+    return list(np.cumsum(gaps + cluster.repair_seconds) - cluster.repair_seconds)
 
 
 LONGEST_LIFE = 1000
@@ -112,15 +123,10 @@ def _next_loss(losses: Sequence[float], now: float) -> float:
     return losses[i] if i < len(losses) else float("inf")
 
 
-def _is_down(losses: Sequence[float], now: float, cluster: Cluster) -> float:
+def _back_at(losses: Sequence[float], now: float, cluster: Cluster) -> float:
     """When a machine that is lost at this moment is back; this moment if it is there."""
     i = int(np.searchsorted(losses, now, side="right"))
-    return losses[i - 1] + cluster.repair_seconds if i and now < losses[i - 1] + cluster.repair_seconds else now
-
-
-def _saved(left: float, done: float, every: float) -> float:
-    """Seconds of work that the last checkpoint holds, of those done."""
-    return min(left, max(0.0, done) // every * every)
+    return max(now, losses[i - 1] + cluster.repair_seconds) if i else now
 
 
 def recorded_seconds() -> list[float]:
@@ -152,6 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--repeats", type=int, default=5, help="simulations of each line that has losses")
     options = parser.parse_args()
     seconds = recorded_seconds()
     durations = np.random.default_rng(options.seed).choice(seconds, size=options.runs)
@@ -161,20 +168,24 @@ def main() -> None:
         f"(drawn from {len(seconds)} recorded ones); the driver looks at a run in {1e3 * cost:.2f} ms\n"
     )
     head = (
-        "machines", "one is lost after", "hours", "cores at work", "runs that moved", "done again", "MB/s written",
+        "machines", "one is lost after", "hours", "cores at work", "runs that moved", "done again", "MB/s at most",
         "driver busy",
     )  # fmt: skip
     print(f"| {' | '.join(head)} |")
     print("|" + "---|" * len(head))
-    for machines in (1, 10, 100, 300):
-        for hours in (0.0, 24.0, 2.0):
+    for machines in (1, 10, 30, 100, 300):
+        for hours in (0.0, 2.0):
             cluster = replace(Cluster(machines), mean_hours_to_loss=hours)
-            outcome = simulate(durations, cluster, options.seed)
-            busy = min(machines * cluster.cores, options.runs) * cost / cluster.poll_seconds
+            outcomes = [
+                simulate(durations, cluster, options.seed + i) for i in range(options.repeats if hours else 1)
+            ]
+            looks = min(machines * cluster.cores, options.runs) * cost
             cells = (
-                f"{machines}", f"{hours:.0f} h" if hours else "never", f"{outcome.hours:.2f}",
-                f"{outcome.utilisation:.0%}", f"{outcome.losses:,}", f"{outcome.lost:.1f} core h",
-                f"{outcome.bytes_per_second / 1e6:,.0f}", f"{busy:.0%}",
+                f"{machines}", f"{hours:.0f} h" if hours else "never", f"{fmean(o.hours for o in outcomes):.2f}",
+                f"{fmean(o.utilisation for o in outcomes):.0%}", f"{fmean(o.losses for o in outcomes):,.0f}",
+                f"{fmean(o.lost for o in outcomes):.1f} core h",
+                f"{fmean(o.peak_bytes_per_second for o in outcomes) / 1e6:,.0f}",
+                f"{looks / (looks + cluster.poll_seconds):.0%}",
             )  # fmt: skip
             print(f"| {' | '.join(cells)} |")
 

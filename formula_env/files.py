@@ -20,6 +20,10 @@ TEMPORARY = ".writing-"
 """Prefix of the names of files that are not whole yet."""
 
 
+class InUse(FormulaError):
+    """Another process is at work in a folder."""
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Replace the file by this content durably: at every moment either the old content or the new one is there.
 
@@ -102,7 +106,7 @@ def remove_leftovers(folder: Path) -> None:
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process alone. Raises FormulaError if another one has it."""
+    """Hold a folder for this process alone. Raises InUse, a FormulaError, if another one has it."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
@@ -111,7 +115,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FormulaError(f"another process is at work in {folder}; wait for it or stop it") from None
+            raise InUse(f"another process is at work in {folder}; wait for it or stop it") from None
         yield
     finally:
         os.close(handle)

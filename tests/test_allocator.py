@@ -30,5 +30,7 @@ def faults(mode: str) -> int:
 
 
 def test_pages_are_asked_for_once() -> None:
-    assert faults("keep") < 100
-    assert faults("give back") > 1000
+    """Of a page of 4 KB or more, up to the 2 MB of a huge one."""
+    given_back = faults("give back")
+    assert given_back > 100
+    assert faults("keep") < 0.1 * given_back

@@ -54,7 +54,12 @@ def run_study(arguments: list[str]) -> None:
             check_figures(study)
             if not options.replace:
                 check_undamaged(study)
-        to_draw = [study for study in loaded if options.replace or incomplete(study) or not are_present(study)]
+        # Whether runs of other studies have changed shows when the pages are made.
+        to_draw = [
+            study
+            for study in loaded
+            if options.replace or incomplete(study) or study.lenders or not are_present(study)
+        ]
         run_studies(loaded, engine)
     for study in loaded:
         if study in to_draw:

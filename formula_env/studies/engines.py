@@ -42,8 +42,10 @@ class Job(Protocol):
 class Engine(Protocol):
     """What starts runs."""
 
-    jobs: int
-    """Number of runs side by side."""
+    @property
+    def jobs(self) -> int:
+        """Number of runs side by side."""
+        ...
 
     def start(self, run: "Run") -> Job:
         """Let a run go on, whose folder is prepared."""

@@ -82,7 +82,7 @@ class Ended:
         return self.returncode
 
 
-def start_here(folder: Path, consent: Sequence[str] = ()) -> Ended:
+def start_here(folder: Path, consent: Sequence[str] = (), directory: str | None = None) -> Ended:
     """What `start_process` does, in this process and at once."""
     with open(folder / LOG_FILE, "w") as log, redirect_stdout(log), redirect_stderr(log):
         return Ended(main(["resume", str(folder), *consent]))

@@ -75,6 +75,17 @@ def test_what_the_lender_lacks_is_said_with_its_command(league: Path, capsys: py
     assert line.endswith(f"run: formula-env study {league.parent.resolve() / 'lender'}")
 
 
+def test_pages_follow_the_lender_s_rows(league: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", str(league)]) == 0
+    rows = league.parent / "lender/ours/seed-0/metrics.jsonl"
+    rows.write_text(rows.read_text().replace("0.8", "0.75"))
+    summary = league.parent / "lender/ours/seed-0/summary.json"
+    summary.write_text(summary.read_text().replace("0.8", "0.75"))
+    capsys.readouterr()
+    assert main(["study", str(league)]) == 0
+    assert "README.md" in capsys.readouterr().err, "it says that the page is another one now"
+
+
 def test_to_run_it_anew_takes_the_lender_too(league: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", str(league), "--out", str(league.parent / "again")]) == 2
     (line,) = capsys.readouterr().err.splitlines()

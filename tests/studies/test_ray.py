@@ -11,17 +11,20 @@ from ray.cluster_utils import Cluster
 
 from formula_env.cli import main
 from formula_env.experiment.checkpoint import checkpoints
+from formula_env.files import exclusive
 from formula_env.studies import ray_engine
+from formula_env.studies.records import incomplete
+from formula_env.studies.spec import load_study
 from tests.experiment.commands import complaint, rows_without_time, runs_in_this_process, start
 from tests.studies.test_study import GAN, HEAD, MLE, write_study
 
 pytestmark = pytest.mark.slow
 
-LONG = HEAD + MLE.replace("rounds = 20", "rounds = 300")
+LONG = HEAD + MLE.replace("rounds = 20", "rounds = 600")
 """Long enough for a machine to be lost, or a signal to be sent, behind the first checkpoint."""
 
 
-SMALL = {"object_store_memory": 100 * 2**20}
+SMALL: dict[str, Any] = {"object_store_memory": 100 * 2**20}
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +55,15 @@ def test_a_lost_machine_loses_no_run_and_changes_no_number(
     while not all(map(checkpoints, runs)):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
+    assert not [run_folder for run_folder in runs if (run_folder / "summary.json").exists()]
     cluster.remove_node(machines[0], allow_graceful=False)
     _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     alone = write_study(tmp_path / "alone" / "small", LONG)
     with runs_in_this_process():
         assert main(["study", str(alone)]) == 0
+    starts = [(run_folder / "log.txt").read_text().startswith("training 0/") for run_folder in runs]
+    assert sorted(starts) == [False, True], "one of them goes on from a checkpoint"
     for run_folder in runs:
         assert rows_without_time(run_folder) == rows_without_time(alone / "mle" / run_folder.name)
 
@@ -78,6 +84,23 @@ def test_a_stopped_study_saves_its_runs_wherever_they_are(
     for run_folder in runs:
         assert "saved; go on with: formula-env resume" in (run_folder / "log.txt").read_text()
         assert not (run_folder / "summary.json").exists()
+
+
+def test_a_task_that_is_asked_to_stop_before_it_begins_starts_nothing(
+    cluster: Cluster, machines: list[Any], tmp_path: Path
+) -> None:
+    folder = write_study(tmp_path / "small", HEAD + GAN)
+    study = load_study(folder)
+    with ray_engine.ray_engine(address=str(cluster.address)) as engine:
+        assert engine.jobs == 2
+        (run, _), *_ = incomplete(study)
+        run.prepare("not begun")
+        with exclusive(run.folder):  # whoever is at work there is waited for
+            job = engine.start(run)
+            job.ask_to_stop(signal.SIGINT)
+        job.wait()
+        assert job.complaint() == "killed by SIGTERM"
+    assert {path.name for path in run.folder.iterdir()} == {"config.yaml"}
 
 
 def test_an_address_without_a_cluster_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
