@@ -80,7 +80,6 @@ class CoTConfig(GeneratorConfig):
             "m_steps": Choice(1, 2),
             "ema_decay": Choice(0.0, 0.98, 0.99, 0.995),
             **self.likelihood_space(),
-            **self.decoding_space(),
         }
 
 

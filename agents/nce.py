@@ -82,7 +82,6 @@ class NCEConfig(GeneratorConfig):
             "batch_size": Choice(64, 128, 256, 512),
             "ema_decay": Choice(0.0, 0.98, 0.99, 0.995),
             **self.likelihood_space(),
-            **self.decoding_space(),
         }
 
 

@@ -112,7 +112,6 @@ class SeqGANConfig(GeneratorConfig):
             "ema_decay": Choice(0.0, 0.98, 0.99, 0.995),
             "discriminator.learning_rate": LogRange(1e-4, 1e-2),
             "discriminator.weight_decay": Choice(0.0, 0.1, 0.3, 1.0),
-            **self.decoding_space(),
         }
         return {**space, **self.likelihood_space()} if self.mle_rounds else space
 

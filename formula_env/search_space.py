@@ -5,7 +5,9 @@ A config names its own in a method, so that the space fits the settings it is fo
     def search_space(self) -> SearchSpace:
         return {"learning_rate": LogRange(3e-4, 1e-2), "batch_size": Choice(64, 128, 256)}
 
-Settings of a table within the config are written with a dot: `discriminator.learning_rate`.
+Settings of a table within the config are written with a dot: `discriminator.learning_rate`. A second method,
+`decoding_space`, may name one that acts only when a trained generator writes, a cut of improbable symbols: all its
+values are tried on what each trial has trained.
 """
 
 from collections.abc import Mapping
@@ -57,6 +59,11 @@ def search_space(algorithm: str, config: Any) -> SearchSpace:
     return space
 
 
+def decoding_space(config: Any) -> Mapping[str, Choice]:
+    """The setting, if any, that is chosen after the training of each trial; its first value does nothing."""
+    return getattr(config, "decoding_space", dict)()
+
+
 def values_in(config: Any, space: SearchSpace) -> dict[str, Any]:
     """The values that a config has of the settings of a search space."""
     return {name: _get(config, name) for name in space}
@@ -80,4 +87,4 @@ def as_tables(values: Mapping[str, Any]) -> dict[str, Any]:
     return tables
 
 
-__all__ = ["Choice", "LogRange", "SearchSpace", "as_tables", "search_space", "values_in"]
+__all__ = ["Choice", "LogRange", "SearchSpace", "as_tables", "decoding_space", "search_space", "values_in"]

@@ -83,7 +83,6 @@ class TurnsConfig(GeneratorConfig):
             "batch_size": Choice(64, 128, 256),
             "ema_decay": Choice(0.0, 0.98, 0.99, 0.995),
             "d_steps": Choice(1, 2, 5),
-            **self.decoding_space(),
         }
         return {**space, **self.likelihood_space()} if self.uses_likelihood else space
 

@@ -1,6 +1,7 @@
 """The command `tune`."""
 
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Generic
@@ -9,12 +10,16 @@ import torch
 from rich.table import Table
 
 from formula_env.arguments import Positional, option
+from formula_env.cli.decoding import decoded
 from formula_env.cli.train import parse_with_algorithm
 from formula_env.errors import FormulaError, check_at_least, check_choice, check_seed
 from formula_env.experiment.config import AlgoT, DataConfig, RunConfig, TaskT, check_device
+from formula_env.experiment.loop import load_algorithm
 from formula_env.experiment.registry import algorithm_class
 from formula_env.experiment.terminal import SafeConsole, printable
 from formula_env.metrics import COMPARABLE, metric
+from formula_env.networks.decoding import Decoding
+from formula_env.search_space import decoding_space
 from formula_env.studies.engines import EngineName, engine_for
 from formula_env.tasks import SequenceTask
 
@@ -77,8 +82,19 @@ def run_tune(arguments: list[str]) -> None:
     )
     check_at_least(1, trials=options.trials)
     with engine_for(options.engine, options.jobs, options.address) as engine:
-        study = tune(tuning, options.trials, engine, f"formula-env tune {shlex.join(arguments)}")
+        study = tune(tuning, options.trials, engine, _evaluate, f"formula-env tune {shlex.join(arguments)}")
     _show(tuning, study)
+
+
+def _evaluate(folder: Path, decodings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Metrics of a run's generator under each cutoff of improbable symbols."""
+    config, algorithm, evaluator = load_algorithm(folder, trust_checker=True)
+    found = []
+    for decoding in decodings:
+        rule = Decoding(epsilon=decoding["cutoff"] / config.task.vocabulary.size)
+        sampler = decoded(rule, config, algorithm)
+        found.append(evaluator(sampler.sample(config.eval_samples, config.seed), sampler.log_prob))
+    return found
 
 
 def _config(options: TuneOptions[Any, Any]) -> RunConfig[Any, Any]:
@@ -128,7 +144,7 @@ def _seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 def _show(tuning: Any, study: Any) -> None:
     """The best trials, and where the settings are."""
-    from formula_env.studies.tuning import BEST_FILE, finished, ranked, value_text
+    from formula_env.studies.tuning import BEST_FILE, chosen, finished, ranked, value_text
 
     done = finished(study)
     numbers = {trial.number: number for number, trial in enumerate(done, start=1)}
@@ -136,10 +152,11 @@ def _show(tuning: Any, study: Any) -> None:
     table = Table(title=f"best of {len(done)} trials; the first has the settings the search began with")
     table.add_column("trial", justify="right")
     table.add_column(metric(tuning.metric).heading, justify="right")
-    for name in tuning.space:
+    names = [*tuning.space, *decoding_space(tuning.config.algo)]
+    for name in names:
         table.add_column(name, justify="right", overflow="fold")
     for trial in best:
-        values = (trial.params[name] for name in tuning.space)
+        values = (chosen(trial).get(name, "") for name in names)
         shown = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in values]
         table.add_row(str(numbers[trial.number]), value_text(tuning, trial), *shown)
     SafeConsole().print(table)

@@ -116,8 +116,8 @@ class GeneratorConfig:
         """The search space of what keeps maximum likelihood from memorising."""
         return {"weight_decay": Choice(0.0, 0.03, 0.1, 0.3, 1.0, 3.0), "dropout": Choice(0.0, 0.1, 0.2)}
 
-    def decoding_space(self) -> SearchSpace:
-        """The search space of how the trained generator writes."""
+    def decoding_space(self) -> dict[str, Choice]:
+        """The search space of how the trained generator writes, in which no training takes part."""
         return {"cutoff": Choice(0.0, 0.02, 0.05, 0.065, 0.1, 0.2)}
 
     def make_optimizer(self, generator: Generator, lr: float) -> Optimizer:

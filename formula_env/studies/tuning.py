@@ -6,9 +6,10 @@ OUT/
   trials.csv            all finished trials: settings, values and states
   best.yaml             the best settings, for `train --config`
 
-The first trial has the settings that the search begins with, so the best is never worse. What a later one tries
-depends on the seed of the search and on the trials that were finished before, and nothing else: a trial that was
-interrupted is tried again, its runs go on from their checkpoints, and the search ends as if nothing had happened.
+The first trial has the settings that the search begins with, so the best is never worse. Trials train without a
+cut of improbable symbols; each cut is tried on what they trained. What a later one tries depends on the seed of
+the search and on the trials that were finished before, and nothing else: a trial that was interrupted is tried
+again, its runs go on from their checkpoints, and the search ends as if nothing had happened.
 """
 
 import csv
@@ -17,7 +18,7 @@ import json
 import math
 import statistics
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,7 +43,7 @@ from formula_env.experiment.interrupt import Interrupted, StopRequest, stop_requ
 from formula_env.experiment.run_folder import RunFolder
 from formula_env.files import exclusive, write_atomically
 from formula_env.metrics import metric, row_key
-from formula_env.search_space import LogRange, SearchSpace, as_tables, search_space, values_in
+from formula_env.search_space import LogRange, SearchSpace, as_tables, decoding_space, search_space, values_in
 from formula_env.studies.engines import Engine
 from formula_env.studies.pool import Pool
 from formula_env.studies.progress import StudyProgress
@@ -82,10 +83,16 @@ class Tuning:
         return search_space(self.config.algorithm, self.config.algo)
 
     @property
+    def decodings(self) -> list[dict[str, Any]]:
+        """Settings that are tried on what a trial has trained; the first changes nothing."""
+        space = decoding_space(self.config.algo)
+        return [{name: value} for name, choice in space.items() for value in choice.values] or [{}]
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What has to stay the same for a search to go on."""
         settings = {name: value for name, value in settings_of(self.config).items() if name in SEARCHED}
-        space = {name: str(values) for name, values in self.space.items()}
+        space = {name: str(values) for name, values in {**self.space, **decoding_space(self.config.algo)}.items()}
         settings |= {"metric": self.metric, "seeds": self.seeds, "seed": self.seed, "space": space}
         return json.loads(json.dumps(settings))  # as Optuna's storage gives them back
 
@@ -94,7 +101,11 @@ SEARCHED = ("algorithm", "task", "algo", "data", "eval_every", "eval_samples")
 """Settings of a run that decide the numbers of a search."""
 
 
-def tune(tuning: Tuning, trials: int, engine: Engine, command: str) -> optuna.Study:
+Evaluate = Callable[[Path, Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]
+"""The metrics of a run's folder, under each of some settings of decoding."""
+
+
+def tune(tuning: Tuning, trials: int, engine: Engine, evaluate: Evaluate, command: str) -> optuna.Study:
     """Go on until so many trials are finished; returns them.
 
     Raises FormulaError, for a folder of another search or a storage that is none, and Interrupted, which names the
@@ -111,7 +122,7 @@ def tune(tuning: Tuning, trials: int, engine: Engine, command: str) -> optuna.St
             _write_results(tuning, study)  # a kill may have come between a trial's end and its line
         with StudyProgress(max(trials, done) * len(tuning.seeds), done * len(tuning.seeds)) as progress:
             while len(finished(study)) < trials:
-                _try_next(tuning, study, engine, progress, stop)
+                _try_next(tuning, study, engine, evaluate, progress, stop)
                 if stop.signum is not None:
                     raise Interrupted(
                         stop.signum,
@@ -176,7 +187,12 @@ def _open(tuning: Tuning) -> optuna.Study:
 
 
 def _try_next(
-    tuning: Tuning, study: optuna.Study, engine: Engine, progress: StudyProgress, stop: StopRequest
+    tuning: Tuning,
+    study: optuna.Study,
+    engine: Engine,
+    evaluate: Evaluate,
+    progress: StudyProgress,
+    stop: StopRequest,
 ) -> None:
     """Run the next trial to its end, or until it is hopeless; one that is interrupted is not counted."""
     number = len(finished(study))
@@ -185,7 +201,7 @@ def _try_next(
     if number == 0:
         study.enqueue_trial(values_in(tuning.config.algo, tuning.space))
     trial = study.ask({name: _distribution(values) for name, values in tuning.space.items()})
-    runs = _runs(tuning, number, trial.params)
+    runs = runs_of_trial(tuning, number, trial.params)
     for run in runs:
         if run.folder.exists():
             with exclusive(run.folder):  # raises while a run goes on that a killed search left behind
@@ -202,7 +218,9 @@ def _try_next(
         trial.set_user_attr("failed", failed[0][1])
         study.tell(trial, _worst(study))
     else:
-        study.tell(trial, _value(tuning, study, runs))
+        value, decoding = best_decoding(tuning, study, runs, evaluate)
+        trial.set_user_attr("decoding", decoding)
+        study.tell(trial, value)
 
 
 def _seed(seed: int, number: int) -> int:
@@ -215,11 +233,12 @@ def _distribution(values: Any) -> BaseDistribution:
     return CategoricalDistribution(values.values)
 
 
-def _runs(tuning: Tuning, number: int, params: Mapping[str, Any]) -> list[Run]:
+def runs_of_trial(tuning: Tuning, number: int, params: Mapping[str, Any]) -> list[Run]:
     name = f"trial-{number + 1:04d}"
     settings = settings_of(tuning.config)
     settings = {name: settings[name] for name in (*SEARCHED, "device")}
-    settings["algo"] = merge(settings["algo"], as_tables(params))
+    for changed in (params, tuning.decodings[0]):
+        settings["algo"] = merge(settings["algo"], as_tables(changed))
     trusted = tuning.config.code is not None
     variant = Variant(name, name, tuning.seeds, None, settings, trusted)
     return [
@@ -259,11 +278,23 @@ def _worst(study: optuna.Study) -> float:
     return math.inf if study.direction == optuna.study.StudyDirection.MINIMIZE else -math.inf
 
 
-def _value(tuning: Tuning, study: optuna.Study, runs: Sequence[Run]) -> float:
-    """The metric at the end, mean over the seeds; the worst there is where a run has none."""
-    summaries = [run.run_folder.summary() or {} for run in runs]
-    values = [summary.get(tuning.metric, _worst(study)) for summary in summaries]
-    return statistics.fmean(values)
+def best_decoding(
+    tuning: Tuning, study: optuna.Study, runs: Sequence[Run], evaluate: Evaluate
+) -> tuple[float, dict[str, Any]]:
+    """The metric at the end, mean over the seeds, under the decoding that is best for it, the first of equals.
+
+    It is the worst there is where a run has none, such as the NLL of formulae that are cut.
+    """
+    decodings, worst = tuning.decodings, _worst(study)
+    if len(decodings) == 1:
+        tables: list[Sequence[Mapping[str, Any]]] = [[run.run_folder.summary() or {}] for run in runs]
+    else:
+        tables = [evaluate(run.folder, decodings) for run in runs]
+    of_decodings = zip(*tables, strict=True)
+    values = [statistics.fmean(row.get(tuning.metric, worst) for row in rows) for rows in of_decodings]
+    sign = 1 if worst > 0 else -1
+    best = min(range(len(values)), key=lambda i: sign * values[i])
+    return values[best], decodings[best]
 
 
 # --- results --------------------------------------------------------------------------------------------------
@@ -271,8 +302,13 @@ def _value(tuning: Tuning, study: optuna.Study, runs: Sequence[Run]) -> float:
 
 def best_config(tuning: Tuning, study: optuna.Study) -> RunConfig[Any, Any]:
     """The settings of the best trial that ran to its end."""
-    algo = merge(settings_of(tuning.config)["algo"], as_tables(study.best_trial.params))
+    algo = merge(settings_of(tuning.config)["algo"], as_tables(chosen(study.best_trial)))
     return replace(tuning.config, algo=algo_config(tuning.config.algorithm, algo))
+
+
+def chosen(trial: FrozenTrial) -> dict[str, Any]:
+    """The settings of a trial, and those of decoding that were best for it."""
+    return trial.params | trial.user_attrs.get("decoding", {})
 
 
 def ranked(tuning: Tuning, study: optuna.Study) -> list[FrozenTrial]:
@@ -306,11 +342,13 @@ def _write_results(tuning: Tuning, study: optuna.Study) -> None:
     done = finished(study)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["trial", "state", tuning.metric, *tuning.space, "message"])
+    names = [*tuning.space, *decoding_space(tuning.config.algo)]
+    table.writerow(["trial", "state", tuning.metric, *names, "message"])
     for number, trial in enumerate(done, start=1):
-        state = "stopped" if trial.state == TrialState.PRUNED else "failed" if trial.user_attrs else "finished"
+        failed = "failed" in trial.user_attrs
+        state = "stopped" if trial.state == TrialState.PRUNED else "failed" if failed else "finished"
         value = "" if trial.value is None or state != "finished" else repr(trial.value)
-        params = (trial.params[name] for name in tuning.space)
+        params = [chosen(trial).get(name, "") for name in names]
         table.writerow([number, state, value, *params, trial.user_attrs.get("failed", "")])
     write_atomically(tuning.folder / TRIALS_FILE, text.getvalue())
     config = best_config(tuning, study)
