@@ -92,7 +92,7 @@ from tests.experiment.commands import TINY_MLE
         ("train vanilla-gan --task integer-sum --algo.latent-dim 0", "latent_dim must be at least 1"),
         ("sample nowhere -n 1" + 30 * "0", "num must be at most 1,000,000"),
         ("evaluate nowhere --samples 1" + 30 * "0", "samples must be at most 1,000,000"),
-        ("study nowhere --jobs 1" + 30 * "0", "jobs must be at most"),
+        ("tune mle --jobs 1" + 30 * "0", "jobs must be at most"),
         ("train seqgan --seed nan", "is not a whole number"),
         ("train seqgan --seed １２", "is not a whole number"),
         ("train seqgan --eval-samples 1" + 30 * "0", "eval_samples must be a whole number up to"),
