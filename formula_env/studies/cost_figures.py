@@ -69,7 +69,7 @@ def quality_and_cost(
 
 def _task(variant: Variant) -> str:
     config = variant.config(variant.seeds[0])
-    examples = "" if variant.source == "checker" else f"\n{variant.num_examples:,} examples"
+    examples = "\nthe checker alone" if variant.source == "checker" else f"\n{variant.num_examples:,} examples"
     return task_name(config.task_name, config.task.options) + examples
 
 
