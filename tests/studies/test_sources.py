@@ -146,7 +146,8 @@ def test_a_figure_of_quality_against_cost_has_a_column_for_each_task(tmp_path: P
     figure = draw(study, study.figures[0])
     assert len(figure.axes) == 2 * 3  # two metrics; all examples, three of them, and none but the checker
     assert [axis.get_title() for axis in figure.axes[:3]] == [
-        "binary-sum (length 4)\n10,000 examples", "binary-sum (length 4)\n3 examples", "binary-sum (length 4)",
+        "binary-sum (length 4)\n10,000 examples", "binary-sum (length 4)\n3 examples",
+            "binary-sum (length 4)\nthe checker alone",
     ]  # fmt: skip
     marks = [[np.asarray(values)[0] for values in axis.lines[0].get_data()] for axis in figure.axes]
     expected = [(30, 0.55), (30, 0.9), (30, 0.85), (30, 0.45), (30, 0.45), (30, 0.2)]
