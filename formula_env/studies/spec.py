@@ -23,6 +23,7 @@ from formula_env.files import read_text
 from formula_env.metrics import COMPARABLE, METRICS, is_known
 from formula_env.studies.tables import build, check_keys
 from formula_env.suggestions import unknown
+from formula_env.tasks import SequenceTask
 
 STUDY_FILE = "study.toml"
 TUNING_FOLDER, TRIALS_FILE, BEST_FILE = "tuning", "trials.csv", "best.yaml"
@@ -62,6 +63,9 @@ class Variant:
     def num_examples(self) -> int:
         """Number of formulae in the training set of its first run."""
         config = self.config(self.seeds[0])
+        brings_its_own = isinstance(config.task, SequenceTask) and config.task.training_set() is not None
+        if isinstance(config.data.size, int) and not brings_its_own:
+            return config.data.size  # to draw them takes long in some tasks
         return len(config.data.training_set(config.task, config.seed))
 
 

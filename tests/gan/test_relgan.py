@@ -141,6 +141,7 @@ def test_it_learns_to_write_correct_formulae() -> None:
     assert trained(RelGAN(TASK, LEARNING, 0, CPU), TASK)["accuracy"] > 0.9
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_where_the_discriminator_never_learns_it_learns_nothing_of_the_data() -> None:
     accuracies = []
