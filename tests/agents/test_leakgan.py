@@ -182,7 +182,6 @@ def test_it_learns_to_write_correct_formulae() -> None:
     assert trained(LeakGAN(TASK, LEARNING, 0, CPU), TASK)["accuracy"] > 0.9
 
 
-@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_where_the_discriminator_never_learns_it_learns_nothing_of_the_data() -> None:
     """Away from the likelihood of the start, which it has, towards whatever a random discriminator likes."""

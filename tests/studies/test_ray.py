@@ -1,6 +1,7 @@
 """Studies on a Ray cluster of two machines, one of which is lost."""
 
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,15 +47,21 @@ def machines(cluster: Cluster) -> Iterator[list[Any]]:
             cluster.remove_node(node)
 
 
-def test_a_lost_machine_loses_no_run_and_changes_no_number(
-    cluster: Cluster, machines: list[Any], tmp_path: Path
-) -> None:
-    folder = write_study(tmp_path / "small", LONG)
+def at_work(cluster: Cluster, folder: Path) -> tuple[subprocess.Popen[str], Path, list[Path]]:
+    """The process of a study on the cluster, its folder, and its runs' folders, once each has a checkpoint."""
+    write_study(folder, LONG)
     process = start("study", folder, "--engine", "ray", "--address", cluster.address)
     runs = [folder / "mle" / f"seed-{seed}" for seed in (0, 1)]
     while not all(map(checkpoints, runs)):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
+    return process, folder, runs
+
+
+def test_a_lost_machine_loses_no_run_and_changes_no_number(
+    cluster: Cluster, machines: list[Any], tmp_path: Path
+) -> None:
+    process, _, runs = at_work(cluster, tmp_path / "small")
     assert not [run_folder for run_folder in runs if (run_folder / "summary.json").exists()]
     cluster.remove_node(machines[0], allow_graceful=False)
     _, err = process.communicate(timeout=240)
@@ -71,12 +78,7 @@ def test_a_lost_machine_loses_no_run_and_changes_no_number(
 def test_a_stopped_study_saves_its_runs_wherever_they_are(
     cluster: Cluster, machines: list[Any], tmp_path: Path
 ) -> None:
-    folder = write_study(tmp_path / "small", LONG)
-    process = start("study", folder, "--engine", "ray", "--address", cluster.address)
-    runs = [folder / "mle" / f"seed-{seed}" for seed in (0, 1)]
-    while not all(map(checkpoints, runs)):
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.05)
+    process, folder, runs = at_work(cluster, tmp_path / "small")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
