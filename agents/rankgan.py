@@ -72,6 +72,7 @@ class RankGANConfig(TurnsConfig):
         batches = [size for size in (64, 128, 256) if size >= least]
         return {
             **super().search_space(),
+            "learning_rate": LogRange(1e-5, 1e-2),
             "batch_size": Choice(*batches or [self.batch_size]),
             "ranker_learning_rate": LogRange(1e-4, 1e-2),
             "gamma": Choice(1.0, 4.0, 8.0),

@@ -6,9 +6,12 @@ After maximum likelihood, repeat, with o the generator's logits and g ~ Gumbel(0
     the discriminator ← `d_steps` steps down  E[-log σ(D(real) - D(ŷ))]
     the generator     ← one step down         E[-log σ(D(ŷ) - D(real))]
 
-The inverse temperature rises from 1 to its last value, β = β_max^(share of the rounds that are done). What the
+The inverse temperature rises exponentially, β = β_min·(β_max/β_min)^(share of the rounds that are done). What the
 generator reads of itself is always a symbol, so its likelihood is known: the softmax of o alone, which neither the
 noise nor β changes.
+
+The paper begins with β = 1. Relaxed formulae are so soft then that a discriminator which knows its one-hot ones
+tells them by this alone, and a generator that is asked to look real becomes sharp, and poor; here β_min is 10.
 
 The discriminator reads several one-dimensional embeddings of a formula, each by the same convolutions, and has a
 logit for each: their losses are averaged. The paper keeps the largest value of a filter over the positions; the
@@ -27,7 +30,7 @@ from torch import Tensor, nn
 
 from formula_env.adversarial import Metrics, gradient_step
 from formula_env.distributed import check_alone
-from formula_env.errors import MAX_WIDTH, check_at_least, check_positive, check_range
+from formula_env.errors import MAX_WIDTH, FormulaError, check_positive, check_range
 from formula_env.gan.gumbel_softmax import gumbel_noise
 from formula_env.networks import GeneratorName
 from formula_env.networks.discriminators import padded_one_hot
@@ -51,8 +54,10 @@ class RelGANConfig(TurnsConfig):
     learning_rate: float = 3e-4
     generator: GeneratorName = "relational-memory"
     heads: int = 2
+    beta_min: float = 10.0
+    """Inverse temperature β of the relaxed symbols at the beginning; 1 in the paper."""
     beta_max: float = 100.0
-    """Inverse temperature β of the relaxed symbols at the end; it rises exponentially from 1."""
+    """Inverse temperature β at the end, to which it rises exponentially."""
     discriminator_learning_rate: float = 1e-3
     """Learning rate of the discriminator's Adam in the first round; it falls linearly to 0."""
     representations: int = 8
@@ -64,22 +69,25 @@ class RelGANConfig(TurnsConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(1, beta_max=self.beta_max)
-        check_positive(discriminator_learning_rate=self.discriminator_learning_rate)
+        check_positive(beta_min=self.beta_min, discriminator_learning_rate=self.discriminator_learning_rate)
+        if self.beta_max < self.beta_min:
+            raise FormulaError(f"beta_max must be at least beta_min, got {self.beta_max} and {self.beta_min}")
         check_range(1, MAX_WIDTH, representations=self.representations, channels=self.channels)
 
     def search_space(self) -> SearchSpace:
         return {
             **super().search_space(),
-            "discriminator_learning_rate": LogRange(1e-4, 1e-2),
-            "beta_max": Choice(1.0, 10.0, 100.0, 1000.0),
+            "learning_rate": LogRange(1e-5, 1e-3),
+            "discriminator_learning_rate": LogRange(1e-5, 1e-2),
+            "beta_min": Choice(1.0, 10.0, 100.0),
+            "beta_max": Choice(100.0, 1000.0),
         }
 
 
 PAPER = {
     "mle_rounds": 150, "rounds": 2000, "mle_learning_rate": 1e-2, "learning_rate": 1e-4,
     "discriminator_learning_rate": 1e-4, "hidden_dim": 512, "representations": 64, "channels": 300,
-    "pooling": "max", "max_grad_norm": 5.0, "ema_decay": 0.0,
+    "pooling": "max", "beta_min": 1.0, "max_grad_norm": 5.0, "ema_decay": 0.0,
 }  # fmt: skip
 """The authors' settings for their synthetic data; learning rates fall here, and there do not."""
 
@@ -167,8 +175,8 @@ class RelGAN(TurnsAlgorithm):
 
     @property
     def collapse_advice(self) -> str:
-        softer = "--algo.beta-max or " if self.config.beta_max > 1 else ""
-        return f"lower {softer}--algo.learning-rate"
+        harder = "raise --algo.beta-min, or " if self.config.beta_min < self.config.beta_max else ""
+        return f"{harder}lower --algo.learning-rate"
 
     def generator_loss(self, real: Tensor, progress: float) -> tuple[Tensor, Tensor]:
         of_real, of_fake = self.adversary.judge(real, self.relaxed(len(real), self.beta(progress)))
@@ -180,7 +188,7 @@ class RelGAN(TurnsAlgorithm):
 
     def beta(self, progress: float) -> float:
         """The inverse temperature at this progress, in [0, 1]."""
-        return self.config.beta_max**progress
+        return self.config.beta_min * (self.config.beta_max / self.config.beta_min) ** progress
 
     def relaxed(self, n: int, beta: float) -> Tensor:
         """n relaxed formulae of the newest generator `(n, T, V)`, with their gradient; EOS fills the rest."""

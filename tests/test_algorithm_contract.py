@@ -185,7 +185,7 @@ COLLAPSED = [
     ("bgan", {"discriminator": AdversaryConfig(kind="plain")}),
     ("leakgan", {"likelihood_every": 0}),
     ("leakgan", {"likelihood_every": 1}),
-    ("relgan", {"beta_max": 1.0}),
+    ("relgan", {"beta_min": 100.0}),
     ("gumbel-softmax-gan", {"hard": False}),
     ("gumbel-softmax-gan", {"logit_bound": 1.0}),
     ("vanilla-gan", {"lr_end_factor": 0.5}),

@@ -70,7 +70,7 @@ def test_both_sides_play_the_same_game() -> None:
     algorithm = RelGAN(TASK, SMALL, 0, CPU)
     real = STRINGS[:8]
     with torch.no_grad():
-        of_real, of_fake = algorithm.adversary.judge(real, algorithm.relaxed(8, 1.0))
+        of_real, of_fake = algorithm.adversary.judge(real, algorithm.relaxed(8, algorithm.beta(0.0)))
     assert of_real.shape == of_fake.shape == (8, 3)
     algorithm.rng.manual_seed(0)
     loss, reward = algorithm.generator_loss(real, 0.0)
@@ -79,8 +79,8 @@ def test_both_sides_play_the_same_game() -> None:
 
 
 def test_the_inverse_temperature_rises_exponentially() -> None:
-    algorithm = RelGAN(TASK, replace(SMALL, beta_max=100.0), 0, CPU)
-    assert [algorithm.beta(progress) for progress in (0.0, 0.5, 1.0)] == pytest.approx([1.0, 10.0, 100.0])
+    algorithm = RelGAN(TASK, replace(SMALL, beta_min=2.0, beta_max=200.0), 0, CPU)
+    assert [algorithm.beta(progress) for progress in (0.0, 0.5, 1.0)] == pytest.approx([2.0, 20.0, 200.0])
 
 
 def one_hot(*formulae: list[int]) -> torch.Tensor:
@@ -131,6 +131,7 @@ LEARNING = RelGANConfig(
     d_steps=2,
     learning_rate=2e-3,
     discriminator_learning_rate=3e-3,
+    beta_min=1.0,
     beta_max=2.0,
     channels=16,
 )
@@ -153,7 +154,8 @@ def test_where_the_discriminator_never_learns_it_learns_nothing_of_the_data() ->
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"beta_max": 0.5}, "beta_max must be at least 1"),
+        ({"beta_min": 0.0}, "beta_min must be above 0"),
+        ({"beta_max": 0.5}, "beta_max must be at least beta_min, got 0.5 and 10.0"),
         ({"representations": 0}, "representations must be"),
         ({"pooling": "mean"}, "pooling must be"),
         ({"hidden_dim": 15}, "hidden_dim must be a multiple of heads"),
