@@ -12,7 +12,8 @@ from PIL import Image
 from formula_env.cli import main
 from tests.chromium import FOLDER, Browser, started
 from tests.experiment.commands import TINY_MLE
-from tests.test_site import ROOT, build
+from tests.shared import made_once
+from tests.test_site import build_whole
 
 pytestmark = [
     pytest.mark.slow,
@@ -45,9 +46,7 @@ def page(run: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    assert build(ROOT / "mkdocs.yml", folder).returncode == 0
-    return folder
+    return made_once(tmp_path_factory, "site", build_whole)
 
 
 def brightness(picture: bytes) -> float:
