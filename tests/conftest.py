@@ -4,6 +4,9 @@ import torch
 
 hypothesis.settings.register_profile("quick", max_examples=10)
 
+# Several test processes share the cores. What they start, such as the command line, has torch's default number.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(autouse=True)
 def _a_seed() -> None:

@@ -76,21 +76,22 @@ def trained(config: WGANGPConfig) -> dict[str, Any]:
 
 
 LEARNING = WGANGPConfig(
-    rounds=300, channels=32, latent_dim=16, generator_learning_rate=2e-3, critic_learning_rate=2e-3
-)
+    rounds=200, batch_size=32, d_steps=3, channels=32, blocks=1, latent_dim=16,
+    generator_learning_rate=2e-3, critic_learning_rate=2e-3,
+)  # fmt: skip
 
 
 @pytest.mark.slow
 def test_it_learns_the_examples_distribution() -> None:
     end = trained(LEARNING)
-    assert end["accuracy"] > 0.65
+    assert end["accuracy"] > 0.6
     assert end["coverage"] == 1
 
 
 @pytest.mark.slow
 def test_where_the_critic_never_learns_the_generator_does_not() -> None:
-    end = trained(replace(LEARNING, rounds=60, critic_learning_rate=1e-12, generator_learning_rate=1e-4))
-    assert end["accuracy"] < 0.6
+    end = trained(replace(LEARNING, critic_learning_rate=1e-12, generator_learning_rate=1e-4))
+    assert end["accuracy"] < 0.5
 
 
 @pytest.mark.parametrize(
