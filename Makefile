@@ -6,8 +6,8 @@ LOWEST := .venv-lowest
 TRIAL := .venv-dist
 LOWEST_TESTS := tests/test_dependencies.py tests/test_env.py tests/test_evaluators.py tests/tasks/test_contract.py tests/experiment/test_arguments.py tests/experiment/test_figures.py tests/studies/test_statistics.py tests/studies/test_tuning.py tests/experiment/test_sb3_runs.py tests/experiment/test_tracking.py
 STUDIES := $(patsubst %/study.toml,%,$(sort $(wildcard runs/studies/*/study.toml)))
-# Networks this small are fastest with one thread. The tests run with torch's default number, as on a user's machine;
-# several test processes share the cores, so a thread without work must sleep instead of spin.
+# Networks this small are fastest with one thread, which tests/conftest.py gives each test process. What the tests
+# start has torch's default number, as on a user's machine; a thread without work must sleep there instead of spin.
 train dist test-fast test-exhaustive test-lowest torture reproduce figures benchmark scaling clients: export OMP_NUM_THREADS ?= 1
 test: export OMP_WAIT_POLICY ?= passive
 

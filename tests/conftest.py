@@ -4,7 +4,7 @@ import torch
 
 hypothesis.settings.register_profile("quick", max_examples=10)
 
-# Several test processes share the cores. What they start, such as the command line, has torch's default number.
+# Several test processes share the cores; what they start has torch's default number of threads.
 torch.set_num_threads(1)
 
 
