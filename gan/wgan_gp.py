@@ -86,8 +86,8 @@ class WGANGPConfig:
             "generator_learning_rate": LogRange(1e-4, 1e-2),
             "critic_learning_rate": LogRange(1e-4, 1e-2),
             "gradient_penalty": Choice(1.0, 10.0),
-            "batch_size": Choice(64, 128, 256),
-            "d_steps": Choice(2, 5, 10),
+            "batch_size": Choice(64, 128),
+            "d_steps": Choice(*sorted({2, 5, self.d_steps})),
             "lr_end_factor": Choice(0.0, 1.0),
             "ema_decay": Choice(0.0, 0.99, 0.999),
         }
