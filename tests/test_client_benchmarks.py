@@ -1,8 +1,10 @@
 """What judges foreign clients; the clients themselves need virtual environments of their own."""
 
+import importlib.util
 import json
 import math
 import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,19 @@ def test_the_exact_reward_is_the_log_of_the_density_ratio() -> None:
     is_correct = torch.from_numpy(task.is_correct(every.numpy()))
     expected = torch.where(is_correct, math.log(16 / 6), -2.0).double()
     torch.testing.assert_close(reward.score(every), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("client", "package"), [("torchrl_ppo", "torchrl"), ("tianshou_ppo", "tianshou")])
+def test_clients_that_the_development_tools_hold_train_on_every_combination(client: str, package: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not there for this version of Python")
+    command = [sys.executable, "-m", "benchmarks.clients.matrix", client, "--steps", "240"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=runner.HERE.parents[1])
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    found = [(row["task"], row["reward_model"], row["observation"]) for row in rows]
+    assert found == list(product(TASKS, REWARD_MODELS, OBSERVATIONS)), done.stderr
+    assert [row["error"] for row in rows] == [None] * len(rows)
 
 
 def test_each_client_has_a_script_and_requirements() -> None:
