@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from formula_env import distributed
+from formula_env.adversary import AdversaryConfig
 from formula_env.agents.adversarial_agent import AdversarialAgent, AgentConfig, check_reads_logits, ratio_advice
 from formula_env.errors import MAX_BATCH, FormulaError
 from formula_env.networks import raw_logits
@@ -27,6 +28,9 @@ from formula_env.search_space import Choice, SearchSpace
 class BGANConfig(AgentConfig):
     """Settings of boundary-seeking GAN."""
 
+    learning_rate: float = 9e-4
+    ema_decay: float = 0.995
+    discriminator: AdversaryConfig = AdversaryConfig(learning_rate=1.6e-3, weight_decay=0.1)
     num_samples: int = 32
     """Number M of draws among which weights are normalised; a divisor of `batch_size`."""
 
@@ -46,7 +50,7 @@ class BGANConfig(AgentConfig):
 
 PAPER = {
     "batch_size": 1280, "num_samples": 20, "rounds": 2500, "learning_rate": 1e-4, "ema_decay": 0.0,
-    "discriminator": {"kind": "plain", "learning_rate": 1e-4, "lr_end_factor": 1.0},
+    "discriminator": {"kind": "plain", "learning_rate": 1e-4, "lr_end_factor": 1.0, "weight_decay": 0.0},
 }  # fmt: skip
 """The authors' code: 20 draws of each of 64 contexts, a rate of 1e-4 for both.
 

@@ -60,12 +60,15 @@ class LeakGANConfig(AgentConfig):
 
     rounds: int = 1000
     mle_rounds: int = 100
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    discriminator: AdversaryConfig = AdversaryConfig(kind="plain")
+    batch_size: int = 128
+    d_steps: int = 15
+    learning_rate: float = 1.25e-4
+    weight_decay: float = 0.03
+    ema_decay: float = 0.0
+    discriminator: AdversaryConfig = AdversaryConfig(kind="plain", learning_rate=3.8e-3)
     num_rollouts: int = 4
     """Monte-Carlo completions behind the Q of each prefix."""
-    horizon: int = 4
+    horizon: int = 1
     """Number c of symbols that a goal is for."""
     goal_dim: int = 16
     """Size of the worker's vector of a symbol, which its logit is the product of."""
@@ -105,6 +108,7 @@ class LeakGANConfig(AgentConfig):
 PAPER = {
     "mle_rounds": 80, "rounds": 800, "batch_size": 64, "d_steps": 15, "mle_learning_rate": 1.5e-3,
     "learning_rate": 1.5e-3, "embedding_dim": 32, "hidden_dim": 32, "max_grad_norm": 5.0, "ema_decay": 0.0,
+    "weight_decay": 0.0, "horizon": 4,
     "discriminator": {
         "kind": "plain", "architecture": "cnn", "reward_transform": "probability", "learning_rate": 5e-5,
         "lr_end_factor": 1.0,

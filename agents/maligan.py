@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from formula_env import distributed
+from formula_env.adversary import AdversaryConfig
 from formula_env.agents.adversarial_agent import AdversarialAgent, AgentConfig, check_reads_logits, ratio_advice
 from formula_env.errors import FormulaError, check_fraction, check_no_effect
 from formula_env.networks import raw_logits
@@ -34,6 +35,8 @@ from formula_env.search_space import Choice, SearchSpace
 class MaliGANConfig(AgentConfig):
     """Settings of MaliGAN."""
 
+    learning_rate: float = 1.1e-3
+    discriminator: AdversaryConfig = AdversaryConfig(learning_rate=5.3e-3, weight_decay=0.3)
     mixed: float = 0.0
     """Share of the rounds in which draws begin as examples do, with fewer and fewer symbols of them."""
     completions: int = 8
@@ -59,7 +62,10 @@ class MaliGANConfig(AgentConfig):
 PAPER = {
     "mle_rounds": 100, "discriminator_rounds": 50, "rounds": 1000, "batch_size": 64, "d_steps": 5, "mixed": 0.5,
     "learning_rate": 1e-3, "ema_decay": 0.0,
-    "discriminator": {"kind": "plain", "architecture": "recurrent", "lr_end_factor": 1.0},
+    "discriminator": {
+        "kind": "plain", "architecture": "recurrent", "learning_rate": 1e-3, "lr_end_factor": 1.0,
+        "weight_decay": 0.0,
+    },
 }  # fmt: skip
 """A start by maximum likelihood, then mixed training, against a plain recurrent discriminator; our numbers."""
 

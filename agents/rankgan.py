@@ -42,15 +42,18 @@ from formula_env.turns import TurnsAlgorithm, TurnsConfig
 class RankGANConfig(TurnsConfig):
     """Settings of RankGAN."""
 
+    batch_size: int = 64
+    d_steps: int = 5
+    learning_rate: float = 1.9e-4
     num_rollouts: int = 16
     """Monte-Carlo completions behind the Q of each prefix; 0: all symbols share their formula's rank."""
     num_references: int = 16
     """Number of real formulae that ranks are averaged over."""
     comparison_size: int = 16
     """Number of formulae that one is ranked among."""
-    gamma: float = 4.0
+    gamma: float = 8.0
     """Inverse temperature γ of the ranks."""
-    ranker_learning_rate: float = 1e-3
+    ranker_learning_rate: float = 1.3e-3
     """Learning rate of the ranker's Adam in the first round; it falls linearly to 0."""
     embedding_size: int = 64
     """Size of the vectors that the ranker makes of formulae."""
@@ -81,7 +84,7 @@ class RankGANConfig(TurnsConfig):
 
 PAPER = {
     "mle_rounds": 100, "discriminator_rounds": 50, "rounds": 1000, "batch_size": 64, "d_steps": 5, "gamma": 1.0,
-    "learning_rate": 1e-3, "ema_decay": 0.0,
+    "learning_rate": 1e-3, "ranker_learning_rate": 1e-3, "ema_decay": 0.0,
 }  # fmt: skip
 """A start by maximum likelihood, γ = 1, 16 rollouts, batches of 64; the other numbers are ours."""
 

@@ -48,17 +48,19 @@ class RelGANConfig(TurnsConfig):
     """Settings of RelGAN."""
 
     rounds: int = 1000
-    mle_rounds: int = 100
-    batch_size: int = 64
+    mle_rounds: int = 200
+    batch_size: int = 128
     d_steps: int = 5
-    learning_rate: float = 3e-4
+    learning_rate: float = 1.25e-5
+    ema_decay: float = 0.0
+    dropout: float = 0.2
     generator: GeneratorName = "relational-memory"
     heads: int = 2
     beta_min: float = 10.0
     """Inverse temperature β of the relaxed symbols at the beginning; 1 in the paper."""
     beta_max: float = 100.0
     """Inverse temperature β at the end, to which it rises exponentially."""
-    discriminator_learning_rate: float = 1e-3
+    discriminator_learning_rate: float = 2.4e-3
     """Learning rate of the discriminator's Adam in the first round; it falls linearly to 0."""
     representations: int = 8
     """Number of one-dimensional embeddings that the discriminator reads; 64 in the paper."""
@@ -85,8 +87,8 @@ class RelGANConfig(TurnsConfig):
 
 
 PAPER = {
-    "mle_rounds": 150, "rounds": 2000, "mle_learning_rate": 1e-2, "learning_rate": 1e-4,
-    "discriminator_learning_rate": 1e-4, "hidden_dim": 512, "representations": 64, "channels": 300,
+    "mle_rounds": 150, "rounds": 2000, "batch_size": 64, "mle_learning_rate": 1e-2, "learning_rate": 1e-4,
+    "dropout": 0.0, "discriminator_learning_rate": 1e-4, "hidden_dim": 512, "representations": 64, "channels": 300,
     "pooling": "max", "beta_min": 1.0, "max_grad_norm": 5.0, "ema_decay": 0.0,
 }  # fmt: skip
 """The authors' settings for their synthetic data; learning rates fall here, and there do not."""

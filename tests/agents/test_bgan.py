@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from formula_env.adversary import AdversaryConfig
 from formula_env.agents.bgan import BGAN, BGANConfig, boundary_seeking_loss
 from formula_env.errors import FormulaError
 from tests.agents.test_maligan import CPU, STRINGS, TASK, gradient, skewed
@@ -37,7 +38,10 @@ def test_no_gradient_goes_through_the_weights() -> None:
     assert log_probs.grad is not None
 
 
-LEARNING = BGANConfig(rounds=500, discriminator_rounds=50, batch_size=128, hidden_dim=32)
+LEARNING = BGANConfig(
+    rounds=500, discriminator_rounds=50, batch_size=128, hidden_dim=32, learning_rate=2e-3, ema_decay=0.99,
+    discriminator=AdversaryConfig(),
+)  # fmt: skip
 
 
 @pytest.mark.slow

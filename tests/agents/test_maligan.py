@@ -95,7 +95,10 @@ def test_mixed_draws_begin_with_fewer_and_fewer_symbols_of_an_example() -> None:
     assert len(tokens.unique(dim=0)) > 4
 
 
-LEARNING = MaliGANConfig(rounds=500, discriminator_rounds=50, batch_size=128, hidden_dim=32)
+LEARNING = MaliGANConfig(
+    rounds=500, discriminator_rounds=50, batch_size=128, hidden_dim=32, learning_rate=2e-3,
+    discriminator=AdversaryConfig(),
+)  # fmt: skip
 
 
 @pytest.mark.slow

@@ -127,8 +127,10 @@ def test_behind_eos_is_eos() -> None:
 LEARNING = RelGANConfig(
     rounds=300,
     mle_rounds=0,
+    batch_size=64,
     hidden_dim=32,
     d_steps=2,
+    ema_decay=0.99,
     learning_rate=2e-3,
     discriminator_learning_rate=3e-3,
     beta_min=1.0,
