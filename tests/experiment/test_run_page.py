@@ -7,13 +7,56 @@ from html.parser import HTMLParser
 from pathlib import Path
 from shutil import copytree
 
+import numpy as np
 import pytest
 
 from formula_env.cli import main
-from formula_env.experiment.run_page import rendered
+from formula_env.experiment.page_charts import DARK, LIGHT, NUM_COLOURS, legend
+from formula_env.experiment.run_page import STYLE, rendered
 from tests.experiment.commands import TINY_MLE, complaint
+from tests.figure_checks import check_colours
 
 pytestmark = pytest.mark.slow
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of `#rrggbb` by WCAG 2."""
+    channels = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(one: str, two: str) -> float:
+    """WCAG contrast of two colours, from 1 to 21."""
+    darker, lighter = sorted((luminance(one), luminance(two)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_the_contrast_is_that_of_wcag() -> None:
+    assert contrast("#ffffff", "#000000") == pytest.approx(21)
+    assert contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)  # the known grey that just passes AA
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK])
+def test_colours_can_be_seen_and_distinguished_by_all_eyes(palette: dict[str, str]) -> None:
+    runs = [colour for name, colour in palette.items() if name.startswith("run-")]
+    assert len(runs) == NUM_COLOURS
+    assert min(contrast(colour, palette["back"]) for colour in runs) >= 3
+    assert min(contrast(palette[name], palette["back"]) for name in ("text", "soft")) >= 4.5
+    check_colours(
+        {tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)) for colour in (*runs, palette["text"])}
+    )
+
+
+def test_the_page_has_the_palettes_of_light_and_dark_windows() -> None:
+    light, dark = STYLE.split("prefers-color-scheme: dark", 1)
+    for colours, css in ((LIGHT, light), (DARK, dark)):
+        assert dict(re.findall(r"--([\w-]+): (#\w{6});", css)) == colours
+
+
+def test_no_two_of_many_runs_look_alike() -> None:
+    keys = legend(["run"] * 36).split("<span>")[1:]
+    assert len(set(keys)) == 36
 
 
 class Page(HTMLParser):
@@ -90,14 +133,19 @@ def test_its_numbers_are_those_of_the_records(run: Callable[[str], Path], tmp_pa
     assert lines["reached (of 20)"] == [str(summary["num_correct"]) for summary in summaries]
     assert lines["algo.learning_rate"] == ["0.003", "0.01"]
     assert "algo.hidden_dim" not in lines, "they have the same"
-    for folder in folders:
-        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        for row in rows:
-            assert f"{folder.name}, round {row['round']:,}: {row['eval/accuracy']:.2%}" in page.titles
+    curves = [map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()) for folder in folders]
+    rounds = 0
+    for first, second in zip(*curves, strict=True):
+        rounds += 1
+        values = f"first: {first['eval/accuracy']:.2%}\nsecond: {second['eval/accuracy']:.2%}"
+        assert f"round {first['round']:,}\n{values}" in page.titles
+    assert rounds == 4
     bars = (folders[0] / "distribution.csv").read_text().splitlines()[1:]
     assert len(bars) == 20
-    for formula, prob, sampled in (bar.split(",") for bar in bars):
-        assert f"{formula}: {float(prob):.4%}, sampled {sampled} times" in page.titles
+    ranked = sorted((bar.split(",") for bar in bars), key=lambda bar: -float(bar[1]))
+    for rank, (formula, prob, sampled) in enumerate(ranked, start=1):
+        title = f"{formula}\nprobability: {float(prob):.4%}\nrank: {rank} of 20\nsamples: {sampled}"
+        assert title in page.titles
 
 
 def test_wrong_samples_are_marked(run: Callable[[str], Path], tmp_path: Path) -> None:
@@ -108,7 +156,7 @@ def test_wrong_samples_are_marked(run: Callable[[str], Path], tmp_path: Path) ->
     assert {"wrong", "right"} == {kind for kind, _ in marked}
 
 
-def test_found_formulae_are_printed(run: Callable[[str], Path], tmp_path: Path) -> None:
+def test_found_formulae_are_typeset(run: Callable[[str], Path], tmp_path: Path) -> None:
     text = page_of([run("first")], tmp_path / "page.html")
     found = (run("first") / "found.csv").read_text().splitlines()[1:]
     assert f"{len(found)} correct formulae that were not in the training set" in text
@@ -160,8 +208,9 @@ def test_numbers_that_are_none_are_left_out_and_damage_is_one_line(
     rows[1] = re.sub(r'"eval/jsd": [\d.]+', '"eval/jsd": Infinity', rows[1])
     (folder / "metrics.jsonl").write_text("\n".join(rows) + "\n")
     page = Page(page_of([folder], tmp_path / "page.html"))
-    with_jsd = [title for title in page.titles if re.fullmatch(r"run, round \d+: 0\.\d{4}", title)]
-    assert not [title for title in with_jsd if title.startswith("run, round 0:")]
+    with_jsd = [title for title in page.titles if re.fullmatch(r"round \d+\nrun: 0\.\d{4}", title)]
+    assert with_jsd
+    assert not [title for title in with_jsd if title.startswith(("round 0\n", "round 20\n"))]
     summary = json.loads((folder / "summary.json").read_text())
     (folder / "summary.json").write_text(json.dumps(summary | {"seconds": None}))
     line = complaint(capfd, "report", str(folder), "--html", str(tmp_path / "other.html"))
