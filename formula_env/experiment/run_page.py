@@ -123,13 +123,13 @@ def _text(value: object) -> str:
     return html.escape(str(value))
 
 
-def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]], name: str = "") -> str:
     """An HTML table. Its cells are HTML, and the first cell of a line is its heading."""
     head = "".join(f"<th>{cell}</th>" for cell in header)
     rows = "".join(
         f"<tr><th>{first}</th>{''.join(f'<td>{cell}</td>' for cell in rest)}</tr>\n" for first, *rest in lines
     )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>\n'
+    return f'<div class="wide {name}"><table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>\n'
 
 
 def _summary(runs: Sequence[Run]) -> str:
@@ -177,7 +177,7 @@ def _settings(runs: Sequence[Run]) -> str:
     if not values:
         return "<p>No settings differ.</p>"
     lines = [[_text(name), *map(_text, each)] for name, each in values.items()]
-    return _table(["", *(_text(run.label) for run in runs)], lines)
+    return _table(["", *(_text(run.label) for run in runs)], lines, "settings")
 
 
 def _distribution(run: Run, index: int) -> str:
@@ -250,7 +250,8 @@ h1 { font-size: 1.5em; } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 
 h3 { font-size: 1em; } h1, h3, figcaption, .key, .samples { overflow-wrap: anywhere; }
 table { border-collapse: collapse; } th, td { padding: .2em .8em; text-align: right; vertical-align: middle; }
 th:first-child { text-align: left; font-weight: normal; } tbody tr { border-top: 1px solid var(--faint); }
-.wide { overflow-x: auto; } figure { margin: 0; } figcaption { color: var(--soft); font-size: .9em; }
+.wide { overflow-x: auto; } .settings td { max-width: 12em; overflow-wrap: break-word; }
+figure { margin: 0; } figcaption { color: var(--soft); font-size: .9em; }
 .soft { color: var(--soft); font-weight: normal; }
 .samples { list-style: none; padding: 0; } .samples span { color: var(--soft); margin-left: .6em; }
 .wrong code { text-decoration: line-through; } .wrong span { font-weight: bold; color: var(--text); }
