@@ -260,10 +260,11 @@ BOXES = """
   const boxes = selector => [...(part.matches(selector) ? [part] : []), ...part.querySelectorAll(selector)].map(
     each => [each.textContent, each.getBoundingClientRect()]).filter(([, box]) => box.width + box.height > 0).map(
     ([text, box]) => [text, box.left, box.top, box.right, box.bottom]);
-  return {labels: boxes('text, figcaption, .axis, .key > span'), data: boxes('figure .curve, .bar')};
+  const labels = boxes('text, figcaption, .axis, .key > span');
+  return {labels, data: boxes('figure .curve, figure .marker, .bar')};
 })
 """
-"""Edges of all labels, and of curves and bars, of each chart and legend."""
+"""Edges of all labels, and of curves, markers and bars, of each chart and legend."""
 
 
 def overlap(one: list[Any], two: list[Any]) -> bool:

@@ -35,7 +35,7 @@ MARKERS = (
 MAX_MARKERS = 16
 """Number of points up to which a curve shows all of them; of longer curves only those under the pointer."""
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 220, 56, 26, 10, 34
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 222, 58, 26, 10, 36
 """Size and margins of a chart of curves."""
 AROUND = 5
 """Distance from the outermost points of curves within which they react to the pointer."""
@@ -109,7 +109,8 @@ def curves_chart(
     ys = [y for curve in curves for _, y in curve]
     x_low, x_high, y_low, y_high = min(xs), max(xs), min(ys), max(ys)
     if y_low == y_high:
-        y_low, y_high = y_low - 0.5, y_high + 0.5
+        margin = max(0.5, abs(y_low) / 100)
+        y_low, y_high = y_low - margin, y_high + margin
 
     def across(x: float) -> float:
         return LEFT + (x - x_low) / max(x_high - x_low, 1) * (WIDTH - LEFT - RIGHT)
@@ -120,10 +121,10 @@ def curves_chart(
     marks: list[str] = []
     for tick in _ticks(y_low, y_high, 6):
         marks.append(f'<path class="grid" d="M{LEFT} {down(tick):.1f}H{WIDTH - RIGHT}"/>')
-        marks.append(f'<text x="{LEFT - 5}" y="{down(tick) + 3.5:.1f}" text-anchor="end">{tick:.6g}</text>')
+        marks.append(f'<text x="{LEFT - 7}" y="{down(tick) + 3.5:.1f}" text-anchor="end">{tick:.6g}</text>')
     for tick in _ticks(x_low, x_high):
         marks.append(
-            f'<text x="{across(tick):.1f}" y="{HEIGHT - BOTTOM + 14}" text-anchor="middle">{tick:,.7g}</text>'
+            f'<text x="{across(tick):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick:,.7g}</text>'
         )
     marks.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">round</text>')
     for i, curve in enumerate(curves):
@@ -145,7 +146,7 @@ def curves_chart(
 
 
 def _hit_area(x: str, y: float, width: str, height: float) -> str:
-    """A transparent rectangle that is easier to point at than what is drawn in it."""
+    """A transparent rectangle around marks, which is easier to point at than they are."""
     return f'<rect class="hit" x="{x}" y="{y}" width="{width}" height="{height}"/>'
 
 

@@ -98,7 +98,7 @@ def run_page(runs: Sequence[Run]) -> str:
     runs = [replace(run, label=label) for run, label in zip(runs, names, strict=True)]
     try:
         return _page(runs)
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, FormulaError):
             raise
         raise FormulaError(f"the records of {', '.join(names)} are damaged: {error!r}") from None
@@ -250,12 +250,13 @@ h1 { font-size: 1.5em; } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 
 h3 { font-size: 1em; } h1, h3, figcaption, .key, .samples { overflow-wrap: anywhere; }
 table { border-collapse: collapse; } th, td { padding: .2em .8em; text-align: right; vertical-align: middle; }
 th:first-child { text-align: left; font-weight: normal; } tbody tr { border-top: 1px solid var(--faint); }
+@media (min-width: 700px) { tbody th { white-space: nowrap; } }
 .wide { overflow-x: auto; } .settings td { max-width: 12em; overflow-wrap: break-word; }
 figure { margin: 0; } figcaption { color: var(--soft); font-size: .9em; }
 .soft { color: var(--soft); font-weight: normal; }
 .samples { list-style: none; padding: 0; } .samples span { color: var(--soft); margin-left: .6em; }
 .wrong code { text-decoration: line-through; } .wrong span { font-weight: bold; color: var(--text); }
-svg.formula #patch_1 { display: none; } /* the white behind a formula */
+svg.formula #patch_1 { display: none; } /* the white background of a formula */
 @media (prefers-color-scheme: dark) { svg.formula { filter: invert(1); } }
 """
     + CHART_STYLE

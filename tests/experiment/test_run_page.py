@@ -11,7 +11,19 @@ import numpy as np
 import pytest
 
 from formula_env.cli import main
-from formula_env.experiment.page_charts import DARK, LIGHT, NUM_COLOURS, legend
+from formula_env.experiment.page_charts import (
+    BOTTOM,
+    DARK,
+    HEIGHT,
+    LEFT,
+    LIGHT,
+    NUM_COLOURS,
+    RIGHT,
+    TOP,
+    WIDTH,
+    curves_chart,
+    legend,
+)
 from formula_env.experiment.run_page import STYLE, rendered
 from tests.experiment.commands import TINY_MLE, complaint
 from tests.figure_checks import check_colours
@@ -57,6 +69,13 @@ def test_the_page_has_the_palettes_of_light_and_dark_windows() -> None:
 def test_no_two_of_many_runs_look_alike() -> None:
     keys = legend(["run"] * 36).split("<span>")[1:]
     assert len(set(keys)) == 36
+
+
+@pytest.mark.parametrize("value", [0.0, -3.0, 1e300])
+def test_a_constant_curve_is_drawn_in_the_middle(value: float) -> None:
+    chart = curves_chart("loss", ["run"], [[(0, value), (5, value)]], str)
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    assert f'd="M{LEFT:.1f} {middle:.1f}L{WIDTH - RIGHT:.1f} {middle:.1f}"' in chart
 
 
 class Page(HTMLParser):
