@@ -83,7 +83,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/python -m tests.chromium || echo 'no browser could be had: the tests that look at pages are left out, or fail where CI is set'
+	$(BIN)/python -m tests.chromium || echo 'no browser could be had: the tests that look at pages are left out, or fail where REQUIRE_BROWSER is set'
 	touch $@
 
 $(LOWEST)/ready: pyproject.toml constraints.txt constraints-lowest.txt
