@@ -37,7 +37,7 @@ from formula_env.experiment.registry import algorithm_class
 from formula_env.experiment.rows import Row
 from formula_env.experiment.run_folder import Record, RunFolder, new_run_folder
 from formula_env.experiment.tensorboard_tracker import TensorBoardTracker
-from formula_env.experiment.tracking import Tracker, Trackers, WandbTracker
+from formula_env.experiment.tracking import Tracker, Trackers, Untracked, WandbTracker
 from formula_env.files import exclusive, remove_leftovers
 from formula_env.metrics import row_key
 from formula_env.randomness import global_random_state, seed_global_random, set_global_random_state
@@ -186,7 +186,7 @@ class Training:
             self.finder.take_up(self.evaluated_round)
 
     def _open_trackers(self, progress: RunProgress) -> Iterator[Tracker]:
-        """Those asked for. Raises FormulaError if a new run can't be tracked; one that has begun goes on."""
+        """Those asked for that work. Raises FormulaError for an invalid setting of theirs in a new run."""
         config, path = self.config, self.folder.path
         if config.track:
             yield from self._opened(lambda: WandbTracker(config, path, progress.warn), progress)
@@ -197,7 +197,7 @@ class Training:
         try:
             yield open_tracker()
         except FormulaError as error:
-            if not self.folder.checkpoints():
+            if not isinstance(error, Untracked) and not self.folder.checkpoints():
                 raise
             progress.warn(f"{error}; the run goes on untracked")
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from formula_env.errors import FormulaError
+from formula_env.errors import reason
 from formula_env.experiment.config import RunConfig, settings_text
 from formula_env.experiment.interrupt import StopRequest
 from formula_env.experiment.rows import Row
+from formula_env.experiment.tracking import Untracked
 
 TENSORBOARD_FOLDER = "tensorboard"
 
@@ -25,7 +26,7 @@ NOT_METRICS = ("round",)
 
 
 class TensorBoardTracker:
-    """Tracks a run by TensorBoard; raises FormulaError if its package is missing or the folder can't be written.
+    """Tracks a run by TensorBoard; raises Untracked if its package is missing or the folder can't be written.
 
     Whatever fails afterwards is said once by `warn`, and the run goes on untracked.
 
@@ -46,7 +47,7 @@ class TensorBoardTracker:
             from torch.utils.tensorboard import summary
         except Exception as error:  # one that does not fit others that are installed fails in other ways, too
             why = "its package is missing" if isinstance(error, ImportError) else " ".join(str(error).split())
-            raise FormulaError(
+            raise Untracked(
                 f"TensorBoard: {why}; install it by pip install 'formula-env[tensorboard]', or "
                 "leave out --tensorboard (in config.yaml: tensorboard: false)"
             ) from None
@@ -57,8 +58,8 @@ class TensorBoardTracker:
             path.parent.mkdir(exist_ok=True)
             self._file: Any = open(path, "xb")  # noqa: SIM115  (until the run ends)
         except OSError as error:
-            raise FormulaError(
-                f"TensorBoard: {path} can't be written: {error.strerror}; leave out --tensorboard"
+            raise Untracked(
+                f"TensorBoard: {path} can't be written: {reason(error)}; mend that, or leave out --tensorboard"
             ) from None
         self._records = RecordWriter(self._file)
         self._write(file_version="brain.Event:2")

@@ -1,4 +1,4 @@
-"""Weights & Biases beside `metrics.jsonl`, if asked for. It never fails a run that has begun."""
+"""Weights & Biases beside `metrics.jsonl`, if asked for. What fails costs a notice, never the run."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from formula_env.errors import FormulaError
+from formula_env.errors import FormulaError, reason
 from formula_env.experiment.config import RunConfig, config_document
 from formula_env.experiment.interrupt import StopRequest
 from formula_env.experiment.rows import Row
@@ -32,6 +32,10 @@ LEAVE_SECONDS = 20.0
 """How long an interrupted or failed one does."""
 QUIET_SECONDS = 10.0
 """How long a finished run waits without saying so."""
+
+
+class Untracked(FormulaError):
+    """What a tracker needs is missing or broken; the run goes on without it."""
 
 
 class Tracker(Protocol):
@@ -72,14 +76,17 @@ class Trackers:
 class WandbTracker:
     """Tracks a run by Weights & Biases, in a process of its own (`wandb_process`).
 
-    Raises FormulaError if W&B can't track the run as it is set up. Whatever happens to W&B afterwards is said once
-    by `warn`, and the run goes on untracked.
+    Raises Untracked if W&B can't track the run, and another FormulaError if a setting of W&B's is invalid.
+    Whatever happens to W&B afterwards is said once by `warn`, and the run goes on untracked.
     """
 
     def __init__(self, config: RunConfig[Any, Any], folder: Path, warn: Callable[[str], None]) -> None:
         self._warn = warn
         settings = _settings(config, folder)
-        self._process: _Process | None = _Process()
+        try:
+            self._process: _Process | None = _Process()
+        except OSError as error:
+            raise Untracked(f"W&B: its process can't be started: {reason(error)}") from None
         try:
             answer = self._process.open(settings)
         except BaseException:
@@ -87,10 +94,13 @@ class WandbTracker:
             raise
         if "error" in answer:
             self._end()
-            raise FormulaError(
-                f"W&B: {answer['error']}; mend that, or leave out --track (in config.yaml: track: false)"
-            )
-        write_atomically(folder / WANDB_FILE, f"{answer['id']}\n")  # in a sweep its agent chooses the id
+            kind = FormulaError if answer.get("is_setting") else Untracked
+            raise kind(f"W&B: {answer['error']}; mend that, or leave out --track (in config.yaml: track: false)")
+        try:
+            write_atomically(folder / WANDB_FILE, f"{answer['id']}\n")  # in a sweep its agent chooses the id
+        except FormulaError as error:
+            self._end()
+            raise Untracked(f"W&B: {error}") from None
         online = "--include-online " if answer["mode"] == "online" else ""
         self._sync = f"wandb sync {online}{shlex.quote(str(Path(answer['folder']).parent))}"
         if answer["mode"] == "logged out":
@@ -213,7 +223,7 @@ def _run_id(id_file: Path) -> str:
         return secrets.token_hex(4)
     text = read_text(id_file).strip()
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text):
-        raise FormulaError(f"{id_file} holds no id of a W&B run; delete it to track this run as a new one")
+        raise Untracked(f"{id_file} holds no id of a W&B run; delete it to track this run as a new one")
     return text
 
 

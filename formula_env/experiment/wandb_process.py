@@ -26,7 +26,7 @@ def main() -> int:
             answers.write(f"{json.dumps(line)}\n")
             answers.flush()
     except Exception as error:  # whatever W&B raises: the training prints it in one line and continues
-        answers.write(f"{json.dumps({'error': _one_line(error)})}\n")
+        answers.write(f"{json.dumps({'error': _one_line(error), 'is_setting': _is_setting(error)})}\n")
         answers.flush()
         return 1
     return 0
@@ -115,11 +115,18 @@ def _finish(
 
 def _one_line(error: Exception) -> str:
     """The message of an error in one line; pydantic, which checks W&B's settings, takes several."""
+    if isinstance(error, ImportError):
+        return f"its package can't be imported ({' '.join(str(error).split())}); install it by pip install wandb"
     problems = getattr(error, "errors", None)
     if callable(problems):
         each_problem: Any = problems()
         return "; ".join(f"{_origin(each)}: {each['msg']}, got {each['input']!r}" for each in each_problem)
     return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _is_setting(error: Exception) -> bool:
+    """Whether W&B refused a setting: an invalid value (pydantic's error), or a name that it does not allow."""
+    return callable(getattr(error, "errors", None)) or type(error).__name__ == "UsageError"
 
 
 def _origin(problem: dict[str, Any]) -> str:

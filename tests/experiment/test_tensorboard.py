@@ -1,8 +1,8 @@
 """TensorBoard: what was written is read back; what fails costs a notice, never the run."""
 
 import json
-import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -126,21 +126,42 @@ def test_a_figure_that_can_not_be_read_costs_a_notice(
     assert said[0].endswith("; the run goes on without it")
 
 
-@pytest.mark.usefixtures("no_figures")
-def test_without_its_package_a_new_run_does_not_begin_but_one_that_has_begun_goes_on(
-    untracked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    begun = tmp_path / "begun"
-    shutil.copytree(untracked, begun)
-    (begun / "summary.json").unlink()
-    checkpoints(begun)[-1].unlink()
-    config = begun / "config.yaml"
-    config.write_text(config.read_text().replace("tensorboard: false", "tensorboard: true"))
+def lose_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
-    assert main(["train", "mle", *TINY_MLE, "--tensorboard", "--out", str(tmp_path / "run")]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "install it by pip install 'formula-env[tensorboard]'" in line
-    assert not (tmp_path / "run").exists()
-    assert main(["resume", str(begun)]) == 0
-    assert "the run goes on untracked" in capsys.readouterr().err
-    assert_same_run(untracked, begun)
+
+
+def refuse_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As without the right to write there, which root always has."""
+    mkdir = Path.mkdir
+
+    def mkdir_or_fail(self: Path, *arguments: Any, **options: Any) -> None:
+        if self.name == "tensorboard":
+            raise PermissionError(13, "Permission denied")
+        mkdir(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir_or_fail)
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lose_the_package, "its package is missing; install it by pip install 'formula-env[tensorboard]'"),
+        (refuse_the_folder, "can't be written: Permission denied; mend that, or leave out --tensorboard"),
+    ],
+)
+def test_what_it_lacks_costs_a_notice_and_not_the_run(
+    break_it: Callable[[pytest.MonkeyPatch], None], message: str, untracked: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Of a new run as well as of one that is resumed."""
+    folder = tmp_path / "run"
+    break_it(monkeypatch)
+    for command in (["train", "mle", *TINY_MLE, "--tensorboard", "--out"], ["resume"]):
+        assert main([*command, str(folder)]) == 0
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("TensorBoard")]
+        assert message in line
+        assert line.endswith("; the run goes on untracked")
+        assert_same_run(untracked, folder)
+        (folder / "summary.json").unlink()
+        checkpoints(folder)[-1].unlink()

@@ -182,7 +182,6 @@ def test_a_sweep_s_run_is_resumed_by_the_id_that_its_agent_gave(
     [
         ("WANDB_MODE", "nonsense", "WANDB_MODE: Input should be 'online'"),
         ("WANDB_BASE_URL", "garbage", "WANDB_BASE_URL: Input should be a valid URL"),
-        ("WANDB_API_KEY", "short", "WANDB_API_KEY invalid: API key must have 40+ characters"),
         ("WANDB_SILENT", "perhaps", "WANDB_SILENT: Input should be a valid boolean"),
         ("WANDB_RUN_ID", "a/b", "Run ID cannot contain"),
     ],
@@ -220,6 +219,9 @@ def may_fail(step):
         time.sleep(1000)
     if os.environ["FAIL"] == f"{step} dies":
         os._exit(3)
+
+if os.environ["FAIL"] == "import":
+    raise ImportError("No module named wandb")
 
 class Settings:
     mode, sync_dir = "offline", "/runs/wandb/offline-run-1"
@@ -318,28 +320,61 @@ def test_the_summary_is_written_before_wandb_is_given_the_results(
 
 
 @pytest.mark.usefixtures("fake_wandb", "no_figures")
-@pytest.mark.parametrize("failure", ["init", "init dies", "init hangs"])
-def test_a_run_that_can_not_be_tracked_does_not_begin_but_one_that_has_begun_goes_on(
-    failure: str, untracked: Path, tmp_path: Path,
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        ("import", "its package can't be imported (No module named wandb); install it by pip install wandb"),
+        ("init", "no room for init"),
+        ("init dies", "its process has ended unexpectedly"),
+        ("init hangs", "it does not answer"),
+    ],
+)
+def test_a_run_that_can_not_be_tracked_begins_and_goes_on_untracked(
+    failure: str, message: str, untracked: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setenv("FAIL", failure)
     folder = tmp_path / "run"
-    assert main(["train", "mle", *TINY_MLE, "--out", str(folder), "--track"]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("formula-env: W&B: ")
-    assert not folder.exists()
+    for command in (["train", "mle", *TINY_MLE, "--track", "--out"], ["resume"]):
+        assert main([*command, str(folder)]) == 0
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if "W&B" in line]
+        assert line.startswith(f"W&B: {message}; mend that, or leave out --track")
+        assert line.endswith("; the run goes on untracked")
+        assert_same_run(untracked, folder)
+        (folder / "summary.json").unlink()
+        checkpoints(folder)[-1].unlink()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_login_that_wandb_refuses_costs_a_notice_and_not_the_run(
+    untracked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forget_wandb(monkeypatch, tmp_path)
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    assert main(["train", "mle", *TINY_MLE, "--track", "--out", str(tmp_path / "run")]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "W&B" in line]
+    assert "WANDB_API_KEY invalid: API key must have 40+ characters" in line
+    assert line.endswith("; the run goes on untracked")
+    assert_same_run(untracked, tmp_path / "run")
+
+
+@pytest.mark.usefixtures("fake_wandb", "no_figures")
+def test_without_its_process_or_its_file_the_run_goes_on(
+    untracked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    def refuse(path: Path, content: str) -> None:
+        raise FormulaError(f"cannot write {path}: No space left on device")
 
     monkeypatch.setenv("FAIL", "none")
-    assert main(["train", "mle", *TINY_MLE, "--out", str(folder), "--track"]) == 0
-    (folder / "summary.json").unlink()
-    checkpoints(folder)[-1].unlink()
-    capsys.readouterr()
-    monkeypatch.setenv("FAIL", failure)
-    assert main(["resume", str(folder)]) == 0
-    (said,) = [line for line in capsys.readouterr().err.splitlines() if "W&B" in line]
-    assert said.endswith("; the run goes on untracked")
-    assert_same_run(untracked, folder)
+    for name, broken in {"write_atomically": refuse, "_Process": fail}.items():
+        monkeypatch.setattr(tracking, name, broken)
+        assert main(["train", "mle", *TINY_MLE, "--track", "--out", str(tmp_path / name)]) == 0
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if "W&B" in line]
+        assert line.endswith(("on device; the run goes on untracked", "unavailable; the run goes on untracked"))
+        assert_same_run(untracked, tmp_path / name)
 
 
 OWN_RUN = """
