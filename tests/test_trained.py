@@ -264,6 +264,26 @@ def test_what_the_hub_refuses_is_one_line(exported: Path, monkeypatch: pytest.Mo
     monkeypatch.undo()
 
 
+def test_an_upload_that_failed_can_be_repeated(
+    stub: Hub, runs: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """By the call that the error names."""
+
+    def fail(**_: object) -> None:
+        raise OSError("connection lost")
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["huggingface_hub"], "upload_folder", fail)
+        assert main(["export", str(runs("mle")), str(out), "--hub", "me/sums"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("formula-env: Hugging Face Hub, me/sums: connection lost; the export itself is whole")
+    assert line.endswith(f"to upload it in Python: formula_env.hub.upload('{out}', 'me/sums')")
+    assert hub.upload(str(out), "me/sums") == "https://huggingface.co/me/sums"
+    assert load(hub.download("me/sums")).sample(5) == load(out).sample(5)
+
+
 def test_names_that_the_hub_refuses_are_one_line(stub: Hub, exported: Path, tmp_path: Path) -> None:
     assert stub.private
     with pytest.raises(FormulaError, match="Repo id must be in the form"):

@@ -46,7 +46,12 @@ def run_export(arguments: list[str]) -> None:
     trained.save(options.to, model_card(config, RunFolder(options.folder).summary()))
     print(printable(f'{options.to}: formula_env.load("{options.to}").sample(5)'))
     if options.hub:
-        print(printable(upload(options.to, options.hub)))
+        try:
+            address = upload(options.to, options.hub)
+        except FormulaError as error:
+            again = f"formula_env.hub.upload({str(options.to)!r}, {options.hub!r})"
+            raise FormulaError(f"{error}; the export itself is whole; to upload it in Python: {again}") from None
+        print(printable(address))
 
 
 def trained_generator(config: RunConfig[Any, Any], algorithm: Algorithm) -> TrainedGenerator:
