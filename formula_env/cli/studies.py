@@ -117,7 +117,7 @@ def _draw_study(study: "Study", replace: bool, must_write: bool) -> None:
 @dataclass(frozen=True)
 class ReportOptions:
     folders: Annotated[tuple[Path, ...], Positional]
-    """Folders of runs or of studies."""
+    """Folders of runs or of studies; with --html of runs, with --markdown of studies."""
     html: Path | None = None
     """Page to write about the runs: curves, distribution, samples and settings in one file that works offline."""
     markdown: bool = False
@@ -135,6 +135,8 @@ def run_report(arguments: list[str]) -> None:
 
     options = parse(ReportOptions, "report", arguments)
     folders = _some(options.folders, "report")
+    if options.html is not None and options.markdown:
+        raise FormulaError("--html and --markdown are two outputs; give one of them")
     if options.html is not None:
         _write_page(folders, options.html, options.trust_checker)
         return
@@ -157,7 +159,13 @@ def run_report(arguments: list[str]) -> None:
 
 def _write_page(folders: list[Path], path: Path, trust_checker: bool) -> None:
     from formula_env.experiment.run_page import load_run, run_page
+    from formula_env.studies.spec import STUDY_FILE
 
+    if studies := [folder for folder in folders if (folder / STUDY_FILE).exists()]:
+        raise FormulaError(
+            f"{studies[0]} is a study, and --html shows runs; give folders of runs, such as "
+            f"{studies[0] / 'VARIANT' / 'seed-0'}"
+        )
     if path.exists():
         raise FormulaError(f"{path} is there already; delete it, or give another file")
     write_atomically(path, run_page([load_run(folder, trust_checker) for folder in folders]))

@@ -117,6 +117,7 @@ from tests.experiment.commands import TINY_MLE
         ("figures nowhere", "nowhere is not a study"),
         ("report nowhere", "nowhere holds no finished run"),
         ("report", "report needs a folder"),
+        ("report nowhere --html x.html --markdown", "--html and --markdown are two outputs; give one of them"),
         ("resume nowhere", "nowhere is not a run folder"),
         ("evaluate nowhere", "nowhere is not a run folder"),
         ("sample nowhere -n 3", "nowhere is not a run folder"),

@@ -463,6 +463,16 @@ def test_reports(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[2].startswith("| [small](runs/studies/small/README.md) | some are correct | accuracy ")
 
 
+def test_a_page_is_of_runs_and_not_of_a_study(
+    done: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    line = complaint(capfd, "report", str(done / "mle" / "seed-0"), str(done), "--html", str(page))
+    assert f"{done} is a study, and --html shows runs; give folders of runs, such as {done}/VARIANT/seed-0" in line
+    assert not page.exists()
+    assert main(["report", str(done / "mle" / "seed-0"), "--html", str(page)]) == 0
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
