@@ -48,9 +48,9 @@ class WGANGPConfig:
 
     rounds: int = 1500
     """Rounds of `d_steps` updates of the critic and one of the generator."""
-    batch_size: int = 64
+    batch_size: int = 128
     """Number of real, and as many generated, formulae in an update."""
-    d_steps: int = 5
+    d_steps: int = 2
     """Critic updates in a round."""
     gradient_penalty: float = 10.0
     """Weight λ of the penalty on the norm of the critic's gradient."""
@@ -60,13 +60,13 @@ class WGANGPConfig:
     """Width of the convolutions; 512 in the paper."""
     blocks: int = 2
     """Number of residual blocks of either network; 5 in the paper."""
-    generator_learning_rate: float = 5e-4
+    generator_learning_rate: float = 9e-4
     """Learning rate of the generator's Adam in the first round."""
-    critic_learning_rate: float = 5e-4
+    critic_learning_rate: float = 6.7e-3
     """Learning rate of the critic's Adam in the first round."""
-    lr_end_factor: float = 0.0
+    lr_end_factor: float = 1.0
     """Share of both learning rates that is left at the end; they fall linearly."""
-    ema_decay: float = 0.99
+    ema_decay: float = 0.999
     """Decay per round of the moving average of the generator's weights, which is reported; 0: the newest are."""
 
     def __post_init__(self) -> None:
@@ -94,8 +94,8 @@ class WGANGPConfig:
 
 
 PAPER = {
-    "channels": 512, "blocks": 5, "d_steps": 10, "generator_learning_rate": 1e-4, "critic_learning_rate": 1e-4,
-    "lr_end_factor": 1.0, "ema_decay": 0.0,
+    "channels": 512, "blocks": 5, "batch_size": 64, "d_steps": 10, "generator_learning_rate": 1e-4,
+    "critic_learning_rate": 1e-4, "lr_end_factor": 1.0, "ema_decay": 0.0,
 }  # fmt: skip
 """The authors' language model, at their size."""
 

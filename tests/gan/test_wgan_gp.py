@@ -77,7 +77,7 @@ def trained(config: WGANGPConfig) -> dict[str, Any]:
 
 LEARNING = WGANGPConfig(
     rounds=200, batch_size=32, d_steps=3, channels=32, blocks=1, latent_dim=16,
-    generator_learning_rate=2e-3, critic_learning_rate=2e-3,
+    generator_learning_rate=2e-3, critic_learning_rate=2e-3, lr_end_factor=0.0, ema_decay=0.99,
 )  # fmt: skip
 
 
