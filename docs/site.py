@@ -1,9 +1,12 @@
 """Hooks of `mkdocs`: pages from outside docs/, links that hold on the site as on GitHub, and the API reference."""
 
-import ast
+import inspect
 import posixpath
 import re
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 from mkdocs.structure.files import File, Files
@@ -15,13 +18,13 @@ PAGES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.
 """Files of the root that are pages, and their place in the site."""
 
 MODULES = (
-    "env", "vector_env", "wrappers", "rewards", "self_training", "credit", "observations", "episodes",
-    "tasks.base", "tasks.automaton", "vocabulary", "evaluators", "metrics", "scoring", "trained", "hub",
-    "algorithm", "turns", "adversary", "sampling", "conditional", "rollouts.estimators", "rollouts.monte_carlo",
-    "networks", "networks.policy", "networks.generators", "networks.decoding", "networks.discriminators",
-    "search_space", "errors",
+    "", "env", "vector_env", "wrappers", "rewards", "self_training", "credit", "observations", "episodes",
+    "tasks", "tasks.base", "tasks.automaton", "checkers", "vocabulary", "evaluators", "metrics", "scoring",
+    "trained", "hub", "agents.sb3", "algorithm", "turns", "adversary", "sampling", "conditional",
+    "rollouts.estimators", "rollouts.monte_carlo", "networks", "networks.policy", "networks.generators",
+    "networks.decoding", "networks.discriminators", "search_space", "allocator", "errors",
 )  # fmt: skip
-"""Modules of the API reference."""
+"""Modules of the API reference, by their name in `formula_env`; the first is `formula_env` itself."""
 
 
 ALGORITHMS = tuple(
@@ -38,8 +41,8 @@ def on_config(config: Any) -> Any:
     studies = [path.parent.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("runs/studies/*/README.md"))]
     config.nav += [
         {"Studies": [{posixpath.basename(study): f"{study}/README.md"} for study in studies]},
-        {"Algorithms": [{module.partition(".")[2]: f"reference/{module}.md"} for module in ALGORITHMS]},
-        {"Reference": [{module: f"reference/{module}.md"} for module in MODULES]},
+        {"Algorithms": [{module.partition(".")[2]: reference(module)} for module in ALGORITHMS]},
+        {"Reference": [{module or "formula_env": reference(module)} for module in MODULES]},
     ]
     return config
 
@@ -54,10 +57,16 @@ def on_files(files: Files, config: Any) -> Files:
     for path in sorted(ROOT.glob("benchmarks/*.png")):
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     for module in (*ALGORITHMS, *MODULES):
-        check_docstrings(module)
-        content = f"# {module}\n\n::: formula_env.{module}\n"
-        files.append(File.generated(config, f"reference/{module}.md", content=content))
+        name = f"formula_env.{module}".rstrip(".")
+        check_docstrings(import_module(name))
+        content = f"# {module or name}\n\n::: {name}\n"
+        files.append(File.generated(config, reference(module), content=content))
     return files
+
+
+def reference(module: str) -> str:
+    """Place in the site of the page about a module of `formula_env`; the name of `formula_env` itself is empty."""
+    return f"reference/{module or 'formula_env'}.md"
 
 
 def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> str:
@@ -110,13 +119,57 @@ def repository_path(uri: str) -> str:
     return uri if uri.startswith(("runs/", "benchmarks/", "reference/")) else f"docs/{uri}"
 
 
-def check_docstrings(module: str) -> None:
-    """Raise ValueError for a public function or class of a module, or the module itself, without a docstring."""
-    path = ROOT / "formula_env" / module.replace(".", "/")
-    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    tree = ast.parse(path.read_text())
-    documented = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    public = [node for node in tree.body if isinstance(node, documented) and not node.name.startswith("_")]
-    for node in (tree, *public):
-        if ast.get_docstring(node) is None:
-            raise ValueError(f"{path}: {getattr(node, 'name', 'the module')} has no docstring")
+METHODS = (FunctionType, property, cached_property, classmethod, staticmethod)
+
+WITHOUT_DOCSTRING = {
+    "formula_env.gan.base.GANConfig.search_space",
+    "formula_env.gan.base.GAN.make_generator",
+    "formula_env.gan.base.GAN.make_discriminator",
+    "formula_env.gan.relgan.RelativisticDiscriminator.state_dict",
+    "formula_env.gan.relgan.RelativisticDiscriminator.load_state_dict",
+    "formula_env.gan.unrolled.UnrolledGAN.make_generator",
+    "formula_env.gan.unrolled.UnrolledGAN.make_discriminator",
+    "formula_env.gan.unrolled.UnrolledGenerator.start",
+    "formula_env.gan.vanilla.VanillaGAN.make_generator",
+    "formula_env.gan.vanilla.VanillaGAN.make_discriminator",
+    "formula_env.gan.wgan_gp.WGANGPConfig.search_space",
+}
+"""Methods whose docstrings are still to be written."""
+
+
+def check_docstrings(module: ModuleType) -> None:
+    """Raise ValueError if the module, or a public function, class or method of it, has no docstring.
+
+    Public is what the module lists in `__all__`, or defines without a leading underscore. A method that overrides
+    one with a docstring, of this package or of another, needs none.
+    """
+    if not module.__doc__:
+        raise ValueError(f"{module.__name__} has no docstring")
+    for value in public(module):
+        place = f"{value.__module__}.{value.__name__}"
+        if not value.__doc__ or value.__doc__.startswith(f"{value.__name__}("):  # made by @dataclass
+            raise ValueError(f"{place} has no docstring")
+        for name in undocumented_methods(value) if inspect.isclass(value) else ():
+            if f"{place}.{name}" not in WITHOUT_DOCSTRING:
+                raise ValueError(f"{place}.{name} has no docstring")
+
+
+def public(module: ModuleType) -> list[Any]:
+    """Public functions and classes of a module."""
+    exported = [getattr(module, name) for name in getattr(module, "__all__", ())]
+    own = [value for name, value in vars(module).items() if not name.startswith("_")]
+    return [
+        value
+        for value in exported + [value for value in own if getattr(value, "__module__", "") == module.__name__]
+        if inspect.isclass(value) or inspect.isfunction(value)
+    ]
+
+
+def undocumented_methods(cls: type) -> list[str]:
+    """Names of the public methods and properties that a class defines, and neither it nor a base documents."""
+    return [
+        name
+        for name, value in vars(cls).items()
+        if not name.startswith("_") and isinstance(value, METHODS)
+        if not any(vars(base)[name].__doc__ for base in cls.__mro__ if name in vars(base))
+    ]

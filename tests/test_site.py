@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlsplit
@@ -136,14 +137,60 @@ def test_links_of_the_repository_become_links_of_the_site(
     assert hooks.site_link(target, source, KNOWN) == expected
 
 
-def test_a_module_without_a_docstring_fails_the_build(
-    hooks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hooks, "ROOT", tmp_path)
-    (tmp_path / "formula_env").mkdir()
-    path = tmp_path / "formula_env" / "thing.py"
-    path.write_text('"""A module."""\n\ndef told():\n    """A function."""\n\ndef _private():\n    pass\n')
-    hooks.check_docstrings("thing")
-    path.write_text('"""A module."""\n\ndef untold():\n    pass\n')
-    with pytest.raises(ValueError, match="untold has no docstring"):
-        hooks.check_docstrings("thing")
+DOCUMENTED = '"""A module."""\nimport abc\n\ndef told():\n    """A function."""\n\ndef _private():\n    pass\n'
+METHOD = '''
+class Base:
+    """A class."""
+    def known(self):
+        """A method."""
+
+class Thing(Base):
+    """A class."""
+    def known(self):
+        pass
+    def _private(self):
+        pass
+'''
+
+
+@pytest.mark.parametrize(
+    ("code", "lacking"),
+    [
+        (DOCUMENTED + METHOD, None),
+        ("def told():\n    pass\n", "thing has no docstring"),
+        (DOCUMENTED + "def untold():\n    pass\n", r"thing\.untold has no docstring"),
+        (DOCUMENTED + "class Untold:\n    pass\n", r"thing\.Untold has no docstring"),
+        (DOCUMENTED + METHOD + "    def more(self):\n        pass\n", r"thing\.Thing\.more has no docstring"),
+        (
+            DOCUMENTED + METHOD + "    @property\n    def more(self):\n        return 1\n",
+            r"thing\.Thing\.more has no docstring",
+        ),
+        (
+            DOCUMENTED + "from dataclasses import dataclass\n\n@dataclass\nclass Untold:\n    x: int\n",
+            r"thing\.Untold has no docstring",
+        ),
+    ],
+    ids=["none", "module", "function", "class", "method", "property", "dataclass"],
+)
+def test_what_has_no_docstring_fails_the_build(hooks: ModuleType, code: str, lacking: str | None) -> None:
+    module = ModuleType("thing")
+    exec(code, vars(module))
+    if lacking is None:
+        hooks.check_docstrings(module)
+    else:
+        with pytest.raises(ValueError, match=lacking):
+            hooks.check_docstrings(module)
+
+
+@pytest.mark.parametrize("module", ["", "agents.sb3", "allocator", "checkers", "tasks"])
+def test_the_reference_has_all_that_a_package_exports(site: Path, hooks: ModuleType, module: str) -> None:
+    package = import_module(f"formula_env.{module}".rstrip("."))
+    anchors = Page(site / hooks.reference(module).replace(".md", "/index.html")).anchors
+    exported = getattr(package, "__all__", ["keep_freed_memory"])
+    assert {f"{package.__name__}.{name}" for name in exported} <= anchors
+
+
+def test_the_reference_describes_the_methods_of_the_environment(site: Path) -> None:
+    anchors = Page(site / "reference/env/index.html").anchors
+    methods = ("reset", "step", "render", "action_masks")
+    assert {f"formula_env.env.FormulaEnv.{method}" for method in methods} <= anchors
