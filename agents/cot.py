@@ -73,6 +73,7 @@ class CoTConfig(GeneratorConfig):
         self.check_generator()
 
     def search_space(self) -> SearchSpace:
+        """The values that `formula-env tune` tries."""
         return {
             "learning_rate": LogRange(1e-4, 1e-2),
             "mediator_learning_rate": LogRange(1e-4, 1e-2),

@@ -126,6 +126,7 @@ class GFlowNetConfig(GeneratorConfig):
         )
 
     def search_space(self) -> SearchSpace:
+        """The values that `formula-env tune` tries."""
         return {
             "learning_rate": LogRange(1e-4, 1e-2),
             "batch_size": Choice(128, 256, 512),

@@ -43,6 +43,7 @@ class MLEConfig(GeneratorConfig):
         self.check_generator()
 
     def search_space(self) -> SearchSpace:
+        """The values that `formula-env tune` tries."""
         return {
             "learning_rate": LogRange(3e-4, 1e-2),
             "batch_size": Choice(64, 128, 256, 512),

@@ -77,6 +77,7 @@ class NCEConfig(GeneratorConfig):
             check_no_effect(self, "noise uniform", "noise_temperature")
 
     def search_space(self) -> SearchSpace:
+        """The values that `formula-env tune` tries."""
         return {
             "learning_rate": LogRange(5e-4, 1e-2),
             "batch_size": Choice(64, 128, 256, 512),

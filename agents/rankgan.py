@@ -151,9 +151,11 @@ class Ranker:
         """Nothing: a ranker is no language model."""
 
     def state_dict(self) -> dict[str, Any]:
+        """A copy of the weights and of the optimiser's state."""
         return {name: deepcopy(getattr(self, name).state_dict()) for name in ("weights", "optimizer")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a state that `state_dict` returned."""
         for name in ("weights", "optimizer"):
             getattr(self, name).load_state_dict(deepcopy(state[name]))
 

@@ -104,6 +104,7 @@ class SeqGANConfig(GeneratorConfig):
             check_no_effect(self, "mle_rounds 0", "optimizer", "weight_decay", "dropout")
 
     def search_space(self) -> SearchSpace:
+        """The values that `formula-env tune` tries."""
         space: SearchSpace = {
             "generator_learning_rate": LogRange(1e-4, 1e-2),
             "batch_size": Choice(64, 128, 256),

@@ -147,6 +147,7 @@ class DistinctFormulae:
         return once[[row.tobytes() not in self._members for row in once]]
 
     def add(self, tokens: Tokens) -> None:
+        """Add those of the formulae `(n, T)` that are not in the set yet."""
         new = self.new_among(tokens)
         if len(new):
             self.tokens = np.concatenate([self.tokens, new])

@@ -61,6 +61,7 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
 
     @property
     def reward_mode(self) -> RewardMode:
+        """How rewards are given: `terminal`, `difference` or `q`."""
         return self._batch.reward_mode
 
     def rewards_of(
@@ -72,6 +73,14 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
+        """Begin a new formula; returns the observation of its prefix, and the infos.
+
+        Args:
+            seed: random seed of the environment; without one, its random numbers continue.
+            options: "prefix", text that the formula begins with, this time. Rewards are for the symbols after it.
+
+        Raises FormulaError for anything else, for unknown options, and for a prefix that no formula has.
+        """
         seed = None if seed is None else whole_seed(seed)
         super().reset(seed=seed)
         # Not seeded yet: take the seed from this environment's own generator, as Gymnasium promises.
@@ -82,12 +91,18 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
         return observations[0], _single_info(infos)
 
     def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Append the symbol with this id to the formula.
+
+        Returns the observation, the reward, whether the formula is finished (`terminated`), False (it is never
+        `truncated`), and the infos `action_mask` `(V,)` and `is_correct`.
+        """
         if not self._running:
             raise gym.error.ResetNeeded("call reset() before step()")
         observations, rewards, terminated, _, infos = self._batch.step(np.array([action]))
         return observations[0], float(rewards[0]), bool(terminated[0]), False, _single_info(infos)
 
     def render(self) -> Any:
+        """One frame of the formula: a string ("ansi") or an image `(height, width, 3)` ("rgb_array"), or None."""
         frames = self._batch.render()
         return None if frames is None else frames[0]
 

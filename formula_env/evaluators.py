@@ -158,6 +158,7 @@ class SequenceEvaluator:
         return [{"formula": text, "correct": good, "novel": new} for text, good, new in columns]
 
     def histogram(self, batch: Tokens, log_prob: LogProb | None) -> list[dict[str, Any]]:
+        """Text, probability (None if unknown) and count of each correct formula; empty if there are too many."""
         if not self._lists_all or len(self.correct_set) > DISTRIBUTION_LIMIT:
             return []
         unknown = [None] * len(self.correct_set)
@@ -321,6 +322,7 @@ class ContinuousEvaluator:
         return [{"formula": text, "error": round(error, 4)} for text, error in zip(texts, errors, strict=True)]
 
     def histogram(self, batch: Vectors, log_prob: LogProb | None) -> list[dict[str, Any]]:
+        """An empty list: real vectors are not listed."""
         return []
 
 

@@ -67,6 +67,7 @@ class Metric:
         return f"{self.label} (nats)" if self.format is NATS else self.label
 
     def text(self, value: float) -> str:
+        """A value of this metric as text: `98.10%`, `0.0213`."""
         return self.format.text(value)
 
 

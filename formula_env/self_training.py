@@ -83,10 +83,12 @@ class RecentDensity:
             return self.network.log_prob(tokens)
 
     def state_dict(self) -> dict[str, Any]:
+        """A copy of the network, its optimiser and the recent formulae, as tensors."""
         networks = {name: deepcopy(getattr(self, name).state_dict()) for name in ("network", "optimizer")}
         return networks | {"recent": torch.from_numpy(self.recent.copy())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a state that `state_dict` returned; raises FormulaError for that of another task."""
         check_keys("the state of a density", state, ("network", "optimizer", "recent"))
         _check_width(state["recent"], self.recent)
         for name in ("network", "optimizer"):

@@ -78,6 +78,7 @@ class TurnsConfig(GeneratorConfig):
             check_no_effect(self, "mle_rounds 0", "mle_learning_rate", "optimizer", "weight_decay", "dropout")
 
     def search_space(self) -> SearchSpace:
+        """The values that `formula-env tune` tries."""
         space: SearchSpace = {
             "learning_rate": LogRange(1e-4, 1e-2),
             "batch_size": Choice(64, 128, 256),
@@ -103,9 +104,13 @@ class Judge(Protocol):
         """Begin as the generator after maximum likelihood, where it can be one."""
         ...
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the judge, as tensors and plain values."""
+        ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a state that `state_dict` returned."""
+        ...
 
 
 class TurnsAlgorithm(SequenceAlgorithm):

@@ -50,17 +50,21 @@ class SB3Policy:
 
     @property
     def policy(self) -> Any:
+        """The policy object of the Stable-Baselines3 model."""
         return self.model.policy
 
     def start(self, n: int) -> State:
+        """The state of n empty prefixes: a tensor of padding `(n, T)`."""
         return (torch.full((n, self.task.max_length), self.task.vocabulary.pad, device=self.model.device),)
 
     def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
+        """Append the symbols `(n,)` (BOS first): logits `(n, V)` of the next ones, and the new state."""
         prefixes = self.append(symbols, state[0])
         with evaluating(self.policy):
             return self.logits(self.codec.observe(prefixes), prefixes), (prefixes,)
 
     def append(self, symbols: Tensor, prefixes: Tensor) -> Tensor:
+        """The prefixes `(n, T)` with one symbol `(n,)` more each; BOS is not written."""
         if (symbols == self.task.vocabulary.bos).all():
             return prefixes
         lengths = (prefixes != self.task.vocabulary.pad).sum(dim=1, keepdim=True)

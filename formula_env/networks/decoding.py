@@ -84,9 +84,11 @@ class Decoded:
         self.policy, self.decoding = policy, decoding
 
     def start(self, n: int) -> State:
+        """The state of n empty prefixes of the inner policy."""
         return self.policy.start(n)
 
     def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
+        """Read the symbols `(n,)`: logits `(n, V)` under the decoding rules, and the new state."""
         logits, state = self.policy.step(symbols, state)
         return self.decoding.apply(logits), state
 
@@ -112,9 +114,11 @@ class Masked:
         self.policy, self.mask, self.vocabulary = policy, mask, vocabulary
 
     def start(self, n: int) -> State:
+        """The state of n empty prefixes: their symbols, and the state of the inner policy."""
         return torch.empty((n, 0), dtype=torch.int64), *self.policy.start(n)
 
     def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
+        """Read the symbols `(n,)`: logits `(n, V)`, -inf for forbidden symbols, and the new state."""
         prefixes, *inner = state
         prefixes = prefixes.to(symbols.device)
         if (symbols != self.vocabulary.bos).all():

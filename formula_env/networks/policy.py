@@ -55,9 +55,11 @@ class UniformPolicy:
         self.task = task
 
     def start(self, n: int) -> State:
+        """The state of n empty prefixes: their symbols, `(n, 0)`."""
         return (torch.empty((n, 0), dtype=torch.int64),)
 
     def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
+        """Append the symbols `(n,)`: logits `(n, V)`, 0 for legal symbols and -inf for others; and the state."""
         prefixes = state[0].to(symbols.device)
         if (symbols != self.task.vocabulary.bos).all():
             prefixes = torch.cat([prefixes, symbols[:, None]], dim=1)

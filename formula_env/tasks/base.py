@@ -84,7 +84,8 @@ class SequenceTask(BaseTask):
 
     @property
     @abstractmethod
-    def vocabulary(self) -> Vocabulary: ...
+    def vocabulary(self) -> Vocabulary:
+        """The symbols of the task, and their ids."""
 
     @property
     @abstractmethod
@@ -290,7 +291,8 @@ class ContinuousTask(BaseTask):
 
     @property
     @abstractmethod
-    def num_cells(self) -> int: ...
+    def num_cells(self) -> int:
+        """Number of bins that the vectors are counted in."""
 
     @abstractmethod
     def sample_box(self, n: int, rng: np.random.Generator) -> Vectors:
