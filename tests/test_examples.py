@@ -20,6 +20,7 @@ from formula_env.experiment.config import RunConfig
 pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+NOTEBOOKS = EXAMPLES / "notebooks"
 EXACT = r"accuracy (0\.\d{4}), JSD (0\.\d{4}) nats, both exact"
 
 
@@ -41,9 +42,27 @@ def example(name: str, *arguments: str) -> str:
     return python("-W", "error", EXAMPLES / name, *arguments)
 
 
+RUN_CELLS = """
+import os, sys
+from pathlib import Path
+
+notebook, names = Path(sys.argv[1]), {"__name__": "__main__"}
+os.chdir(notebook.parent)
+for cell in notebook.read_text().split("# %%"):
+    if not cell.startswith(" [markdown]"):
+        exec(compile(cell, "cell", "exec"), names)
+"""
+
+
+def notebook(name: str) -> str:
+    """What the cells print, which are run as in Jupyter: in the notebook's folder, and without `__file__`."""
+    return python("-W", "error", "-c", RUN_CELLS, NOTEBOOKS / name)
+
+
 def test_every_script_is_run_here() -> None:
     scripts = {path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*.py")} - {"own_task/brackets.py"}
-    assert scripts == set(re.findall(r'example\("([\w/]+\.py)"', Path(__file__).read_text()))
+    run = re.findall(r'(example|notebook)\("([\w/]+\.py)"', Path(__file__).read_text())
+    assert scripts == {f"notebooks/{name}" if kind == "notebook" else name for kind, name in run}
 
 
 def test_the_mask_makes_random_formulae_correct_more_often() -> None:
@@ -169,20 +188,20 @@ def choose(parameter: dict[str, Any], last: bool) -> Any:
 
 
 def test_the_notebook_of_the_environment() -> None:
-    printed = example("notebooks/environment.py")
+    printed = notebook("environment.py")
     assert re.search(r"random writing: 2\d\.\d% correct; 70 of 256 strings are, 27\.3%", printed)
     assert "'accuracy': 1.0, 'coverage': 1.0" in printed
 
 
 def test_the_notebook_of_stable_baselines3() -> None:
     """It learns: of 64 strings 20 are correct, 31%."""
-    first, second = map(float, re.findall(r"accuracy (0\.\d+)", example("notebooks/sb3_discriminator.py")))
+    first, second = map(float, re.findall(r"accuracy (0\.\d+)", notebook("sb3_discriminator.py")))
     assert 0.31 < first < second
     assert second > 0.6
 
 
 def test_the_notebook_of_a_file() -> None:
-    printed = example("notebooks/your_formulae.py")
+    printed = notebook("your_formulae.py")
     found = re.findall(r"^(\d+)\+(\d+)=(\d+)$", printed, flags=re.MULTILINE)
     assert len(found) == 5
     assert all(int(a) + int(b) == int(c) for a, b, c in found)
@@ -190,12 +209,12 @@ def test_the_notebook_of_a_file() -> None:
 
 
 def test_the_notebook_of_a_study() -> None:
-    printed = example("notebooks/study_rows.py")
+    printed = notebook("study_rows.py")
     assert re.search(r"SeqGAN +10 seeds, JSD 0\.0095, accuracy 99\.92%", printed)
     assert Path(printed.splitlines()[-1]).stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("path", sorted((EXAMPLES / "notebooks").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.py")), ids=lambda path: path.stem)
 def test_a_notebook_is_cells_of_text_and_code(path: Path) -> None:
     cells = path.read_text().split("# %%")
     assert cells[0] == ""

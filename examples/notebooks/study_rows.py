@@ -2,7 +2,8 @@
 # # The rows of a study
 #
 # Each recorded run is a folder of plain text: settings, a row of metrics for each evaluation, samples, a
-# summary. So a figure of your own takes a few lines. The studies come with the repository.
+# summary. So a figure of your own takes a few lines. The studies come with the repository: open the notebook in a
+# folder of it.
 
 # %%
 import json
@@ -12,7 +13,8 @@ from tempfile import mkdtemp
 
 from matplotlib.figure import Figure
 
-study = Path(__file__).resolve().parents[2] / "runs" / "studies" / "beats-mle"
+repository = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "runs" / "studies").is_dir())
+study = repository / "runs" / "studies" / "beats-mle"
 variants = {"mle-tuned-8": "likelihood", "nce-tuned-8": "noise-contrastive", "seqgan-tuned-8": "SeqGAN"}
 
 # %% [markdown]
