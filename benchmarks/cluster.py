@@ -1,9 +1,9 @@
 """A study of many runs on a cluster, simulated: how long it takes, what it costs, and what gives way first.
 
-`python -m benchmarks.cluster` prints the table of "Many machines" in `docs/command-line.md`. The runs' durations
-are drawn from the recorded ones of `runs/studies`; runs go to the first free core; machines are lost at random and
-come back, and what they were at goes on from its last checkpoint elsewhere. The one cost that is measured here is
-the driver's, of asking Ray whether a run is over.
+`python -m benchmarks.cluster` prints the table that `docs/command-line.md` has in round numbers ("Many machines").
+The runs' durations are drawn from the recorded ones of `runs/studies`; runs go to the first free core; machines
+are lost at random and come back, and their runs continue elsewhere from the last checkpoint. The one cost that is
+measured here is the driver's, of asking Ray whether a run is over.
 """
 
 import argparse
@@ -39,7 +39,7 @@ class Cluster:
     evaluations: int = 10
     """Evaluations of a run, evenly spaced; a checkpoint is written at each."""
     checkpoint_bytes: float = 7.4e6
-    """Size of a checkpoint: a transformer's with its optimiser; an LSTM's is .4 to 2.5 MB."""
+    """Size of a checkpoint: a transformer's with its optimiser; an LSTM's is 0.4 to 2.5 MB."""
     poll_seconds: float = 0.3
     """Seconds that the driver sleeps from one look at all runs to the next."""
 

@@ -7,6 +7,7 @@ import ast
 import importlib.util
 import json
 import os
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -17,6 +18,7 @@ from inspect import signature
 from pathlib import Path
 from shutil import copytree, ignore_patterns
 
+import gymnasium as gym
 import pytest
 import yaml
 
@@ -36,13 +38,19 @@ REPOSITORY = PROJECT["urls"]["Repository"]
 IMAGES = f"{REPOSITORY.replace('github.com', 'raw.githubusercontent.com')}/main/"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples/README.md", *DOCS]
+QUICK_START = ROOT / "docs/quick-start.md"
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([\w-]+):", MAKEFILE, flags=re.MULTILINE))
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return [code for name, code in all_blocks(page) if name == language]
+
+
+def all_blocks(page: Path) -> list[tuple[str, str]]:
+    """The language and the text of each block, in the page's order."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
 def prose(page: Path) -> str:
@@ -56,7 +64,8 @@ SNIPPETS = [
     pytest.param(code, id=f"{page.relative_to(ROOT)}-{i}")
     for page in PAGES
     for i, code in enumerate(blocks(page, "python"))
-    if page.name != "README.md" or page.parent != ROOT or i > 1  # the first two have tests of their own, below
+    if page != QUICK_START  # has a test of its own, below
+    if page != ROOT / "README.md" or i > 1  # the first two have tests of their own, below
 ]
 
 
@@ -139,10 +148,19 @@ SMALL = {"--algo.rounds": "4", "--data.size": "500", "--eval-every": "2", "--eva
 SMALL_START = {"--algo.mle-rounds": "3", "--algo.discriminator-rounds": "3"}
 
 
-def commands(page: Path) -> list[list[str]]:
-    """The words of each shell command of a page, without comments."""
-    lines = "".join(blocks(page, "sh")).splitlines()
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
+NOT_RUN = "not run by the tests"
+"""Comment of a command that is only checked: at the end of its line, or on a line above it in the block."""
+
+
+def commands(block: str) -> list[tuple[list[str], bool]]:
+    """The words of each shell command of a block, without comments, and whether the tests run it."""
+    found, above = [], False
+    for line in block.splitlines():
+        words, is_marked = shlex.split(line, comments=True), NOT_RUN in line.partition("#")[2]
+        above = above or (is_marked and not words)
+        if words:
+            found.append((words, not (is_marked or above)))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -168,12 +186,62 @@ def clone(small_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
-def test_every_command_runs(page: Path, clone: Path) -> None:
-    """In the page's order. Training is cut short; what takes hours, or downloads, is only checked to exist."""
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "sh") and page != QUICK_START], ids=lambda page: page.name
+)
+def test_every_command_runs_or_is_marked(page: Path, clone: Path) -> None:
+    """In the page's order, with training cut short."""
     with runs_in_this_process():
-        for words in commands(page):
+        for block in blocks(page, "sh"):
+            run_block(block, clone)
+
+
+SHORTER = {"60_000": "2_000", "--algo.rounds 500": "--algo.rounds 4", "seeds = [0, 1]": "seeds = [0]"}
+"""Budgets of the quick start, and those that its test has; the updates of its study are few, too."""
+
+
+def test_the_quick_start_runs_in_order(clone: Path) -> None:
+    """Snippets and commands in one folder, with small budgets."""
+    printed: list[str] = []
+    text = QUICK_START.read_text()
+    assert all(text.count(budget) == 1 for budget in SHORTER)
+    with runs_in_this_process():
+        for language, block in all_blocks(QUICK_START):
+            code = re.sub("|".join(map(re.escape, SHORTER)), lambda found: SHORTER[found[0]], block)
+            match language:
+                case "python":
+                    printed.append(output_of(code, clone))
+                case "toml":
+                    (clone / "my_study").mkdir()
+                    (clone / "my_study/study.toml").write_text(re.sub(r"rounds = \d+", "rounds = 4", code))
+                case _:
+                    run_block(code, clone)
+    agent, generator = printed
+    assert re.fullmatch(r"([01]{8} (correct|wrong)\n){5}", agent)
+    assert re.fullmatch(r"\[('[01]{8}'(, )?){3}\]\n0\.\d+\n", generator)
+    assert "<svg" in (clone / "page.html").read_text()
+    for study in ("my_study", "on-ray/my_study"):
+        assert "| 500 updates | 1 |" in (clone / study / "README.md").read_text()
+        assert (clone / study / "figures/learning.png").exists()
+
+
+def test_a_command_that_no_rule_runs_must_be_marked(clone: Path) -> None:
+    with pytest.raises(AssertionError, match="mark it"):
+        run_block("make test\n", clone)
+    run_block("make test    # all of it (not run by the tests)\n", clone)
+    run_block("# not run by the tests\nmake test\n", clone)
+    with pytest.raises(AssertionError, match="could be run"):
+        run_block("formula-env list algorithms    # not run by the tests\n", clone)
+    with pytest.raises(AssertionError):
+        run_block("make nothing    # not run by the tests\n", clone)
+
+
+def run_block(block: str, clone: Path) -> None:
+    for words, is_run in commands(block):
+        if is_run:
             run_command(words, clone)
+        else:
+            check_command(words)
 
 
 def run_command(words: list[str], clone: Path) -> None:
@@ -183,19 +251,28 @@ def run_command(words: list[str], clone: Path) -> None:
         case ["formula-env", "tune", *rest]:
             assert main(["tune", *rest, "--algo.rounds", "4", "--eval-samples", "50", "--trials", "1"]) == 0, words
         case ["formula-env", "study", *rest] if "ray" in rest:  # on a new cluster of this machine
-            assert rest[-2:] == ["--address", "auto"]
-            assert main(["study", *rest[:-2], "--jobs", "1"]) == 0, words
+            alone = rest[:-2] if rest[-2:] == ["--address", "auto"] else rest
+            assert main(["study", *alone, "--jobs", "1"]) == 0, words
+        case ["formula-env", "sample", folder, "-n", _, *rest] if "--novel" in rest:
+            # A generator that is hardly trained finds one new formula, 1=1, by chance.
+            assert main(["sample", folder, "-n", "1", *rest]) == 0, words
+        case ["formula-env", *rest]:
+            assert main(rest) == 0, words
+        case ["sha256sum", *_]:
+            subprocess.run(words, check=True, capture_output=True, cwd=clone / "runs/studies/seqgan/mle/seed-0")
+        case _:
+            raise AssertionError(f"no rule runs it: add one to run_command, or mark it '{NOT_RUN}': {words}")
+
+
+def check_command(words: list[str]) -> None:
+    """A command that is not run names targets, modules, files and options that exist."""
+    match words:
         case ["ray", "start", *rest]:
             done = subprocess.run(
                 [sys.executable, "-m", "ray.scripts.scripts", "start", "--help"],
                 capture_output=True, text=True, check=True,
             )  # fmt: skip
             assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= set(done.stdout.split())
-        case ["formula-env", "sample", folder, "-n", _, *rest] if "--novel" in rest:
-            # A generator that is hardly trained finds one new formula, 1=1, by chance.
-            assert main(["sample", folder, "-n", "1", *rest]) == 0, words
-        case ["formula-env", *rest]:
-            assert main(rest) == 0, words
         case ["torchrun", "--nproc-per-node", number, "-m", "formula_env", "train", *rest]:
             assert int(number) > 1
             assert main(["train", *shortened(rest)]) == 0, words
@@ -203,16 +280,20 @@ def run_command(words: list[str], clone: Path) -> None:
             check_module(module, rest)
         case ["make", target]:
             assert target in TARGETS
-        case ["sha256sum", *_]:
-            subprocess.run(words, check=True, capture_output=True, cwd=clone / "runs/studies/seqgan/mle/seed-0")
         case ["git", "clone", address]:
             assert address == REPOSITORY
-        case ["pip", "install", address]:
-            assert address == f"git+{REPOSITORY}"
+        case ["pip", "install", target] if target.startswith("."):
+            assert target[2:-1] in PROJECT["optional-dependencies"]
+        case ["pip", "install", target, *_]:
+            assert target in (f"git+{REPOSITORY}", "jupytext")
+        case ["jupytext", "--to", "notebook", notebook]:
+            assert (ROOT / notebook).exists()
+        case ["jupyter", "notebook", notebook]:
+            assert (ROOT / notebook).with_suffix(".py").exists()
         case ["cd", folder]:
             assert folder == REPOSITORY.rpartition("/")[2]
         case _:
-            raise AssertionError(f"no rule says how to test: {shlex.join(words)}")
+            raise AssertionError(f"no rule checks it, or it could be run: {words}")
 
 
 def shortened(arguments: list[str]) -> list[str]:
@@ -239,6 +320,17 @@ def check_module(module: str, arguments: Sequence[str] = ()) -> None:
 @pytest.mark.parametrize("module", sorted(set(re.findall(r"/python -m ((?:benchmarks|tests)[.\w]+)", MAKEFILE))))
 def test_what_the_make_targets_run_can_be_imported(module: str) -> None:
     check_module(module)
+
+
+@every_page
+def test_names_within_sentences_can_be_imported(page: Path) -> None:
+    """Also calls: `formula_env.score(…)` must work after `import formula_env` alone."""
+    for span in re.findall(r"`([^`\n]+)`", prose(page)):
+        for name, call in re.findall(r"(?<![\w./-])(formula_env(?:\.[a-zA-Z_]\w*)+)(\()?", span):
+            if name == "formula_env.algorithms":
+                continue  # a group of entry points
+            pkgutil.resolve_name(name)
+            assert not call or name.count(".") == 1, f"show the import of {name}"
 
 
 @every_page
@@ -365,6 +457,11 @@ def test_the_command_line_s_page_is_whole() -> None:
     assert named("command-line.md", "Algorithms") == set(ALGORITHMS)
     tasks = text.split("\n## Tasks\n")[1].split("\n## ")[0]
     assert {*TASKS, *CONTINUOUS_TASKS} <= set(re.findall(r"`([^`]+)`", tasks))
+
+
+def test_the_environment_s_page_names_every_environment() -> None:
+    named_there = set(re.findall(r"`(Formula/\w+-v0)`", (ROOT / "docs/environment.md").read_text()))
+    assert named_there == {name.partition(":")[2] for name in gym.registry if name.startswith("formula_env:")}
 
 
 def test_the_environment_s_page_names_every_option() -> None:
