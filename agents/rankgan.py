@@ -148,7 +148,7 @@ class Ranker:
         return list(vectors.split([len(each) for each in formulae]))
 
     def begin_as(self, generator: nn.Module) -> None:
-        """Nothing: a ranker is no language model."""
+        """Do nothing: a ranker is no language model."""
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of the weights and of the optimiser's state."""

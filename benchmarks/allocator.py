@@ -1,7 +1,7 @@
-"""What it brings to keep freed memory, and to do an LSTM's cell in tiles: `python -m benchmarks.allocator`.
+"""Speed with freed memory kept, and with an LSTM's cell in tiles: `python -m benchmarks.allocator`.
 
-Processes take turns, with neither of both, with the one, and with both. Times are the fastest of some batches of
-a SeqGAN that is nearly uniform, the worst case for sharing; page faults are those of one batch.
+Processes take turns: one with neither, one with the memory kept, one with both. Times are the fastest of some
+batches of a SeqGAN that is nearly uniform, the worst case for sharing; page faults are those of one batch.
 """
 
 import resource

@@ -46,7 +46,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a simulated study took."""
+    """Time and cost of a simulated study."""
 
     hours: float
     """From the first task to the last result."""

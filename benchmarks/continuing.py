@@ -1,4 +1,4 @@
-"""What a saved model keeps: its accuracy while it goes on, with its saved discriminator or a new one.
+"""Accuracy of a saved model while it continues to learn, with its saved discriminator or a new one.
 
 `python -m benchmarks.continuing --algorithm ppo --seeds 0 1 2 3 4` prints a line of JSON for each seed: the exact
 accuracy on binary-sum of length 4 when the model was saved, and the lowest and the mean one while it went on for

@@ -1,4 +1,4 @@
-"""A SeqGAN round and its parts, beside plainer ways to do the same and the work nobody can avoid.
+"""Times of a SeqGAN round and its parts, beside plainer ways to compute them and the unavoidable work.
 
 python -m benchmarks.rollouts [--lengths 8 16 32 64] [--device cuda]
 """
@@ -30,11 +30,11 @@ PLAIN_LOOP_SECONDS = 20
 @dataclass(frozen=True)
 class Options:
     lengths: tuple[int, ...] = (8, 16, 32, 64)
-    """Of the binary sum."""
+    """Lengths of the binary sums."""
     device: str = "cpu"
-    """cpu, or cuda, whose results are compared with the CPU's first."""
+    """Device: cpu, or cuda, whose results are compared with the CPU's first."""
     hidden_dim: int = 64
-    """Of the LSTM."""
+    """Size of the LSTM's hidden state."""
 
 
 def main(options: Options) -> None:

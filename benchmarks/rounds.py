@@ -1,4 +1,4 @@
-"""What a round of each algorithm costs, as a multiple of a round of SeqGAN's: `python -m benchmarks.rounds`.
+"""Cost of a round of each algorithm, as a multiple of SeqGAN's: `python -m benchmarks.rounds`.
 
 Every algorithm that plays against a discriminator has one task, one batch and one discriminator step a round; what
 else it does is its own. Rounds of all are timed by turns, so that what disturbs the machine disturbs all.

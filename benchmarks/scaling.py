@@ -56,13 +56,13 @@ UNSHARED_LIMIT = 4_000_000
 class Measured:
     milliseconds: float
     megabytes: float
-    """Of the whole process at its peak."""
+    """Peak memory of the whole process, MB."""
 
 
 @dataclass(frozen=True)
 class Options:
     out: Path = Path("benchmarks/scaling.png")
-    """Where the figure goes."""
+    """File of the figure."""
 
 
 def work_of(case: Case, way: str) -> Callable[[], object]:

@@ -1,4 +1,4 @@
-"""Stop watches."""
+"""Functions that measure times."""
 
 import time
 from collections.abc import Callable

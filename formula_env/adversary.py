@@ -164,7 +164,7 @@ class Adversary:
         return {name: deepcopy(getattr(self, name).state_dict()) for name in _STATEFUL}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from there; raises FormulaError for the state of another architecture or task."""
+        """Restore a saved state; raises FormulaError for that of another architecture or task."""
         try:
             for name in _STATEFUL:
                 # A copy: an optimiser would train the caller's tensors.

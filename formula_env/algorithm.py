@@ -43,7 +43,7 @@ class Algorithm(ABC):
     rounds: int
     """How often the loop calls `update`."""
     real_batch_size: int
-    """How many real formulae a call of either is given."""
+    """How many real formulae `pretrain` and `update` are given."""
     start_label: str = "untrained"
     """Description of the generator before the first `update`: "MLE start", "untrained"."""
     env_steps: int = 0
@@ -81,13 +81,13 @@ class Algorithm(ABC):
 
     @property
     def policy(self) -> Policy | None:
-        """That generator step by step, which decoding rules and templates act on; None where it has no known
+        """The generator step by step, which decoding rules and templates act on; None where it has no known
         distribution of the next symbol."""
         return None
 
     @property
     def log_prob(self) -> LogProb | None:
-        """The log-likelihood of formulae under that generator; None where it isn't known."""
+        """The log-likelihood of formulae under the generator; None where it isn't known."""
         return None
 
     @property
@@ -108,7 +108,7 @@ class Algorithm(ABC):
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from there, bit for bit."""
+        """Restore a state that `state_dict` returned, bit for bit."""
 
 
 class SequenceAlgorithm(Algorithm):

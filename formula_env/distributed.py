@@ -127,7 +127,7 @@ def from_first(value: Any) -> Any:
 
 
 def wait_for_all() -> None:
-    """Go on when every process has come this far."""
+    """Wait until every process has come this far."""
     if dist.is_initialized():
         dist.barrier()
 

@@ -124,7 +124,7 @@ class FormulaEnv(gym.Env[Observation, np.int64]):
         return self._batch.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where that state was taken, bit for bit; the options must be the same."""
+        """Restore a state that `state_dict` returned, bit for bit; the options must be the same."""
         self._batch.load_state_dict(state)
         self._running = True
 

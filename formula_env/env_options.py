@@ -272,7 +272,7 @@ def find_reset_mask(options: Mapping[str, Any], num_envs: int) -> NDArray[np.boo
 
 
 def find_prefixes(options: Mapping[str, Any], task: SequenceTask, num_envs: int) -> Tokens | None:
-    """What formulae begin with, `(num_envs, T)`; None: with nothing."""
+    """Prefixes of the formulae, `(num_envs, T)`; None without any."""
     texts = options.get("prefix")
     if texts is None:
         return None

@@ -135,7 +135,7 @@ class Episodes:
         return {name: torch.from_numpy(getattr(self, name).copy()) for name in _SAVED}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from there; raises FormulaError for the state of other episodes, and changes nothing then."""
+        """Restore a state that `state_dict` returned; a wrong one raises FormulaError and changes nothing."""
         check_keys("the state of the episodes", state, _SAVED)
         vars(self).update({name: self._checked(name, state[name]) for name in _SAVED})
         self.is_correct[:] = self.finished & self.task.is_correct(self.tokens)

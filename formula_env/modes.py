@@ -1,4 +1,4 @@
-"""Torch as a fresh process has it, whatever modes the caller is in."""
+"""Torch's default modes, whatever modes the caller has set."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What an agent sees of a prefix: a flat one-hot, or ids."""
+"""Observations of a prefix: a flat one-hot, or ids."""
 
 from typing import Any, Literal, Protocol
 

@@ -1,4 +1,4 @@
-"""What other installed packages add: tasks, algorithms and checkers, by entry points."""
+"""Tasks, algorithms and checkers that other installed packages add by entry points."""
 
 import sys
 from functools import cache

@@ -1,4 +1,4 @@
-"""The generators that libraries draw from unasked: torch's, numpy's and Python's global ones."""
+"""Global random generators of torch, numpy and Python, which libraries draw from without being asked."""
 
 import random
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def global_random_state() -> dict[str, Any]:
 
 
 def set_global_random_state(state: dict[str, Any]) -> None:
-    """Put them back."""
+    """Set the global generators of torch, numpy and Python to a saved state."""
     torch.set_rng_state(state["torch"].cpu())
     keys, position, has_gauss, gauss = state["numpy"]
     np.random.set_state(("MT19937", keys.cpu().numpy().astype(np.uint32), position, has_gauss, gauss))

@@ -1,4 +1,4 @@
-"""Formulae in a file of somebody's own: one a line, or in a column of a CSV table."""
+"""Formulae in a user's file: one a line, or in a column of a CSV table."""
 
 import csv
 import hashlib

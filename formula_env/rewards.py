@@ -54,7 +54,7 @@ class RewardModel(Protocol):
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from there; raises FormulaError for the state of another reward model."""
+        """Restore a state that `state_dict` returned; raises FormulaError for that of another reward model."""
         if state:
             raise FormulaError("the state is of a reward model that learns: make the same environment")
 

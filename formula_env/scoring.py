@@ -1,4 +1,4 @@
-"""Scores of formulae that anybody wrote, by whatever means: validity, correctness, variety, novelty, coverage."""
+"""Scores of formulae of any origin: validity, correctness, variety, novelty, coverage."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -45,7 +45,7 @@ class LengthScore:
 
 @dataclass(frozen=True)
 class Score:
-    """What `score` finds; None where it can't be known."""
+    """Result of `score`; entries that can't be known are None."""
 
     num: int
     """Number of formulae."""

@@ -71,7 +71,7 @@ class RecentDensity:
         self.recent = np.empty((0, task.max_length), dtype=np.int64)
 
     def learn(self, new: Tokens) -> None:
-        """Follow the agent, which has written these formulae `(n, T)`."""
+        """Fit the density to the formulae `(n, T)` that the agent has just written."""
         self.recent = np.concatenate([self.recent, new])[-self.memory :]
         recent = torch.from_numpy(self.recent).to(self.device)
         for _ in range(self.steps):
@@ -139,17 +139,17 @@ class SelfTraining(RewardModel):
             self.num_updates += 1
 
     def warm_up(self) -> None:
-        """What a subclass learns before its first verdict."""
+        """Train whatever a subclass needs before its first score."""
 
     def learn(self) -> None:
-        """What a subclass learns after the density."""
+        """Train the part of a subclass, after the density."""
 
     @abstractmethod
     def log_ratio(self, tokens: Tensor) -> Tensor:
         """log g - log q `(n,)` of formulae `(n, T)`, nats."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that training goes on from: a copy, of tensors and plain values."""
+        """A copy of the state that training continues from, as tensors and plain values."""
         return {
             "density": self.density.state_dict(),
             "waiting": torch.from_numpy(self._waiting.copy()),

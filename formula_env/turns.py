@@ -1,4 +1,4 @@
-"""The frame of generators that learn by turns with a judge: a start by maximum likelihood, then both.
+"""Base of generators that take turns with a judge: a start by maximum likelihood, then updates of both.
 
     generator by maximum likelihood; judge against it
     repeat: generator ← one step down its loss; judge ← `d_steps` steps on real formulae and fakes
@@ -40,7 +40,7 @@ from formula_env.vocabulary import Tokens
 
 @dataclass(frozen=True)
 class TurnsConfig(GeneratorConfig):
-    """Settings that all such algorithms have."""
+    """Settings of all algorithms whose generator takes turns with a judge."""
 
     rounds: int = 2500
     """Number of updates of the generator, each followed by `d_steps` of the discriminator."""

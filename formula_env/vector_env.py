@@ -118,7 +118,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
 
     @property
     def reward_model(self) -> RewardModel:
-        """What scores finished formulae now."""
+        """The reward model that scores finished formulae."""
         return self.credit.reward_model
 
     @property
@@ -238,7 +238,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
 
     @property
     def formulae(self) -> list[str]:
-        """What stands in each environment: the formula that is being written, or has just been finished."""
+        """The formula of each environment as text: the one that is being written, or has just been finished."""
         return self.task.decode(self.episodes.tokens)
 
     def decode(self, observations: Observation) -> list[str]:
@@ -265,7 +265,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         return self.task.legal_symbols(self.episodes.tokens[:, : self.episodes.lengths.max()])
 
     def _info(self, mask: NDArray[np.bool_]) -> dict[str, Any]:
-        """What is known of the environments marked; zeros for the others."""
+        """Infos of the environments marked; zeros for the others."""
         masks = self.action_masks().astype(np.int8)
         masks[~mask] = 0
         is_correct = np.where(mask, self.episodes.is_correct, np.int8(0))
@@ -296,7 +296,7 @@ class FormulaVectorEnv(gym.vector.VectorEnv[Observation, NDArray[np.int64], NDAr
         return {"episodes": self.episodes.state_dict(), "reward_model": self.reward_model.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where that state was taken, bit for bit; the options must be the same.
+        """Restore a state that `state_dict` returned, bit for bit; the options must be the same.
 
         Raises FormulaError for what `state_dict` of such an environment does not give. Running episodes stay then.
         """

@@ -48,13 +48,13 @@ class MaskInObservation(gym.Wrapper[DictObservation, Any, Any, Any], RecordConst
 
 
 class VectorMaskInObservation(gym.vector.VectorWrapper):
-    """The same for a batch: `VectorMaskInObservation(gym.make_vec(…))` is a `SyncVectorEnv` of wrapped singles.
+    """Observations `{obs_key: …, mask_key: (num_envs, V)}` of a vector environment, with the masks of its infos.
 
     Args:
         env: a `FormulaVectorEnv`, or another with its `action_masks()`.
-        obs_key: of the observations.
-        mask_key: of the masks, 1 where an action is legal.
-        dtype: of the masks: integer, float or bool.
+        obs_key: key of the observations.
+        mask_key: key of the masks, 1 where an action is legal.
+        dtype: number type of the masks: integer, float or bool.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's algorithms by way of the bridge: what each has of its own. A new one is a class here."""
+"""Stable-Baselines3's algorithms behind the bridge, each with its own settings. A new one is a class here."""
 
 import math
 from dataclasses import dataclass, replace

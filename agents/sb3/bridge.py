@@ -191,11 +191,11 @@ class SB3Algorithm(Algorithm):
         )
 
     def model_options(self) -> dict[str, Any]:
-        """The arguments of the model's class that are its own."""
+        """The arguments that only this model's class has."""
         return self.config.own()
 
     def policy_options(self) -> dict[str, Any]:
-        """The policy's."""
+        """The arguments of the policy's class."""
         # tanh, the default, is slow on a CPU.
         network = {"net_arch": [self.config.hidden_dim] * 2, "activation_fn": torch.nn.ReLU}
         return network if self.config.observation == "one-hot" else {**network, **EMBEDDED}

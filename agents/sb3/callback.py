@@ -366,7 +366,7 @@ class AdversarialCallback(BaseCallback):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there. Before the first `learn`, which gives the task, the state waits for it.
+        """Restore a state that `state_dict` returned; before the first `learn` it is kept until then.
 
         Raises FormulaError for the state of another discriminator.
         """
@@ -413,7 +413,7 @@ class Observed(RewardModel):
 
 
 def description(task: SequenceTask) -> dict[str, Any]:
-    """What a file records of the task of its discriminator."""
+    """Class and options of a task, as a saved discriminator's file records them."""
     vocabulary = task.vocabulary
     return {
         "name": name_of(task),

@@ -1,4 +1,4 @@
-"""What the learning scripts share: their environment, their evaluation and their command line."""
+"""Environment, evaluation and command line that the learning scripts share."""
 
 import argparse
 import json

@@ -35,7 +35,7 @@ PROOFS: dict[str, str] = {
 """Proofs of what a checker finds correct, by its name: the checker itself where its verdict is exact."""
 
 UNDECIDED: dict[str, str] = {"calculus": "formula_env.checkers.calculus:undecided"}
-"""Functions that tell on which formulae a checker can't decide, by its name; only of those that leave some."""
+"""Functions that mark formulae on which a checker can't decide, by its name; only of those that leave some."""
 
 FORMS = {
     "boolean": "formula_env.checkers.boolean_forms",
@@ -52,7 +52,7 @@ def all_checkers() -> dict[str, str]:
 
 
 def find_checker(spec: str) -> Checker:
-    """The checker of this name, or that this code is; raises FormulaError for an unknown name."""
+    """The checker of a name, or of code such as `path.py:function`; raises FormulaError for an unknown name."""
     if is_code(spec):
         return code_checker(spec)
     known = all_checkers()
@@ -64,17 +64,17 @@ def find_checker(spec: str) -> Checker:
 
 
 def find_proof(spec: str) -> Checker | None:
-    """The proof of what the checker of this name finds correct; None where there is none."""
+    """The prover of formulae that the checker of this name finds correct; None where there is none."""
     return _load(PROOFS[spec]) if spec in PROOFS else None  # not before it is needed: SymPy takes long to import
 
 
 def find_undecided(spec: str) -> Checker | None:
-    """What tells on which formulae the checker of this name can't decide; None where it decides on all."""
+    """Function that marks formulae on which the checker of this name can't decide; None if it decides on all."""
     return _load(UNDECIDED[spec]) if spec in UNDECIDED else None
 
 
 def find_forms(spec: str) -> Any | None:
-    """The module of the forms of what this checker judges; None where there is none."""
+    """The module with the forms of this checker's formulae; None where there is none."""
     return import_module(FORMS[spec]) if spec in FORMS else None
 
 

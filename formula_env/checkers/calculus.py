@@ -25,7 +25,7 @@ from formula_env.errors import FormulaError
 
 
 class Verdict(Enum):
-    """What the checker finds; only the first counts as correct."""
+    """Verdicts of the checker; only the first counts as correct."""
 
     CORRECT = "correct"
     WRONG = "wrong"

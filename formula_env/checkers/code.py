@@ -1,4 +1,4 @@
-"""Checkers that are somebody's code, run in a process of their own that speaks JSON lines.
+"""Checkers that are a user's code, run in a process of their own that exchanges lines of JSON.
 
 One request is a line with its number and a list of formulae, `{"id": 1, "formulae": ["1+2=3", "1+2=4"]}`; its
 answer is a line with the same number and as many verdicts, `{"id": 1, "verdicts": [true, false]}`. So an answer to
@@ -48,7 +48,7 @@ def is_code(spec: str) -> bool:
 
 @cache
 def code_checker(spec: str) -> "CodeChecker":
-    """The checker that this code is; its process starts with the first formula."""
+    """A checker from code; its process starts with the first formula."""
     return CodeChecker(spec)
 
 

@@ -25,7 +25,7 @@ def policy_of(config: RunConfig[Any, Any], algorithm: Algorithm) -> Policy:
 
 
 def decoded(decoding: Decoding, config: RunConfig[Any, Any], algorithm: Algorithm) -> Algorithm | Sampler:
-    """The generator under decoding rules: what draws formulae, and has their log-likelihood."""
+    """The generator under decoding rules, which draws formulae and has their log-likelihood."""
     if decoding == Decoding():
         return algorithm
     return Sampler(Decoded(policy_of(config, algorithm), decoding), config.task, config.device)

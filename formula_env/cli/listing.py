@@ -23,7 +23,7 @@ class ListOptions:
 
 @dataclass(frozen=True)
 class _Entry:
-    """What is listed of a task or an algorithm."""
+    """A task or an algorithm, as `formula-env list` shows it."""
 
     name: str
     about: str
@@ -33,7 +33,7 @@ class _Entry:
     facts: TaskFacts | None
 
     def document(self) -> dict[str, Any]:
-        """It as one table for JSON."""
+        """A task or an algorithm as one table for JSON."""
         document = asdict(self)
         return document | (document.pop("facts") or {})
 

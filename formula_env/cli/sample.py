@@ -90,7 +90,7 @@ def run_sample(arguments: list[str]) -> None:
 
 
 def _draws(options: SampleOptions, config: RunConfig[Any, Any], algorithm: Algorithm) -> Draws:
-    """What formulae are drawn from: the generator, under the decoding rules, given the prefix or template.
+    """The sampler of formulae: the generator under the decoding rules, given the prefix or template.
 
     With either of these, a line on stderr states which distribution that is.
     """

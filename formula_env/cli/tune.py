@@ -54,7 +54,7 @@ class TuneOptions(Generic[TaskT, AlgoT]):
     address: str = ""
     """Address of the Ray cluster; auto: that of this machine; default: a new cluster, of this machine alone."""
     out: Path | None = None
-    """Folder of the search, which is gone on with if it is there; default runs/tune-ALGORITHM-TASK."""
+    """Folder of the search; a search that is in it already continues. Default: runs/tune-ALGORITHM-TASK."""
     eval_every: int = 0
     """Rounds between evaluations, at which a trial may be stopped; 0: a tenth of a run's."""
     eval_samples: int = 10_000

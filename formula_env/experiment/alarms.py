@@ -36,7 +36,10 @@ def collapse(rows: Sequence[Row]) -> str | None:
 
 
 def _collapse_of(rows: Sequence[Row], variety: Callable[[Row], float | None], most: float) -> str | None:
-    """The same by one measure, which may not fall by more than `most`."""
+    """Round and variety of the newest row if it has collapsed by one measure, else None.
+
+    A fall of a varied generator by more than `most` is a collapse.
+    """
     newest = rows[-1]
     share = variety(newest)
     if share is None:

@@ -80,7 +80,7 @@ class DataConfig:
         return task.split(self.size, seed, held_out=0)[0]
 
     def set_aside(self, formulae: Batch, seed: int) -> tuple[Batch, Batch]:
-        """A training set `(n, …)` in two parts, drawn at random: what is trained on, and what validates.
+        """A training set `(n, …)` split at random into training and validation formulae.
 
         Raises FormulaError if nothing is left to train on.
         """
@@ -94,7 +94,7 @@ class DataConfig:
         return formulae[np.sort(order[number:])], formulae[np.sort(order[:number])]
 
     def extended(self, formulae: Batch, task: BaseTask, validation: Batch | None = None) -> Batch:
-        """What is trained on and, where that is wanted, equal forms once each: those in no set of the data."""
+        """Training formulae with their equal forms, if the settings ask for them; none of another set of data."""
         if not self.equal_forms or not isinstance(task, SequenceTask):
             return formulae
         held_out = task.held_out()
@@ -148,7 +148,7 @@ class RunConfig(Generic[TaskT, AlgoT]):
 
     @property
     def code(self) -> str | None:
-        """The code that the task is, and has for a checker, as one text; None if there is none."""
+        """The user's code that defines the task or its checker, as one text; None if there is none."""
         return _whole_code(self.task_name, self.task.options)
 
     def __post_init__(self) -> None:
@@ -260,7 +260,7 @@ def first_difference(then: RunConfig[Any, Any], now: RunConfig[Any, Any]) -> tup
 
 
 def first_difference_of(then: dict[str, Any], now: dict[str, Any]) -> tuple[str, Any, Any] | None:
-    """As `first_difference`, of settings as plain values."""
+    """The first decisive setting that differs between settings as plain values; see `first_difference`."""
     for name in dict.fromkeys([*then, *now]):
         one, other = then.get(name), now.get(name)
         if isinstance(one, dict) and isinstance(other, dict):

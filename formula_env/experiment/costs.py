@@ -1,4 +1,4 @@
-"""What a run costs: time, and memory."""
+"""Time and memory of a run."""
 
 import sys
 import time
@@ -32,7 +32,7 @@ class Costs:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from the costs in a checkpoint; those of earlier versions hold only seconds."""
+        """Continue from the costs in a checkpoint; those of earlier versions hold only seconds."""
         self._before = {name: float(state.get(name, 0.0)) for name in MEASURED}
         self.begin()
 

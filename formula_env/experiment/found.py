@@ -42,7 +42,7 @@ HEADER = ",".join(field.name for field in fields(FoundFormula))
 
 
 def read_found(folder: Path) -> list[FoundFormula]:
-    """What a run has found so far, in the order in which it was found.
+    """The formulae that a run has found so far, in the order in which it found them.
 
     Raises FormulaError where there is no such file, or it is damaged or was altered after the run's end.
     """
@@ -83,7 +83,7 @@ class Finder:
         self._known: set[str] = set()
 
     def take_up(self, round_: int) -> None:
-        """Go on behind a checkpoint's round. Raises FormulaError if the file is damaged."""
+        """Continue after a checkpoint's round. Raises FormulaError if the file is damaged."""
         self._known = set()
         if not self.path.exists():
             return
@@ -94,7 +94,7 @@ class Finder:
         self._known = {row.formula for row in rows}
 
     def add(self, sample: Tokens, log_prob: LogProb | None, round_: int) -> None:
-        """Keep what is correct and new in a sample `(n, T)`. Raises FormulaError if it can't be written."""
+        """Record the correct new formulae of a sample `(n, T)`. Raises FormulaError if it can't be written."""
         task = self.evaluator.task
         tokens = sample[np.sort(distinct_rows(sample)[0])]
         tokens = tokens[self.evaluator.is_novel(tokens)]

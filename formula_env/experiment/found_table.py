@@ -1,4 +1,4 @@
-"""What a run has found, as text, a table or a page."""
+"""The formulae that a run has found, as text, a table or a page."""
 
 import html
 import math
@@ -19,7 +19,7 @@ ORDERS: dict[Order, Callable[[FoundFormula], float]] = {
 
 
 def in_order(rows: Sequence[FoundFormula], order: Order) -> list[FoundFormula]:
-    """The most probable first, or the shortest, or the oldest; equal ones as they were found."""
+    """Found formulae sorted: the most probable first, or the shortest, or the oldest."""
     return sorted(rows, key=ORDERS[order])
 
 

@@ -67,7 +67,7 @@ def train(config: RunConfig[Any, Any], folder: Path) -> Row:
 
 @isolated()
 def resume(folder: Path, device: str | None = None, trust_checker: bool = False) -> Row:
-    """Go on from the last whole checkpoint, bit for bit; returns the summary of a finished run too."""
+    """Resume from the last whole checkpoint, bit for bit; returns the summary of a finished run too."""
     config = load_config(folder, device, trust_checker)
     left_behind = RunFolder(folder)
     if not left_behind.checkpoints() and (summary := left_behind.summary()) is not None:
@@ -186,7 +186,7 @@ class Training:
             self.finder.take_up(self.evaluated_round)
 
     def _open_trackers(self, progress: RunProgress) -> Iterator[Tracker]:
-        """Those asked for that work. Raises FormulaError for an invalid setting of theirs in a new run."""
+        """Open the trackers that are asked for and work. Raises FormulaError for an invalid setting in a new run."""
         config, path = self.config, self.folder.path
         if config.track:
             yield from self._opened(lambda: WandbTracker(config, path, progress.warn), progress)

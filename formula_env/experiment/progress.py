@@ -19,7 +19,7 @@ class RunProgress(Protocol):
     def evaluated(self, row: Row) -> None: ...
 
     def warn(self, sentence: str) -> None:
-        """Say something that stays on the screen."""
+        """Print a line that stays on the screen."""
         ...
 
     def close(self) -> None: ...
@@ -135,7 +135,7 @@ class Lines:
 
 
 def quality(metrics: Row) -> str:
-    """The two numbers of an evaluation that matter most, written as in the summary."""
+    """The two most important numbers of an evaluation, written as in the summary."""
     first = METRICS["accuracy" if "accuracy" in metrics else "mse"]
     numbers = [f"{first.label} {first.text(metrics[first.name])}"]
     if "jsd" in metrics:

@@ -211,11 +211,11 @@ class Record:
         return {**self._sums, METRICS_FILE: self._rows_hash.hexdigest()}
 
     def restore(self, sums: Sums) -> None:
-        """Take up the `sums` of a checkpoint."""
+        """Set the checksums to those of a checkpoint."""
         self._sums = dict(sums)
 
     def take_up(self, round_: int) -> None:
-        """Go on with the files of the checkpoint of a round: rows that a crash left behind it are dropped.
+        """Continue the files after the checkpoint of a round: later rows, which a crash left, are dropped.
 
         Raises FormulaError, and changes nothing, if one was altered since.
         """

@@ -20,7 +20,7 @@ def _thesis_results() -> list[Row]:
 
 
 def thesis_values(summary: Row) -> tuple[str, dict[str, float]]:
-    """Whose result it is, and the thesis' numbers for a run's task (`thesis.toml`); empty where it has none."""
+    """The thesis' numbers for a run's task, and whose they are (`thesis.toml`); empty without any."""
     for result in _thesis_results():
         options = summary.get("task_options", {}).items()
         if summary["task"] == result["task"] and result["task_options"].items() <= options:

@@ -181,7 +181,7 @@ class _Process:
         self._commands, self._answers = commands, answers
 
     def open(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """Have it open the W&B run; returns its answer."""
+        """Let the process open the W&B run; returns its answer."""
         with suppress(OSError):
             self.send(settings)
         return self.answer(OPEN_SECONDS)

@@ -1,4 +1,4 @@
-"""Decoding rules: what becomes of a policy's probabilities before a symbol is drawn from them.
+"""Decoding rules, which change a policy's probabilities before a symbol is drawn.
 
 A policy under such rules is a policy itself. Its probabilities sum to 1 and are known, so sampling, shared
 prefixes, rollouts, likelihoods and exact metrics hold for it as for any other.

@@ -64,7 +64,7 @@ class LSTMGenerator(Generator):
         self.dropout = (Dropout(dropout) if dropout else nn.Identity()).eval()
 
     def train(self, mode: bool = True) -> Self:
-        """As of any module, but cuDNN computes the gradient of an LSTM in training mode only."""
+        """Set the training mode, with the LSTM left in it: cuDNN computes its gradient in training mode only."""
         super().train(mode)
         self.lstm.train()
         return self

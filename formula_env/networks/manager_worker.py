@@ -1,4 +1,4 @@
-"""A generator in two parts: a manager, to whom features of the prefix are leaked, sets goals; a worker writes."""
+"""A generator in two parts: a manager reads features of the prefix and sets goals, a worker writes symbols."""
 
 from collections.abc import Callable
 from typing import Self
@@ -58,7 +58,7 @@ class ManagerWorkerGenerator(Generator):
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """As of any module, but cuDNN computes the gradient of an LSTM in training mode only."""
+        """Set the training mode, with the LSTMs left in it: cuDNN computes gradients in training mode only."""
         super().train(mode)
         self.manager.train()
         return self

@@ -1,4 +1,4 @@
-"""Policies: what chooses the next symbol, one step at a time.
+"""Policies, which choose the next symbol, one step at a time.
 
 A policy is anything with `start` and `step`: a generator of ours, a wrapped Stable-Baselines3 policy, or the
 uniform policy below. Its state is a tuple of tensors whose first dimension is the batch, so that states can be

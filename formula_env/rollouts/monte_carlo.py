@@ -109,7 +109,7 @@ def _rows_at_once(length: int, streams: int) -> int:
 
 
 class Scores:
-    """What the rollouts `(B, N)` of formulae scored, for every prefix they complete."""
+    """Scores of the rollouts `(B, N)` of formulae, for every prefix that they complete."""
 
     def __init__(self, batch_size: int, num_rollouts: int, length: int, device: torch.device) -> None:
         # [b, n, t]: of rollout n where it leaves formula b at position t; T: of the formula itself.

@@ -23,24 +23,24 @@ class Job(Protocol):
     run: "Run"
 
     def is_over(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Whether the run has ended, well or not."""
         ...
 
     def ask_to_stop(self, signum: int) -> None:
-        """Let it save itself and end; asked again, it is not asked twice."""
+        """Ask the run to save itself and end; later calls do nothing."""
         ...
 
     def wait(self) -> None:
-        """Return when it has ended."""
+        """Return when the run has ended."""
         ...
 
     def complaint(self) -> str:
-        """Why it failed, as far as it can be known; for a job that is over."""
+        """Why the run failed, as far as known; for a job that is over."""
         ...
 
 
 class Engine(Protocol):
-    """What starts runs."""
+    """Starter of runs, on this machine or on a cluster."""
 
     @property
     def jobs(self) -> int:
@@ -48,7 +48,7 @@ class Engine(Protocol):
         ...
 
     def start(self, run: "Run") -> Job:
-        """Let a run go on, whose folder is prepared."""
+        """Start a run whose folder is prepared."""
         ...
 
 
@@ -63,7 +63,7 @@ class LocalJob:
         return self.process.poll() is not None
 
     def ask_to_stop(self, signum: int) -> None:
-        """Once: a second signal would not let it save."""
+        """Ask the run once to save itself and end; a second signal would not let it save."""
         if not self.is_over() and not self.was_asked_to_stop:
             self.process.send_signal(signum)
             self.was_asked_to_stop = True

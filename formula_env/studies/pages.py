@@ -30,7 +30,7 @@ class Pages:
         return [path for path, content in self.present.items() if self.contents.get(path) != content]
 
     def write(self) -> str:
-        """Write what is new or different; returns what there is now, in words.
+        """Write files that are new or different; returns a line about what there is now.
 
         Raises FormulaError if a file can't be written.
         """
@@ -43,7 +43,7 @@ class Pages:
         return f"{len(self.study.figures)} figures and {README_FILE}, {len(changed)} files of them new"
 
     def refusal(self) -> str:
-        """Why they are not written: which files are in the way, and what would replace them."""
+        """Reason why pages are not written: the files in the way, and the option that replaces them."""
         names = [str(path) for path in self.replaced]
         others = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return (
@@ -69,7 +69,7 @@ def make_pages(study: Study) -> Pages:
 
 
 def are_present(study: Study) -> bool:
-    """Whether every figure and the README is there, of these rows or of others."""
+    """Whether every figure and the README exist, of these rows or of others."""
     figures = [
         study.folder / FIGURES / f"{spec.name}{suffix}" for spec in study.figures for suffix in FIGURE_SUFFIXES
     ]

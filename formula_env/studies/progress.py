@@ -45,7 +45,7 @@ class StudyProgress:
         self._progress.stop()
 
     def begin(self, name: str, folder: RunFolder) -> None:
-        """This run is at work; the first of very many have a bar."""
+        """Show that a run has begun; only the first of very many have a bar."""
         if len(self._active) == MAX_BARS:
             return
         self._active[name] = folder, self._progress.add_task(name, total=None, live="starting")
@@ -60,11 +60,11 @@ class StudyProgress:
                 self._progress.update(task, live=f"round {row['round']}  {quality(evaluation_of(row))}")
 
     def note(self, line: str) -> None:
-        """Say something above the bars."""
+        """Print a line above the bars."""
         self._progress.console.print(printable(line), markup=False, highlight=False)
 
     def done(self, name: str, summary: Row | None) -> None:
-        """This run has ended; `summary` is None if it failed, empty for an analysis."""
+        """Show that a run has ended; `summary` is None if it failed, empty for an analysis."""
         self._count += summary is not None
         if name in self._active:
             _, task = self._active.pop(name)

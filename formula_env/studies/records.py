@@ -56,7 +56,7 @@ class Run:
         return "/".join(self.folder.parts[-3:])
 
     def problem(self) -> str | None:
-        """Why its record is not complete; None if it is.
+        """Why the record of the run is not complete; None if it is.
 
         Raises FormulaError if it was recorded with other settings than the study's.
         """
@@ -86,7 +86,7 @@ class Run:
         return f"{missing[0]} is missing" if missing else None
 
     def damage(self) -> str | None:
-        """The problem of existing rows that would be lost if it were run again; None if there is none.
+        """The problem of existing rows that another run would overwrite; None if there is none.
 
         Raises FormulaError as `problem`.
         """
@@ -125,7 +125,7 @@ class Run:
             )
 
     def prepare(self, problem: str) -> None:
-        """A folder that `resume` goes on with: from the last checkpoint, unless the record is damaged.
+        """Prepare the run's folder for `resume`, which continues from the last sound checkpoint.
 
         Raises FormulaError if it can't be made, or another process is at work in it.
         """
@@ -154,7 +154,7 @@ class Run:
 
     @property
     def consent(self) -> list[str]:
-        """The arguments with which its checker may run."""
+        """The arguments that consent to running the run's checker."""
         return ["--trust-checker"] if self.variant.trust_checker else []
 
 

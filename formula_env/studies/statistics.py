@@ -89,7 +89,7 @@ class Outcome:
         return "better" if low > 0 else "worse" if high < 0 else "no difference shown"
 
     def reaches(self, value: float) -> bool:
-        """Whether a value is at the goal, or beyond; always where there is none."""
+        """Whether a value reaches the goal; True where there is no goal."""
         return self.goal is None or bool(self._upwards(value) >= self._upwards(self.goal))
 
     @property

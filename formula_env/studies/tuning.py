@@ -90,7 +90,7 @@ class Tuning:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What has to stay the same for a search to go on."""
+        """Settings that must not change when a search continues."""
         settings = {name: value for name, value in settings_of(self.config).items() if name in SEARCHED}
         space = {name: str(values) for name, values in {**self.space, **decoding_space(self.config.algo)}.items()}
         settings |= {"metric": self.metric, "seeds": self.seeds, "seed": self.seed, "space": space}
@@ -106,7 +106,7 @@ Evaluate = Callable[[Path, Sequence[Mapping[str, Any]]], Sequence[Mapping[str, A
 
 
 def tune(tuning: Tuning, trials: int, engine: Engine, evaluate: Evaluate, command: str) -> optuna.Study:
-    """Go on until so many trials are finished; returns them.
+    """Run trials until the search has the wanted number of finished ones; returns them.
 
     Raises FormulaError, for a folder of another search or a storage that is none, and Interrupted, which names the
     `command` that goes on.
@@ -140,7 +140,7 @@ def finished(study: optuna.Study) -> list[FrozenTrial]:
 
 @contextmanager
 def readable_storage(folder: Path) -> Iterator[None]:
-    """Let Optuna be quiet, and raise FormulaError for a storage that it can't read."""
+    """Silence Optuna's log, and raise FormulaError for a storage that it can't read."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

@@ -176,7 +176,7 @@ class SequenceTask(BaseTask):
         return formulae, np.full(len(formulae), 1 / len(formulae))
 
     def canonical(self, formulae: Sequence[str]) -> list[str]:
-        """The same text for formulae that differ only in form, such as `1+2=3` and `2+1=3`."""
+        """Canonical texts of formulae, equal for those that differ only in form, such as `1+2=3` and `2+1=3`."""
         return list(formulae)
 
     def skeleton(self, formulae: Sequence[str]) -> list[str]:
@@ -199,7 +199,7 @@ class SequenceTask(BaseTask):
         return None
 
     def held_out(self) -> Tokens | None:
-        """The formulae `(n, T)` that such a task keeps from the training; else None."""
+        """Formulae `(n, T)` that a task with its own data keeps from the training; else None."""
         return None
 
     def encode(self, formulae: Sequence[str]) -> Tokens:

@@ -78,7 +78,7 @@ class FormulaFile(SequenceTask):
 
     @property
     def contents(self) -> "Contents":
-        """What was read from the file."""
+        """The contents of the file."""
         return self.__dict__["_contents"]
 
     @property
