@@ -309,13 +309,15 @@ def test_a_page_of_two_runs_fits(browser: Browser, page_of_two: Path, width: int
     assert (brightness(browser.picture()) < 100) == dark
 
 
-def test_a_browser_that_lacks_is_a_failure_where_it_is_required(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_browser_that_lacks_is_a_failure_where_it_is_required(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     require(tmp_path)
     monkeypatch.setenv("REQUIRE_BROWSER", "1")
     with pytest.raises(pytest.fail.Exception, match="no browser"):
         require(tmp_path / "none")
     monkeypatch.delenv("REQUIRE_BROWSER")
-    with pytest.raises(pytest.skip.Exception, match="a failure where the environment variable REQUIRE_BROWSER is set"):
+    with pytest.raises(pytest.skip.Exception, match="a failure where .* REQUIRE_BROWSER is set"):
         require(tmp_path / "none")
 
 
