@@ -317,7 +317,7 @@ def test_a_browser_that_lacks_is_a_failure_where_it_is_required(
     with pytest.raises(pytest.fail.Exception, match="no browser"):
         require(tmp_path / "none")
     monkeypatch.delenv("REQUIRE_BROWSER")
-    with pytest.raises(pytest.skip.Exception, match="a failure where .* REQUIRE_BROWSER is set"):
+    with pytest.raises(pytest.skip.Exception, match="a failure where the environment"):
         require(tmp_path / "none")
 
 

@@ -186,7 +186,7 @@ class Training:
             self.finder.take_up(self.evaluated_round)
 
     def _open_trackers(self, progress: RunProgress) -> Iterator[Tracker]:
-        """Open the trackers that are asked for and work. Raises FormulaError if a new run's settings are invalid."""
+        """Open the trackers that are asked for and work. Raises FormulaError for invalid settings."""
         config, path = self.config, self.folder.path
         if config.track:
             yield from self._opened(lambda: WandbTracker(config, path, progress.warn), progress)
