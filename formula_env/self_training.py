@@ -142,7 +142,7 @@ class SelfTraining(RewardModel):
         """Train whatever a subclass needs before its first score."""
 
     def learn(self) -> None:
-        """Train the part of a subclass, after the density."""
+        """Train what a subclass adds to the density, after each of its updates."""
 
     @abstractmethod
     def log_ratio(self, tokens: Tensor) -> Tensor:

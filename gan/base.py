@@ -54,6 +54,7 @@ class GANConfig:
         )
 
     def search_space(self) -> SearchSpace:
+        """Settings that `formula-env tune` varies, with their ranges."""
         return {
             "generator_learning_rate": LogRange(1e-4, 1e-2),
             "discriminator_learning_rate": LogRange(1e-4, 1e-2),
@@ -94,10 +95,12 @@ class GAN(Algorithm):
         return " or ".join([*advice, "lower --algo.generator-learning-rate"])
 
     @abstractmethod
-    def make_generator(self) -> nn.Module: ...
+    def make_generator(self) -> nn.Module:
+        """A new generator of formulae from noise."""
 
     @abstractmethod
-    def make_discriminator(self) -> nn.Module: ...
+    def make_discriminator(self) -> nn.Module:
+        """A new discriminator, which gives a logit `(n,)` for n formulae."""
 
     @abstractmethod
     def encode(self, real: Batch) -> Tensor:

@@ -149,9 +149,11 @@ class RelativisticDiscriminator:
         """Nothing: it is no language model."""
 
     def state_dict(self) -> dict[str, Any]:
+        """States of the network and of its optimiser, as copies."""
         return {name: deepcopy(getattr(self, name).state_dict()) for name in ("network", "optimizer")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the states that `state_dict` gave."""
         for name in ("network", "optimizer"):
             getattr(self, name).load_state_dict(deepcopy(state[name]))
 

@@ -137,6 +137,7 @@ class UnrolledGenerator(nn.Module):
         return self.logit_bound * torch.tanh(logits) if self.logit_bound else logits
 
     def start(self, n: int) -> State:
+        """The state of n formulae before their first symbol."""
         return self.lstm.start(n)
 
     def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:

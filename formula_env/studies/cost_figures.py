@@ -37,14 +37,15 @@ def quality_and_cost(
         cost_label: its label, with the unit.
     """
     known = {variant.name: variant for variant in variants}
-    tasks = list(dict.fromkeys(_task(variant) for variant in variants))
-    size = (0.9 + 3.1 * len(tasks), 1.2 + 2.7 * len(panels) + 0.09 * len(algorithms))
+    titles = _titles(variants)
+    tasks = list(dict.fromkeys(titles.values()))
+    size = (max(9.5, 0.9 + 3.1 * len(tasks)), 1.2 + 2.7 * len(panels) + 0.09 * len(algorithms))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(panels), len(tasks), squeeze=False, sharex="col", sharey="row")
     for row, panel in zip(axes, panels, strict=True):
         for i, algorithm in enumerate(algorithms):
             for name in algorithm.variants:
-                axis = row[tasks.index(_task(known[name]))]
+                axis = row[tasks.index(titles[name])]
                 _draw_mark(axis, study, known[name], (panel.metric, cost), i, algorithm.label)
         for axis in row:
             draw_references(axis.axhline, panel)
@@ -67,10 +68,23 @@ def quality_and_cost(
     return figure
 
 
+def _titles(variants: list[Variant]) -> dict[str, str]:
+    """The title of the column of each variant: task and number of examples.
+
+    Who learns from the checker alone stands beside those who learn the same task from examples, if there are any.
+    """
+    titles = {variant.name: f"{_task(variant)}\n{variant.num_examples:,} examples" for variant in variants}
+    of_examples = [titles[variant.name] for variant in variants if variant.source != "checker"]
+    for variant in variants:
+        if variant.source == "checker":
+            beside = (title for title in of_examples if title.startswith(f"{_task(variant)}\n"))
+            titles[variant.name] = next(beside, f"{_task(variant)}\nthe checker alone")
+    return titles
+
+
 def _task(variant: Variant) -> str:
     config = variant.config(variant.seeds[0])
-    examples = "\nthe checker alone" if variant.source == "checker" else f"\n{variant.num_examples:,} examples"
-    return task_name(config.task_name, config.task.options) + examples
+    return task_name(config.task_name, config.task.options)
 
 
 def _draw_mark(axis: Axes, study: Study, variant: Variant, keys: tuple[str, str], index: int, label: str) -> None:
