@@ -259,6 +259,11 @@ _ALL = [
     # --- of the training: means over the rounds since the last row ---
     Metric("discriminator/loss", "D loss", "Loss of the discriminator.", "nats", NATS),
     Metric(
+        "discriminator/distance", "critic's distance",
+        "WGAN-GP's critic on real formulae less on generated ones, means: about their Wasserstein-1 distance.",
+        "", NUMBER,
+    ),
+    Metric(
         "discriminator/accuracy", "D accuracy",
         "Share of real and fake formulae that the discriminator tells apart.",
         "share of the batch", SHARE,
