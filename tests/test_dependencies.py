@@ -21,7 +21,9 @@ def pins(name: str) -> dict[str, str]:
 
 
 def bounds(requirements: list[str], operator: str) -> dict[str, str]:
-    found = [re.fullmatch(rf"([\w-]+)(?:\[\w+\])?{operator}([\w.]+)(?:,<[\w.]+)?", each) for each in requirements]
+    without_markers = [each.partition(";")[0] for each in requirements]
+    pattern = rf"([\w-]+)(?:\[\w+\])?{operator}([\w.]+)(?:,<[\w.]+)?"
+    found = [re.fullmatch(pattern, each) for each in without_markers]
     assert all(found), requirements
     return {match[1]: match[2] for match in found if match is not None}
 
