@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 TRIAL := .venv-dist
-LOWEST_TESTS := tests/test_dependencies.py tests/test_env.py tests/test_evaluators.py tests/tasks/test_contract.py tests/experiment/test_arguments.py tests/experiment/test_figures.py tests/studies/test_statistics.py tests/studies/test_tuning.py tests/experiment/test_sb3_runs.py tests/experiment/test_tracking.py
+LOWEST_TESTS := tests/test_dependencies.py tests/test_env.py tests/test_evaluators.py tests/tasks tests/experiment/test_arguments.py tests/experiment/test_figures.py tests/studies/test_statistics.py tests/studies/test_tuning.py tests/experiment/test_sb3_runs.py tests/experiment/test_tracking.py
 STUDIES := $(patsubst %/study.toml,%,$(sort $(wildcard runs/studies/*/study.toml)))
 # Networks this small are fastest with one thread, which tests/conftest.py gives each test process. What the tests
 # start has torch's default number, as on a user's machine; a thread without work must sleep there instead of spin.

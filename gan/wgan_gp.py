@@ -82,7 +82,7 @@ class WGANGPConfig:
         )
 
     def search_space(self) -> SearchSpace:
-        """Settings that `formula-env tune` varies, with their ranges."""
+        """The values that `formula-env tune` tries."""
         return {
             "generator_learning_rate": LogRange(1e-4, 1e-2),
             "critic_learning_rate": LogRange(1e-4, 1e-2),

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,16 @@ NOTEBOOKS = EXAMPLES / "notebooks"
 EXACT = r"accuracy (0\.\d{4}), JSD (0\.\d{4}) nats, both exact"
 
 
-def python(*arguments: object, **environment: str) -> str:
-    """What it prints, both to stdout and to stderr."""
+def python(*arguments: object, variables: Mapping[str, str] | None = None, **options: Any) -> str:
+    """What it prints, both to stdout and to stderr, with more environment variables and options of `run`."""
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=os.environ | environment,
+        env=os.environ | dict(variables or {}),
         check=False,
+        **options,
     )
     assert done.returncode == 0, done.stdout
     return done.stdout
@@ -42,21 +44,9 @@ def example(name: str, *arguments: str) -> str:
     return python("-W", "error", EXAMPLES / name, *arguments)
 
 
-RUN_CELLS = """
-import os, sys
-from pathlib import Path
-
-notebook, names = Path(sys.argv[1]), {"__name__": "__main__"}
-os.chdir(notebook.parent)
-for cell in notebook.read_text().split("# %%"):
-    if not cell.startswith(" [markdown]"):
-        exec(compile(cell, "cell", "exec"), names)
-"""
-
-
 def notebook(name: str) -> str:
-    """What the cells print, which are run as in Jupyter: in the notebook's folder, and without `__file__`."""
-    return python("-W", "error", "-c", RUN_CELLS, NOTEBOOKS / name)
+    """What the cells print, in the notebook's folder, from standard input: without `__file__`, as in Jupyter."""
+    return python("-W", "error", "-", cwd=NOTEBOOKS, input=(NOTEBOOKS / name).read_text())
 
 
 def test_every_script_is_run_here() -> None:
@@ -147,10 +137,10 @@ def test_once_installed_the_task_has_a_name_everywhere(tmp_path: Path) -> None:
     installed = {"PYTHONPATH": os.pathsep.join(map(str, (tmp_path, package, EXAMPLES.parent)))}
     run = tmp_path / "run"
     tiny = ["--task.length=4", "--algo.rounds=2", "--eval-samples=100", "--json"]
-    python("-m", "formula_env", "train", "mle", "--task", "brackets", *tiny, "--out", run, **installed)
+    python("-m", "formula_env", "train", "mle", "--task", "brackets", *tiny, "--out", run, variables=installed)
     assert json.loads((run / "summary.json").read_text())["task"] == "brackets"
     make = 'import gymnasium; print(gymnasium.make("formula_env:Formula/Brackets-v0", length=4).unwrapped.task)'
-    assert python("-c", make, **installed) == "Brackets(length=4)\n"
+    assert python("-c", make, variables=installed) == "Brackets(length=4)\n"
 
 
 @pytest.mark.parametrize("last", [False, True])

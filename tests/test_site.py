@@ -172,9 +172,13 @@ class Thing(Base):
     ],
     ids=["none", "module", "function", "class", "method", "property", "dataclass"],
 )
-def test_what_has_no_docstring_fails_the_build(hooks: ModuleType, code: str, lacking: str | None) -> None:
-    module = ModuleType("thing")
-    exec(code, vars(module))
+def test_what_has_no_docstring_fails_the_build(
+    hooks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, lacking: str | None
+) -> None:
+    (tmp_path / "thing.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "thing", raising=False)
+    module = import_module("thing")
     if lacking is None:
         hooks.check_docstrings(module)
     else:

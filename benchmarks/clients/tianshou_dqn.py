@@ -3,7 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import torch
-from tianshou.algorithm import DQN
+from tianshou.algorithm import DQN  # pyright: ignore[reportPrivateImportUsage]
 from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
 from tianshou.algorithm.optim import AdamOptimizerFactory
 from tianshou.data import Collector, CollectStats, VectorReplayBuffer
@@ -23,7 +23,7 @@ def learn(make_env: MakeEnv, seed: int, total: int) -> None:
     envs.seed(seed)
     # Not by way of SpaceInfo, which knows no MultiDiscrete.
     net = Net(
-        state_shape=env.observation_space.shape,
+        state_shape=env.observation_space.shape,  # pyright: ignore[reportArgumentType]
         action_shape=gym.spaces.flatdim(env.action_space),
         hidden_sizes=[128, 128, 128],
     )

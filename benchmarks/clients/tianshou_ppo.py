@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from tianshou.algorithm import PPO
+from tianshou.algorithm import PPO  # pyright: ignore[reportPrivateImportUsage]
 from tianshou.algorithm.modelfree.reinforce import DiscreteActorPolicy
 from tianshou.algorithm.optim import AdamOptimizerFactory, LRSchedulerFactoryLinear
 from tianshou.data import Collector, CollectStats, VectorReplayBuffer
@@ -49,7 +49,7 @@ def learn(
     envs.seed(seed)
 
     # Not by way of SpaceInfo, which knows no MultiDiscrete.
-    net = Net(state_shape=env.observation_space.shape, hidden_sizes=[64, 64])
+    net = Net(state_shape=env.observation_space.shape, hidden_sizes=[64, 64])  # pyright: ignore[reportArgumentType]
     actor = DiscreteActor(preprocess_net=net, action_shape=gym.spaces.flatdim(env.action_space))
     critic = DiscreteCritic(preprocess_net=net)
     for module in ActorCritic(actor, critic).modules():

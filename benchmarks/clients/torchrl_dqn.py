@@ -15,9 +15,11 @@ def learn(environment: Environment, seed: int, total: int) -> None:
     torch.manual_seed(seed)
     env = make(environment)
     env.set_seed(seed)
-    num_inputs, num_actions = env.observation_spec["observation"].shape[-1], env.action_spec.space.n
+    num_inputs = env.observation_spec["observation"].shape[-1]
+    num_actions = env.action_spec.space.n  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
     actor = QValueActor(Mlp(num_inputs, num_actions), in_keys=["observation"], spec=env.action_spec)
-    exploring = TensorDictSequential(actor, EGreedyModule(env.action_spec, annealing_num_steps=total))
+    e_greedy = EGreedyModule(env.action_spec, annealing_num_steps=total)
+    exploring = TensorDictSequential(actor, e_greedy)  # pyright: ignore[reportArgumentType]
     collector = Collector(env, exploring, frames_per_batch=32, total_frames=total, init_random_frames=64)
     memory = ReplayBuffer(storage=LazyTensorStorage(10_000))
     loss = DQNLoss(actor, delay_value=True, action_space=env.action_spec)

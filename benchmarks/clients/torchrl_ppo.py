@@ -16,7 +16,8 @@ def learn(environment: Environment, seed: int, total: int) -> None:
     torch.manual_seed(seed)
     env = make(environment)
     env.set_seed(seed)
-    num_inputs, num_actions = env.observation_spec["observation"].shape[-1], env.action_spec.space.n
+    num_inputs = env.observation_spec["observation"].shape[-1]
+    num_actions = env.action_spec.space.n  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
     actor = ProbabilisticActor(
         TensorDictModule(Mlp(num_inputs, num_actions), in_keys=["observation"], out_keys=["logits"]),
         in_keys=["logits"],
@@ -43,7 +44,7 @@ def learn(environment: Environment, seed: int, total: int) -> None:
 def make(environment: Environment) -> TransformedEnv:
     """The environment by its id. With categorical encoding MultiDiscrete stays ids; else it becomes a matrix."""
     env = GymEnv(environment.env_id, categorical_action_encoding=True, **environment.options)
-    return TransformedEnv(env, Compose(InitTracker(), StepCounter()))
+    return TransformedEnv(env, Compose(InitTracker(), StepCounter()))  # pyright: ignore[reportCallIssue]
 
 
 class Mlp(nn.Module):
