@@ -4,8 +4,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from formula_env.experiment.drawing import COLOURS, SMALL, legend_below, set_log_scale
+from formula_env.experiment.drawing import BLACK, COLOURS, SMALL, legend_below, set_log_scale
 from formula_env.experiment.run_report import task_name
+from formula_env.metrics import EVALUATION, row_key
 from formula_env.studies.end_figures import AlgorithmLine
 from formula_env.studies.panels import SizePanel, draw_references, log_label
 from formula_env.studies.spec import Study, Variant
@@ -26,7 +27,7 @@ def quality_and_cost(
 ) -> Figure:
     """Metrics at the end of the runs against what the runs cost, a column of panels for each task.
 
-    A mark is the mean over the seeds, its bar the metric's 95 % bootstrap interval.
+    A mark is the mean over the seeds, its bar the metric's 95 % bootstrap interval; a line is random symbols.
 
     Args:
         study: whose rows are drawn.
@@ -47,8 +48,11 @@ def quality_and_cost(
             for name in algorithm.variants:
                 axis = row[tasks.index(titles[name])]
                 _draw_mark(axis, study, known[name], (panel.metric, cost), i, algorithm.label)
-        for axis in row:
+        for axis, task in zip(row, tasks, strict=True):
             draw_references(axis.axhline, panel)
+            _draw_random(
+                axis, study, [variant for variant in variants if titles[variant.name] == task], panel.metric
+            )
             if panel.ylim:
                 axis.set_ylim(*panel.ylim)
             axis.grid(alpha=0.25)
@@ -85,6 +89,15 @@ def _titles(variants: list[Variant]) -> dict[str, str]:
 def _task(variant: Variant) -> str:
     config = variant.config(variant.seeds[0])
     return task_name(config.task_name, config.task.options)
+
+
+def _draw_random(axis: Axes, study: Study, variants: list[Variant], key: str) -> None:
+    """Draw the metric of this key of symbols drawn uniformly, where it is recorded; no JSD of a sample."""
+    summaries = (study.folders(variant)[0].summary() or {} for variant in variants)
+    random = next((summary["random"] for summary in summaries if "random" in summary), {})
+    value = random.get(key.removeprefix(EVALUATION))
+    if value is not None and (key != row_key("jsd") or random["jsd_exact"]):
+        axis.axhline(value, color=BLACK, ls=":", lw=1.2, zorder=0, label="random symbols")
 
 
 def _draw_mark(axis: Axes, study: Study, variant: Variant, keys: tuple[str, str], index: int, label: str) -> None:
