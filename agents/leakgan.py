@@ -86,7 +86,7 @@ class LeakGANConfig(AgentConfig):
         check_positive(rank_slope=self.rank_slope, temperature=self.temperature)
         check_at_least(0, likelihood_every=self.likelihood_every)
         check_no_effect(self, "leakgan, whose generator is a manager and a worker", "generator", "dropout")
-        check_no_effect(self, "leakgan, whose start is by turns", "discriminator_rounds")
+        check_no_effect(self, "leakgan, whose start is by turns", "discriminator_rounds", "mle_lr_end_factor")
         if self.discriminator.architecture == "autoregressive":
             raise FormulaError("an autoregressive discriminator has no features of prefixes; choose mlp or cnn")
 

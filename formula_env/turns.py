@@ -54,6 +54,8 @@ class TurnsConfig(GeneratorConfig):
     """Discriminator updates in a round."""
     mle_learning_rate: float = 3e-3
     """Learning rate of Adam for maximum likelihood."""
+    mle_lr_end_factor: float = 1.0
+    """Share of that learning rate that is left after `mle_rounds`; it falls linearly."""
     learning_rate: float = 2e-3
     """Learning rate of Adam for the generator in its first update; it falls linearly to 0."""
     ema_decay: float = 0.99
@@ -67,7 +69,7 @@ class TurnsConfig(GeneratorConfig):
         check_at_least(0, mle_rounds=self.mle_rounds, discriminator_rounds=self.discriminator_rounds)
         check_range(1, MAX_BATCH, batch_size=self.batch_size)
         check_range(1, MAX_REPEATS, d_steps=self.d_steps)
-        check_fraction(ema_decay=self.ema_decay)
+        check_fraction(ema_decay=self.ema_decay, mle_lr_end_factor=self.mle_lr_end_factor)
         check_positive(
             mle_learning_rate=self.mle_learning_rate,
             learning_rate=self.learning_rate,
@@ -76,6 +78,8 @@ class TurnsConfig(GeneratorConfig):
         self.check_generator()
         if not self.uses_likelihood:
             check_no_effect(self, "mle_rounds 0", "mle_learning_rate", "optimizer", "weight_decay", "dropout")
+        if self.mle_rounds == 0:
+            check_no_effect(self, "mle_rounds 0", "mle_lr_end_factor")
 
     def search_space(self) -> SearchSpace:
         """The values that `formula-env tune` tries."""
@@ -149,9 +153,11 @@ class TurnsAlgorithm(SequenceAlgorithm):
 
     def pretrain(self, real: Tokens, progress: float) -> dict[str, float]:
         """A round of maximum likelihood or, after those, one of the discriminator: `d_steps` updates."""
-        self.num_pretrained += 1
-        if self.num_pretrained > self.config.mle_rounds:
+        done, self.num_pretrained = self.num_pretrained, self.num_pretrained + 1
+        if done >= self.config.mle_rounds:
             return self.train_discriminator(real, progress=0.0)
+        factor = linear(done / self.config.mle_rounds, self.config.mle_lr_end_factor)
+        set_lr(self.mle_optimizer, self.config.mle_learning_rate * factor)
         metrics = self.train_by_likelihood(real)
         self.weights.restart()
         self.adversary.begin_as(self.generator)

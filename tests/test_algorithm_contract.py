@@ -267,3 +267,18 @@ def test_it_refuses_other_tasks_in_one_line(name: str, task: BaseTask) -> None:
 
 def fit(name: str, task: BaseTask) -> None:
     check_fit(name, "some-task", task)
+
+
+@pytest.mark.parametrize("name", ["bgan", "maligan", "rankgan", "relgan", "seqgan"])
+@pytest.mark.parametrize(("left", "rates"), [(1.0, [0.01, 0.01, 0.01, 0.01]), (0.2, [0.01, 0.008, 0.006, 0.004])])
+def test_the_rate_of_the_start_by_likelihood_falls_to_the_share_that_is_asked_for(
+    name: str, left: float, rates: list[float]
+) -> None:
+    task = make_task("binary-sum", length=4)
+    start = {"mle_rounds": 4, "mle_learning_rate": 0.01, "mle_lr_end_factor": left}
+    algorithm: Any = build(name, task, start)
+    found = []
+    for done in range(4):
+        algorithm.pretrain(task.sample(algorithm.real_batch_size, np.random.default_rng(0)), done / 4)
+        found.append(algorithm.mle_optimizer.param_groups[0]["lr"])
+    assert found == pytest.approx(rates)

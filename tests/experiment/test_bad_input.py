@@ -55,6 +55,7 @@ from tests.experiment.commands import TINY_MLE
         ("train seqgan --algo.discriminator.reward-transform money", "money"),
         ("train seqgan --algo.discriminator.weight-decay -1", "weight_decay must be at least 0"),
         ("train seqgan --algo.mle-lr-end-factor 1.5", "mle_lr_end_factor must be from 0 to 1"),
+        ("train maligan --algo.mle-lr-end-factor 1.5", "mle_lr_end_factor must be from 0 to 1"),
         ("train seqgan --algo.mle-learning-rate -1", "mle_learning_rate must be above 0"),
         ("train seqgan --task.length 40 --algo.q-estimator exact --algo.rounds 1 --algo.mle-rounds 0 "
          "--algo.discriminator-rounds 0", "exact Q needs a tree of more than"),
@@ -233,6 +234,8 @@ NO_EFFECT = [
     ("seqgan", "mle-stop-nll=0.5", "mle_stop_nll has no effect with mle_rounds 0", 0.0),
     ("seqgan", "mle-learning-rate=1", "mle_learning_rate has no effect with mle_rounds 0", 0.003),
     ("seqgan", "mle-lr-end-factor=0", "mle_lr_end_factor has no effect with mle_rounds 0", 1.0),
+    ("bgan", "mle-lr-end-factor=0", "mle_lr_end_factor has no effect with mle_rounds 0", 1.0),
+    ("leakgan", "mle-lr-end-factor=0", "mle_lr_end_factor has no effect with leakgan", 1.0),
     ("seqgan", "discriminator.reward-transform=probability discriminator.reward-clip=2",
      "reward_clip has no effect with reward_transform probability", 5.0),
     ("dqn", "discriminator.reward-clip=2", "reward_clip has no effect with reward_transform probability", 5.0),
