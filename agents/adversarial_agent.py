@@ -7,10 +7,11 @@ from torch import nn
 from formula_env.adversary import Adversary, AdversaryConfig
 from formula_env.algorithm import DensityRatio
 from formula_env.errors import check_no_effect
+from formula_env.networks import MANY
 from formula_env.networks.decoding import DecodedGenerator, Decoding
 from formula_env.sampling import Sampler
 from formula_env.search_space import Choice, LogRange, SearchSpace
-from formula_env.turns import TurnsAlgorithm, TurnsConfig
+from formula_env.turns import TRANSFORMER_START, TurnsAlgorithm, TurnsConfig
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,17 @@ class AgentConfig(TurnsConfig):
             "discriminator.learning_rate": LogRange(1e-4, 1e-2),
             "discriminator.weight_decay": Choice(0.0, 0.1, 0.3, 1.0),
         }
+
+
+LANGUAGE_MODEL = {
+    "architecture": "autoregressive", "proposal_temperature": 1.5, "learning_rate": 3e-4, "weight_decay": 0.3,
+    "ema_decay": 0.99, "max_grad_norm": 1.0,
+}  # fmt: skip
+"""Settings of a discriminator that begins as the generator after its start, and changes slowly."""
+
+TRANSFORMER = TRANSFORMER_START | {"learning_rate": 2e-4, "ema_decay": 0.99, "discriminator": LANGUAGE_MODEL}
+TRANSFORMERS = {"transformer": TRANSFORMER, "transformer-many": TRANSFORMER | MANY | {"mle_rounds": 4000}}
+"""Presets for formulae with many different symbols, as those of `seqgan`: if few, or over 10,000, are seen."""
 
 
 def check_reads_logits(discriminator: AdversaryConfig, algorithm: str) -> None:

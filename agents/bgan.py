@@ -18,7 +18,13 @@ from torch import Tensor
 
 from formula_env import distributed
 from formula_env.adversary import AdversaryConfig
-from formula_env.agents.adversarial_agent import AdversarialAgent, AgentConfig, check_reads_logits, ratio_advice
+from formula_env.agents.adversarial_agent import (
+    TRANSFORMERS,
+    AdversarialAgent,
+    AgentConfig,
+    check_reads_logits,
+    ratio_advice,
+)
 from formula_env.errors import MAX_BATCH, FormulaError
 from formula_env.networks import raw_logits
 from formula_env.search_space import Choice, SearchSpace
@@ -62,7 +68,7 @@ class BGAN(AdversarialAgent):
     """Climb Σ_m w̃_m · log π(x_m), with w̃ the softmax of the logits of M draws."""
 
     Config = BGANConfig
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER} | TRANSFORMERS
 
     @property
     def collapse_advice(self) -> str:

@@ -24,7 +24,13 @@ from torch import Tensor
 
 from formula_env import distributed
 from formula_env.adversary import AdversaryConfig
-from formula_env.agents.adversarial_agent import AdversarialAgent, AgentConfig, check_reads_logits, ratio_advice
+from formula_env.agents.adversarial_agent import (
+    TRANSFORMERS,
+    AdversarialAgent,
+    AgentConfig,
+    check_reads_logits,
+    ratio_advice,
+)
 from formula_env.errors import FormulaError, check_fraction, check_no_effect
 from formula_env.networks import raw_logits
 from formula_env.sampling import complete, draw_keys
@@ -74,7 +80,7 @@ class MaliGAN(AdversarialAgent):
     """Climb Σ (w - mean w) · log π(x), with w ∝ D/(1 - D)."""
 
     Config = MaliGANConfig
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER} | TRANSFORMERS
 
     @property
     def collapse_advice(self) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 from formula_env import distributed
 from formula_env.adversarial import Metrics, floats, gradient_step, mle_step
 from formula_env.adversary import Adversary, AdversaryConfig
+from formula_env.agents.adversarial_agent import LANGUAGE_MODEL
 from formula_env.algorithm import DensityRatio, SequenceAlgorithm
 from formula_env.averaged import Averaged
 from formula_env.env_options import QEstimator
@@ -29,7 +30,7 @@ from formula_env.errors import (
     check_range,
     check_types,
 )
-from formula_env.networks import MANY, TRANSFORMER, GeneratorConfig
+from formula_env.networks import MANY, GeneratorConfig
 from formula_env.networks.decoding import DecodedGenerator, Decoding
 from formula_env.networks.generators import token_log_probs
 from formula_env.optimizers import adam, set_lr
@@ -38,6 +39,7 @@ from formula_env.sampling import Sampler, draw_keys
 from formula_env.schedules import linear
 from formula_env.search_space import Choice, LogRange, SearchSpace
 from formula_env.tasks.base import SequenceTask
+from formula_env.turns import TRANSFORMER_START
 from formula_env.vector_env import FormulaVectorEnv
 from formula_env.vocabulary import Tokens
 
@@ -141,14 +143,7 @@ UNSEEN = {
 }  # fmt: skip
 """Preset for training sets that hold few of the correct formulae."""
 
-TRANSFORMER_SEQGAN = TRANSFORMER | {
-    "batch_size": 128, "d_steps": 1, "mle_rounds": 1000, "mle_learning_rate": 1e-3, "mle_lr_end_factor": 0.0,
-    "discriminator_rounds": 50, "rounds": 100, "generator_learning_rate": 2e-4,
-    "discriminator": {
-        "architecture": "autoregressive", "proposal_temperature": 1.5, "learning_rate": 3e-4, "weight_decay": 0.3,
-        "ema_decay": 0.99, "max_grad_norm": 1.0,
-    },
-}  # fmt: skip
+TRANSFORMER_SEQGAN = TRANSFORMER_START | {"generator_learning_rate": 2e-4, "discriminator": LANGUAGE_MODEL}
 """Preset for formulae with many different symbols, of which few are seen: that of `mle`, then small steps."""
 
 TRANSFORMER_MANY = TRANSFORMER_SEQGAN | MANY | {"mle_rounds": 4000}

@@ -27,7 +27,7 @@ from formula_env.errors import (
     check_range,
     check_types,
 )
-from formula_env.networks import GeneratorConfig
+from formula_env.networks import TRANSFORMER, GeneratorConfig
 from formula_env.networks.decoding import Decoded, Decoding
 from formula_env.networks.generators import Generator, token_log_probs
 from formula_env.optimizers import adam, set_lr
@@ -95,6 +95,13 @@ class TurnsConfig(GeneratorConfig):
     def uses_likelihood(self) -> bool:
         """Whether the generator is ever trained by maximum likelihood."""
         return self.mle_rounds > 0
+
+
+TRANSFORMER_START = TRANSFORMER | {
+    "batch_size": 128, "d_steps": 1, "mle_rounds": 1000, "mle_learning_rate": 1e-3, "mle_lr_end_factor": 0.0,
+    "discriminator_rounds": 50, "rounds": 100,
+}  # fmt: skip
+"""Settings of a start by the likelihood that is the preset "transformer" of `mle`, and of few rounds after it."""
 
 
 class Judge(Protocol):
