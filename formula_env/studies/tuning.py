@@ -29,6 +29,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from formula_env.errors import FormulaError
 from formula_env.experiment.config import (
@@ -158,7 +159,8 @@ def _open(tuning: Tuning) -> optuna.Study:
     """The search of this folder, begun or taken up. Raises FormulaError if it is another one."""
     path = tuning.folder / STORAGE_FILE
     try:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
+        # no pool: a connection that stays open is a ResourceWarning since Python 3.13
+        storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}", {"poolclass": NullPool})
     except RuntimeError as error:  # of another version of Optuna
         raise FormulaError(f"{path} can't be read: {str(error).splitlines()[0]}") from None
     for name in optuna.get_all_study_names(storage):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -100,6 +101,14 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trials(folder: Path) -> list[dict[str, str]]:
     with open(folder / "trials.csv") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are listed by Linux")
+def test_a_search_leaves_no_file_open(searched: Path) -> None:
+    is_open = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert (searched / "trials.db").exists()
+    assert not [path for path in is_open if path.startswith(str(searched))]
 
 
 @pytest.mark.slow
