@@ -47,6 +47,8 @@ def check_figure(figure: Figure) -> None:
     for box in others:
         assert_on_canvas(box, figure)
         assert not any(overlap(box, legend) >= 1 for legend in boxes), "a legend covers a title"
+    for one, two in combinations(others, 2):
+        assert overlap(one, two) < 1, "two titles cover each other"
     for one, two in combinations(boxes, 2):
         assert overlap(one, two) < 1, "two legends cover each other"
     for axis in figure.axes:

@@ -1,5 +1,7 @@
 """The figure of quality against cost, task by task."""
 
+from textwrap import fill
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
@@ -14,6 +16,9 @@ from formula_env.studies.statistics import interval, last_rows, mean, metric_of
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 """Marks in the order in which algorithms take them; with as many colours less one, a pair comes back after 42."""
+
+TITLE_WIDTH = 40
+"""Number of characters of a line above a column of panels."""
 
 
 def quality_and_cost(
@@ -60,7 +65,7 @@ def quality_and_cost(
             set_log_scale(row[0], (value for axis in row for value in axis.dataLim.intervaly))
         row[0].set_ylabel(log_label(panel.label) if panel.log else panel.label, fontsize=9)
     for axis, task in zip(axes[0], tasks, strict=True):
-        axis.set_title(task, fontsize=9)
+        axis.set_title("\n".join(fill(line, TITLE_WIDTH) for line in task.splitlines()), fontsize=9)
     for axis in axes[-1]:
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))

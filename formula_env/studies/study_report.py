@@ -269,10 +269,12 @@ def _question(study: Study, answer: Answer) -> str:
     asked = answer.comparison
     baselines = " or ".join(study.variants[name].label for name in asked.baselines)
     picked_by = f"{'exact ' if answer.picked_by == 'jsd' else ''}{METRICS[answer.picked_by].label}"
-    rows = "" if asked.picked else "of the last generators of each alone "
-    return (
-        f"{asked.question}: {study.variants[asked.variant].label} against {baselines}, {rows}picked by {picked_by}"
-    )
+    if asked.picked:
+        rows = f"picked by {picked_by}"
+    else:
+        of_several = f", of each seed's baselines the best by {picked_by}" if len(asked.baselines) > 1 else ""
+        rows = f"the last generators{of_several}"
+    return f"{asked.question}: {study.variants[asked.variant].label} against {baselines}, {rows}"
 
 
 def _compared(study: Study) -> list[list[str]]:
