@@ -29,6 +29,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("client", help="a script beside this one, such as sb3_ppo")
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="some of the tasks")
+    parser.add_argument(
+        "--observations", nargs="+", choices=OBSERVATIONS, default=OBSERVATIONS, help="some of them"
+    )
     parser.add_argument("--control", help="id of another environment, to test the script itself")
     parser.add_argument("--trace", action="store_true", help="print tracebacks")
     args = parser.parse_args()
@@ -36,7 +40,7 @@ def main() -> None:
     if args.control:
         learn(Environment(args.control), 0, args.steps)
         return
-    for task, reward_model, observation in product(TASKS, REWARD_MODELS, OBSERVATIONS):
+    for task, reward_model, observation in product(args.tasks, REWARD_MODELS, args.observations):
         options = TASKS[task] | {"reward_model": reward_model, "observation": observation}
         options |= EARLY.get(reward_model, {})
         start, error = time.perf_counter(), None
