@@ -2,7 +2,10 @@ import hypothesis
 import pytest
 import torch
 
-hypothesis.settings.register_profile("quick", max_examples=10)
+# No deadlines: they fail on a busy machine, and speed is what benchmarks measure.
+hypothesis.settings.register_profile("usual", deadline=None)
+hypothesis.settings.register_profile("quick", max_examples=10, deadline=None)
+hypothesis.settings.load_profile("usual")
 
 # Several test processes share the cores; what they start has torch's default number of threads.
 torch.set_num_threads(1)

@@ -192,7 +192,7 @@ def test_some_long_texts_are_correct() -> None:
 texts = st.text() | st.text(SYMBOLS + " ", max_size=60)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(texts)
 def test_any_text_has_a_verdict_and_forms(text: str) -> None:
     assert is_correct(text) == check([text] * FEW)[0] == verdict(text)
@@ -202,7 +202,7 @@ def test_any_text_has_a_verdict_and_forms(text: str) -> None:
     assert isinstance(skeleton(text) + to_latex(text) + to_sympy(text), str)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(SYMBOLS, max_size=MAX_SYMBOLS))
 def test_no_text_takes_long(text: str) -> None:
     assert best_seconds(text) < 0.02

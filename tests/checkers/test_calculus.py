@@ -231,7 +231,7 @@ def test_threads_get_the_same_verdicts_and_flint_keeps_its_settings() -> None:
     assert (flint.ctx.prec, flint.ctx.cap) == before
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from([*SYMBOLS, "=", "x"]), max_size=40).map("".join) | st.text(max_size=40))
 def test_any_text_has_a_verdict_or_is_refused(text: str) -> None:
     if well_formed(text):
@@ -252,7 +252,7 @@ expressions = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(expressions, expressions)
 def test_what_is_written_is_read_as_the_same_trees_without_needless_parentheses(left: str, right: str) -> None:
     formula = parse(f"{left}={right}")
@@ -313,7 +313,7 @@ def test_a_canonical_form_has_the_same_verdict_and_is_not_longer() -> None:
         assert not set(skeleton(text)) & set("0123456789")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.sampled_from(["x", "2", "sin(x)", "x^2", "e*x", "x/2", "π"]), min_size=1, max_size=4), st.data()
 )

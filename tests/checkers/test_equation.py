@@ -159,7 +159,7 @@ def test_hostile_texts_cost_nothing(formula: str) -> None:
 texts = st.text() | st.text(SYMBOLS + " ", max_size=60)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(texts, st.sampled_from([2, 10, 16]))
 def test_any_text_has_a_verdict_and_forms(text: str, base: int) -> None:
     assert is_correct(text, base) == check([text] * FEW, base)[0] == verdict(text, base)
@@ -169,7 +169,7 @@ def test_any_text_has_a_verdict_and_forms(text: str, base: int) -> None:
     assert isinstance(skeleton(text, base) + to_latex(text, base) + to_sympy(text, base), str)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(SYMBOLS, max_size=MAX_SYMBOLS))
 def test_no_text_takes_10_milliseconds(text: str) -> None:
     assert best_seconds(text) < 0.02

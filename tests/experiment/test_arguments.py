@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
@@ -222,7 +222,6 @@ def test_a_name_without_its_group_or_with_underscores_is_known(command: str) -> 
             assert nearest(f"tsak.{last}", options) == named_so
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_name_with_one_typing_error_is_answered_with_the_nearest(data: st.DataObject) -> None:
     """Which the one that was meant may have to share with others that are as near."""
@@ -260,7 +259,6 @@ def test_a_rate_that_there_are_several_of() -> None:
 words = st.text("ab-", max_size=6)
 
 
-@settings(deadline=None)
 @given(words, words, words)
 def test_edit_distance_is_one(one: str, other: str, third: str) -> None:
     assert edit_distance(one, one) == 0

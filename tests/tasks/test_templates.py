@@ -199,7 +199,7 @@ def test_listing_stops_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert mask.enumerate() is None
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.one_of(st.text(), st.text("01+-=? ")), st.sampled_from([read_template, read_prefix]))
 def test_any_text_is_read_or_refused_in_one_line(text: str, read: Any) -> None:
     task = make_task("signed-equation", length=7)
