@@ -78,7 +78,7 @@ def test_the_exact_reward_is_the_log_of_the_density_ratio() -> None:
         ("rllib_ppo", "tree", ("BinarySum",), ("one-hot",)),  # knows no MultiDiscrete, and takes ten seconds each
     ],
 )
-def test_clients_that_the_development_tools_hold_train_on_every_combination(
+def test_clients_that_the_development_tools_hold_train_on_their_combinations(
     client: str, package: str, tasks: tuple[str, ...], observations: tuple[str, ...]
 ) -> None:
     if importlib.util.find_spec(package) is None:

@@ -215,14 +215,15 @@ def studies_table(studies: Sequence[Study]) -> str:
 # --- comparisons ----------------------------------------------------------------------------------------------
 
 HOW_COMPARED = (
-    "Ours is the last generator of each run: nothing is picked. The baseline is picked with the checker, in its "
-    "favour: for each seed, of all evaluations of all its runs, the one with the lowest exact JSD (NLL, where the "
-    "JSD is not exact); all its numbers are of that one. Means, with their 95% bootstrap intervals over the "
-    "seeds, and interquartile means (IQM). The difference, ours minus the baseline, is paired by seed. 'Better' "
-    "and 'worse': the 95% interval of the mean difference excludes 0."
+    "Ours is the last generator of each run: nothing is picked. Where a question names the last generators, so is "
+    "the baseline. Where it ends with 'picked by', the baseline is picked with the checker, in its favour: for "
+    "each seed, of all evaluations of all its runs, the one with the lowest exact JSD (NLL, where the JSD is not "
+    "exact); all its numbers are of that one. Means, with their 95% bootstrap intervals over the seeds, and "
+    "interquartile means (IQM). The difference, ours minus the baseline, is paired by seed. 'Better' and 'worse': "
+    "the 95% interval of the mean difference excludes 0."
 )
 
-COLUMNS_COMPARED = ("metric", "ours, the last", "baseline, its best", "difference", "better on", "verdict", "goal")
+COLUMNS_COMPARED = ("metric", "ours, the last", "baseline", "difference", "better on", "verdict", "goal")
 
 
 def _entries(outcome: Outcome, marked: bool = False, robust: bool = True) -> dict[str, str]:
@@ -265,7 +266,7 @@ def _goal(outcome: Outcome) -> str:
 
 
 def _question(study: Study, answer: Answer) -> str:
-    """The question of a comparison: what is compared with which baseline, and how that was picked."""
+    """The question of a comparison: what is compared with which baseline, and which of its rows count."""
     asked = answer.comparison
     baselines = " or ".join(study.variants[name].label for name in asked.baselines)
     picked_by = f"{'exact ' if answer.picked_by == 'jsd' else ''}{METRICS[answer.picked_by].label}"

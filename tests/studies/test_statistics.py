@@ -416,7 +416,7 @@ def test_readme_shows_the_verdicts_and_how_they_came_about(tmp_path: Path) -> No
     lines = study_readme(study).splitlines()
     at = lines.index(ACCURACY)
     assert lines[at + 1] == JSD
-    assert lines[at - 2].startswith("| question | metric | ours, the last | baseline, its best |")
+    assert lines[at - 2].startswith("| question | metric | ours, the last | baseline | difference |")
     assert lines[at - 1].count("---") == lines[at].count("|") - 1
     assert "picked with the checker, in its favour" in lines[at - 4]
     assert not any("the thesis says" in line for line in lines)
