@@ -114,7 +114,11 @@ PAPER = {
         "lr_end_factor": 1.0,
     },
 }  # fmt: skip
-"""The authors' settings for their synthetic data, as far as networks that read all positions allow."""
+"""The authors' rates and sizes for their synthetic data, as far as networks that read all positions allow.
+
+A round of the start, of the discriminator or of likelihood has 15 updates here, and there whole epochs of 10,000
+sequences. Their rates fall exponentially. Likelihood between the other rounds is the paper's; that code has none.
+"""
 
 
 class LeakGAN(AdversarialAgent):

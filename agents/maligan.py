@@ -10,9 +10,11 @@ logits, so they are finite where D = 1.
 
 Mixed training: draws begin with the first N symbols of an example, whose likelihood is climbed too, and N falls
 from the whole formula to none. Weights are then among draws with the same beginning, where what D makes of the
-beginning cancels. So D may be, and here is, trained on whole draws of the generator throughout.
+beginning cancels. So D may be, and here is, trained on whole draws throughout.
 
-Differs from the paper: D is not shown draws that begin as examples, and the baseline is the mean from the start.
+Differs from the paper: D's logit is f - log π by default, with π known and f learned (kind "ratio"), where the
+paper's D learns the whole logit (kind "plain", as in the preset `paper`); its fakes may be drawn at a temperature
+(`proposal_temperature`); it is not shown draws that begin as examples; the baseline is the mean from the start.
 """
 
 import math

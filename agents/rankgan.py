@@ -12,7 +12,11 @@ and the generator, as in SeqGAN, the expected R(s | C of real ones), with Monte-
 unfinished.
 
 A rank depends on s, C and the references alone, not on what else is in the batch. References and comparison sets
-are the first of the real batch, or of the fakes, in each round.
+are the first of the real batch, or of the fakes, in each round; where real formulae are ranked, the references are
+among them.
+
+Differs from the paper: the generator's reward is R, as in the authors' code, where the paper has log R. Differs
+from the authors' code: there C is the batch, and the sum over references stands inside the softmax.
 """
 
 import math

@@ -18,7 +18,8 @@ logit for each: their losses are averaged. The paper keeps the largest value of 
 place of a symbol is lost by that, and what is true of a formula with it, so here all positions are read unless
 `pooling` is set.
 
-Differs from the authors' code: no highway layer nor dropout behind the convolutions.
+Differs from the authors' code: no highway layer nor dropout behind the convolutions, but a ReLU before the logit.
+There β rises by a fixed number of 5,000 rounds, so in its 3,000 to 100^0.6 = 16; here, as in the paper, to β_max.
 """
 
 from copy import deepcopy
@@ -87,11 +88,14 @@ class RelGANConfig(TurnsConfig):
 
 
 PAPER = {
-    "mle_rounds": 150, "rounds": 2000, "batch_size": 64, "mle_learning_rate": 1e-2, "learning_rate": 1e-4,
+    "mle_rounds": 150, "rounds": 3000, "batch_size": 64, "mle_learning_rate": 1e-2, "learning_rate": 1e-4,
     "dropout": 0.0, "discriminator_learning_rate": 1e-4, "hidden_dim": 512, "representations": 64, "channels": 300,
     "pooling": "max", "beta_min": 1.0, "max_grad_norm": 5.0, "ema_decay": 0.0,
 }  # fmt: skip
-"""The authors' settings for their synthetic data; learning rates fall here, and there do not."""
+"""The authors' rates and sizes for their synthetic data.
+
+A round of the start has five updates here, and there is an epoch of 10,000 sequences; learning rates fall here.
+"""
 
 
 class MultiRepresentationCNN(nn.Module):

@@ -98,7 +98,7 @@ PAPER = {
     "channels": 512, "blocks": 5, "batch_size": 64, "d_steps": 10, "generator_learning_rate": 1e-4,
     "critic_learning_rate": 1e-4, "lr_end_factor": 1.0, "ema_decay": 0.0,
 }  # fmt: skip
-"""The authors' language model, at their size."""
+"""The authors' language model, at their size; it is trained for 200,000 rounds there."""
 
 
 class ResidualBlock(nn.Module):
