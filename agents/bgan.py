@@ -8,9 +8,9 @@ generator descends KL(p̃ ‖ π), whose gradient is estimated on M draws
 The discriminator is trained as that of a GAN. The weights are those of MaliGAN, without a baseline, in groups of
 M draws; a softmax is computed by log-sum-exp, so large logits do no harm.
 
-Differs from the paper: F is f - log π by default, with π known and f learned (kind "ratio"), where the paper's F is
-learned whole (kind "plain", as in the preset `paper`). There the M draws share a noise vector; the generator here
-has none, so all groups are of the same distribution.
+Differs from the paper: F is f - log π by default, with π known and f learned (kind "ratio"), where the paper's F
+is learned whole (kind "plain", as in the preset `paper`). There the M draws share a noise vector; the generator
+here has none, so all groups are of the same distribution.
 """
 
 from dataclasses import dataclass

@@ -85,8 +85,8 @@ class CoTConfig(GeneratorConfig):
 
 
 PAPER = {
-    "batch_size": 64, "hidden_dim": 32, "learning_rate": 1e-3, "mediator_learning_rate": 1e-3, "max_grad_norm": 5.0,
-    "ema_decay": 0.0,
+    "batch_size": 64, "hidden_dim": 32, "learning_rate": 1e-3, "mediator_learning_rate": 1e-3,
+    "max_grad_norm": 5.0, "ema_decay": 0.0,
 }  # fmt: skip
 """The authors' rates and sizes for their synthetic data.
 

@@ -47,7 +47,6 @@ from formula_env.networks.generators import token_log_probs
 from formula_env.networks.manager_worker import ManagerWorkerGenerator
 from formula_env.optimizers import set_lr
 from formula_env.rollouts import MonteCarlo
-from formula_env.sampling import draw_keys
 from formula_env.schedules import linear
 from formula_env.search_space import Choice, LogRange, SearchSpace
 from formula_env.tasks.base import SequenceTask
@@ -205,13 +204,8 @@ class LeakGAN(AdversarialAgent):
         return worker + goal_loss(features, goals, reward, written.float(), horizon), q[:, -1]
 
     def draw_with_q(self) -> tuple[Tensor, Tensor]:
-        """A batch of draws `(n, T)`, with the Q `(n, T)` of each symbol."""
-        keys = draw_keys(self.config.batch_size, self.rng).to(self.device)
-        score, vocabulary = self.adversary.reward_model.score, self.task.vocabulary
-        estimator = MonteCarlo(self.config.num_rollouts)
-        tokens, q = estimator.play(self.generator, self.generator, score, vocabulary, self.task.max_length, keys)
-        self.env_steps += int((tokens != vocabulary.pad).sum())
-        return tokens, q[:, 1:].float()
+        """A batch of draws `(n, T)`, and Q `(n, T)` of each symbol."""
+        return self.play(self.adversary.reward_model.score, MonteCarlo(self.config.num_rollouts))
 
 
 def rank_rewards(q: Tensor, slope: float) -> Tensor:

@@ -35,7 +35,6 @@ from formula_env.errors import MAX_REPEATS, MAX_WIDTH, FormulaError, check_at_le
 from formula_env.networks.discriminators import SequenceLinear
 from formula_env.optimizers import adam, set_lr
 from formula_env.rollouts import MonteCarlo, NoRollouts
-from formula_env.sampling import draw_keys
 from formula_env.schedules import linear
 from formula_env.search_space import Choice, LogRange, SearchSpace
 from formula_env.tasks.base import SequenceTask
@@ -197,11 +196,6 @@ class RankGAN(TurnsAlgorithm):
         return policy_gradient_loss(self.token_log_probs(tokens), advantage), q[:, -1]
 
     def draw_with_q(self) -> tuple[Tensor, Tensor]:
-        """This process' rows of a batch of draws `(n, T)`, with the Q `(n, T)` of each symbol."""
-        keys = distributed.local_rows(draw_keys(self.config.batch_size, self.rng)).to(self.device)
+        """This process' rows of a batch of draws `(n, T)`, and Q `(n, T)` of each symbol."""
         rollouts = self.config.num_rollouts
-        estimator = MonteCarlo(rollouts) if rollouts else NoRollouts()
-        length, vocabulary = self.task.max_length, self.task.vocabulary
-        tokens, q = estimator.play(self.generator, self.generator, self.adversary.score, vocabulary, length, keys)
-        self.env_steps += int(distributed.all_sum((tokens != vocabulary.pad).sum()))
-        return tokens, q[:, 1:].float()
+        return self.play(self.adversary.score, MonteCarlo(rollouts) if rollouts else NoRollouts())

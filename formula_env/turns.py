@@ -31,6 +31,7 @@ from formula_env.networks import TRANSFORMER, GeneratorConfig
 from formula_env.networks.decoding import Decoded, Decoding
 from formula_env.networks.generators import Generator, token_log_probs
 from formula_env.optimizers import adam, set_lr
+from formula_env.rollouts import Estimator, Score
 from formula_env.sampling import Sampler, draw_keys
 from formula_env.schedules import linear
 from formula_env.search_space import Choice, LogRange, SearchSpace
@@ -208,6 +209,14 @@ class TurnsAlgorithm(SequenceAlgorithm):
         tokens = Sampler(Decoded(self.generator, Decoding(temperature)), self.task, self.device).write(keys)
         self.env_steps += int(distributed.all_sum((tokens != self.task.vocabulary.pad).sum()))
         return tokens
+
+    def play(self, score: Score, estimator: Estimator) -> tuple[Tensor, Tensor]:
+        """This process' rows of a batch of the newest generator's draws `(n, T)`; Q `(n, T)` of each symbol."""
+        keys = distributed.local_rows(draw_keys(self.config.batch_size, self.rng)).to(self.device)
+        length, vocabulary = self.task.max_length, self.task.vocabulary
+        tokens, q = estimator.play(self.generator, self.generator, score, vocabulary, length, keys)
+        self.env_steps += int(distributed.all_sum((tokens != vocabulary.pad).sum()))
+        return tokens, q[:, 1:].float()
 
     def token_log_probs(self, tokens: Tensor) -> Tensor:
         """log π `(n, T)` of each symbol of formulae after those before it, with its gradient, nats."""

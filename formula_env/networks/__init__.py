@@ -1,7 +1,8 @@
 """Networks by name. A new one is a class beside these and a line in its table."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from torch import nn
 
@@ -33,13 +34,6 @@ from formula_env.search_space import Choice, SearchSpace
 from formula_env.tasks.base import SequenceTask
 
 GeneratorName = Literal["lstm", "transformer", "relational-memory"]
-
-UNUSED: dict[GeneratorName, tuple[str, ...]] = {
-    "lstm": ("layers", "heads", "optimizer"),
-    "relational-memory": ("layers", "optimizer"),
-    "transformer": ("embedding_dim",),
-}
-"""Settings without effect on a generator of this name."""
 
 OptimizerName = Literal["adam", "muon"]
 
@@ -83,7 +77,7 @@ class GeneratorConfig:
         check_fraction(cutoff=self.cutoff)
         if not 0 <= self.dropout < 1:
             raise FormulaError(f"dropout must be at least 0 and below 1, got {self.dropout}")
-        check_no_effect(self, f"generator {self.generator}", *UNUSED[self.generator])
+        check_no_effect(self, f"generator {self.generator}", *GENERATORS[self.generator].unused)
         if self.generator != "lstm" and self.hidden_dim % self.heads:
             raise FormulaError(
                 f"hidden_dim must be a multiple of heads, got {self.hidden_dim} for {self.heads} heads"
@@ -96,15 +90,7 @@ class GeneratorConfig:
 
     def make_generator(self, task: SequenceTask) -> Generator:
         """The generator of a task's formulae."""
-        if self.generator == "lstm":
-            return LSTMGenerator(task.vocabulary, self.embedding_dim, self.hidden_dim, self.dropout)
-        if self.generator == "relational-memory":
-            return RelationalMemoryGenerator(
-                task.vocabulary, self.embedding_dim, self.hidden_dim, self.heads, self.dropout
-            )
-        return TransformerGenerator(
-            task.vocabulary, task.max_length, self.hidden_dim, self.layers, self.heads, self.dropout
-        )
+        return GENERATORS[self.generator].make(self, task)
 
     def make_energy(self, name: EnergyName, task: SequenceTask) -> nn.Module:
         """A discriminator's network of this name; "autoregressive" is a model like the generator."""
@@ -127,6 +113,36 @@ class GeneratorConfig:
         transformer = generator.generator if isinstance(generator, MaskedGenerator) else generator
         assert isinstance(transformer, TransformerGenerator)
         return MuonWithAdam(transformer.matrices(), generator.parameters(), lr, self.weight_decay)
+
+
+class Architecture(NamedTuple):
+    """How the generator of a task is made from its settings, and the settings that have no effect on it."""
+
+    make: Callable[[GeneratorConfig, SequenceTask], Generator]
+    unused: tuple[str, ...]
+
+
+def _lstm(config: GeneratorConfig, task: SequenceTask) -> Generator:
+    return LSTMGenerator(task.vocabulary, config.embedding_dim, config.hidden_dim, config.dropout)
+
+
+def _relational_memory(config: GeneratorConfig, task: SequenceTask) -> Generator:
+    return RelationalMemoryGenerator(
+        task.vocabulary, config.embedding_dim, config.hidden_dim, config.heads, config.dropout
+    )
+
+
+def _transformer(config: GeneratorConfig, task: SequenceTask) -> Generator:
+    return TransformerGenerator(
+        task.vocabulary, task.max_length, config.hidden_dim, config.layers, config.heads, config.dropout
+    )
+
+
+GENERATORS: dict[GeneratorName, Architecture] = {
+    "lstm": Architecture(_lstm, unused=("layers", "heads", "optimizer")),
+    "relational-memory": Architecture(_relational_memory, unused=("layers", "optimizer")),
+    "transformer": Architecture(_transformer, unused=("embedding_dim",)),
+}
 
 
 TRANSFORMER: dict[str, Any] = {
