@@ -8,16 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from formula_env.adversary import AdversaryConfig
 from formula_env.agents.leakgan import LeakGAN, LeakGANConfig, goal_loss, intrinsic_rewards, moves, rank_rewards
 from formula_env.errors import FormulaError
+from formula_env.networks.discriminators import one_hot
+from formula_env.networks.generators import token_log_probs
 from formula_env.tasks import make_task
+from formula_env.tasks.base import SequenceTask
 from tests.even_ones import EvenOnes
 from tests.tabular import all_strings, frequencies
 from tests.training import trained
 
+Array = NDArray[np.float64]
 CPU = torch.device("cpu")
 TASK = make_task("binary-sum", length=4)
 STRINGS = torch.from_numpy(all_strings(TASK))
@@ -170,6 +175,112 @@ def test_formulae_of_several_lengths() -> None:
     loss, reward = algorithm.generator_loss(torch.zeros((0, 5)), 0.0)
     assert loss.isfinite()
     assert reward.shape == (16,)
+
+
+def played(task: SequenceTask, horizon: int) -> tuple[LeakGAN, Tensor, Tensor]:
+    """An algorithm after a short start, so that goals lead somewhere, and its next batch with Q."""
+    algorithm = LeakGAN(task, replace(SMALL, horizon=horizon, d_steps=10, mle_learning_rate=0.02), 0, CPU)
+    for seed in range(2):
+        algorithm.pretrain(task.sample(algorithm.real_batch_size, np.random.default_rng(seed)), 0.0)
+    algorithm.rng.manual_seed(0)
+    tokens, q = algorithm.draw_with_q()
+    algorithm.rng.manual_seed(0)
+    return algorithm, tokens, q
+
+
+every_kind = pytest.mark.parametrize(("task", "horizon"), [(TASK, 2), (TASK, 3), (EvenOnes(5), 3)])
+
+
+@every_kind
+def test_the_last_q_of_a_formula_is_its_own_score(task: SequenceTask, horizon: int) -> None:
+    """The logit of a plain discriminator, within ±5 nats; before it is what may still become of the formula."""
+    algorithm, tokens, q = played(task, horizon)
+    assert q.shape == tokens.shape == (16, task.max_length)
+    with torch.no_grad():
+        score = algorithm.adversary.network(one_hot(tokens, task.vocabulary.size)).clamp(-5, 5)
+    assert len(score.unique()) > 4
+    torch.testing.assert_close(q[:, -1], score)
+    assert (q[:, 0] - q[:, -1]).abs().max() > 1e-2
+    over = tokens == task.vocabulary.pad
+    torch.testing.assert_close(q[over], score[:, None].expand_as(q)[over])
+
+
+def ranks(q: Array) -> Array:
+    """Of the values of each column, the best 1; equal ones have a common one."""
+    above, equal = (q[None] > q[:, None]).sum(axis=1), (q[None] == q[:, None]).sum(axis=1)
+    return np.asarray(above + (1 + equal) / 2, dtype=np.float64)
+
+
+def orders(q: Array) -> Array:
+    """What the public code takes for ranks: the places in the batch of the best, the second best, and so on."""
+    return np.asarray(1 + np.argsort(-q, axis=0), dtype=np.float64)
+
+
+def cosine_of(way: Array, goal: Array) -> float:
+    return float(way @ goal / np.linalg.norm(way) / np.linalg.norm(goal))
+
+
+def follows(features: Array, goals: Array, horizon: int) -> Array:
+    """The worker's reward of each symbol: how the last ways went to the goals that were set then."""
+    rewards = np.zeros(goals.shape[:2])
+    for row, t in np.ndindex(rewards.shape):
+        for start in range(max(t + 1 - horizon, 0), t + 1):
+            way = features[row, t + 1] - features[row, start]
+            rewards[row, t] += cosine_of(way, goals[row, start]) / horizon if way.any() else 0.0
+    return rewards
+
+
+def loss_by_hand(
+    rank: Array,
+    intrinsic: Array,
+    features: Array,
+    goals: Array,
+    log_probs: Array,
+    written: NDArray[np.bool_],
+    horizon: int,
+) -> float:
+    """The worker's REINFORCE and the manager's way to its goals, in sums over formulae and their symbols."""
+    n, length = log_probs.shape
+    total = 0.0
+    for row, t in np.ndindex(n, length):
+        if not written[row, t]:
+            continue
+        baseline = intrinsic[written[:, t], t].mean()
+        total -= log_probs[row, t] * (intrinsic[row, t] - baseline)
+        end = min(t + horizon, length)
+        reward = 1 / (1 + math.exp(-16 * (0.5 - rank[row, end - 1] / n)))
+        total -= reward * cosine_of(features[row, end] - features[row, t], goals[row, t])
+    return total / n
+
+
+@every_kind
+def test_the_generator_s_loss_by_hand(task: SequenceTask, horizon: int) -> None:
+    algorithm, tokens, q = played(task, horizon)
+    loss, reward = algorithm.generator_loss(torch.zeros((0, task.max_length)), 0.0)
+    torch.testing.assert_close(reward, q[:, -1])
+    generator, pad = algorithm.generator, task.vocabulary.pad
+    with torch.no_grad():
+        features = generator.features(tokens)
+        goals = generator.goals(features)
+        log_probs = token_log_probs(generator.logits(tokens, goals), tokens, pad)
+    arrays = [each.double().numpy() for each in (features, goals, log_probs)]
+    score, written = q.double().numpy(), (tokens != pad).numpy()
+    intrinsic = follows(arrays[0], arrays[1], horizon)
+
+    def by_hand(rank: Array, intrinsic: Array) -> float:
+        return loss_by_hand(rank, intrinsic, arrays[0], arrays[1], arrays[2], written, horizon)
+
+    expected = by_hand(ranks(score), intrinsic)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    mean = np.broadcast_to(intrinsic.mean(axis=1, keepdims=True), intrinsic.shape)
+    others = {
+        "one intrinsic reward for all symbols": by_hand(ranks(score), mean),
+        "intrinsic rewards of other formulae": by_hand(ranks(score), np.roll(intrinsic, 1, axis=0)),
+        "ranks that are not sorted": by_hand(orders(score), intrinsic),
+        "the ranks of other formulae": by_hand(ranks(np.roll(score, 1, axis=0)), intrinsic),
+    }
+    for what, value in others.items():
+        assert abs(value - expected) > 0.01, what
 
 
 LEARNING = LeakGANConfig(
