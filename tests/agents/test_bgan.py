@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from formula_env.adversary import AdversaryConfig
 from formula_env.agents.bgan import BGAN, BGANConfig, boundary_seeking_loss
 from formula_env.errors import FormulaError
-from tests.agents.test_maligan import CPU, STRINGS, TASK, gradient, skewed
+from tests.agents.test_maligan import CPU, STRINGS, TASK, gradient, logits_by_hand, shares, skewed
+from tests.helpers import sharpen
 from tests.training import trained
 
 
@@ -36,6 +38,25 @@ def test_no_gradient_goes_through_the_weights() -> None:
     boundary_seeking_loss(log_probs, logits, 2).backward()
     assert logits.grad is None
     assert log_probs.grad is not None
+
+
+def test_the_generator_s_loss_by_hand() -> None:
+    """The mean over four groups of four draws; weights are those of a group."""
+    config = BGANConfig(rounds=10, batch_size=16, embedding_dim=4, hidden_dim=8, num_samples=4)
+    algorithm = BGAN(TASK, config, 0, CPU)
+    sharpen(algorithm.generator, 3.0)
+    sharpen(algorithm.adversary.network, 3.0)
+    log_probs, logits = logits_by_hand(algorithm, algorithm.draw(16))
+
+    def by_hand(logits: np.ndarray) -> float:
+        groups = np.arange(16).reshape(4, 4)
+        return -sum(float(shares(logits[group]) @ log_probs[group].sum(axis=1)) for group in groups) / 4
+
+    algorithm.rng.manual_seed(0)
+    loss, reward = algorithm.generator_loss(STRINGS, 0.0)
+    assert reward.numpy() == pytest.approx(logits, rel=1e-4, abs=1e-4)
+    assert loss.item() == pytest.approx(by_hand(logits), rel=1e-4)
+    assert abs(by_hand(np.roll(logits, 1)) - by_hand(logits)) > 0.01, "rewards of other formulae"
 
 
 LEARNING = BGANConfig(

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from formula_env.adversary import AdversaryConfig
+from formula_env.agents.bgan import BGAN
 from formula_env.agents.maligan import MaliGAN, MaliGANConfig, weighted_likelihood_loss
 from formula_env.errors import FormulaError
 from formula_env.networks.generators import token_log_probs
 from formula_env.sampling import Sampler, complete
 from formula_env.tasks import make_task
 from tests.even_ones import EvenOnes
+from tests.helpers import sharpen
 from tests.tabular import Table, all_strings
 from tests.training import trained
 
@@ -93,6 +95,45 @@ def test_mixed_draws_begin_with_fewer_and_fewer_symbols_of_an_example() -> None:
     assert torch.equal(tokens[:, :3], real[:4].repeat_interleave(4, dim=0)[:, :3])
     assert algorithm.env_steps == 16
     assert len(tokens.unique(dim=0)) > 4
+
+
+def logits_by_hand(algorithm: MaliGAN | BGAN, tokens: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """log π `(n, T)` of each symbol, and the logits of a "ratio" discriminator `(n,)`: f - log π."""
+    with torch.no_grad():
+        log_probs = token_log_probs(algorithm.generator(tokens), tokens, TASK.vocabulary.pad).double().numpy()
+        f = algorithm.adversary.network(tokens).double().numpy()
+    return log_probs, f - log_probs.sum(axis=1)
+
+
+def shares(logits: np.ndarray) -> np.ndarray:
+    """Weights in proportion to exp(logit), which sum to 1."""
+    return np.exp(logits) / np.exp(logits).sum()
+
+
+@pytest.mark.parametrize(("settings", "given"), [({}, 0), ({"mixed": 0.5, "completions": 4}, 3)])
+def test_the_generator_s_loss_by_hand(settings: dict[str, Any], given: int) -> None:
+    """In mixed training, that of each group of draws with the same beginning, and this beginning's likelihood."""
+    algorithm = MaliGAN(TASK, replace(SMALL, **settings), 0, CPU)
+    sharpen(algorithm.generator, 3.0)
+    sharpen(algorithm.adversary.network, 3.0)
+    real = torch.from_numpy(TASK.sample(16, np.random.default_rng(0)))
+    assert algorithm.num_given(0.2) == given
+    tokens = algorithm.draw_completed(real, given) if given else algorithm.draw(16)
+    log_probs, logits = logits_by_hand(algorithm, tokens)
+    size = 4 if given else 16
+
+    def by_hand(logits: np.ndarray) -> float:
+        total = 0.0
+        for group in np.arange(16).reshape(-1, size):
+            excess = shares(logits[group]) - 1 / size
+            total -= (excess * log_probs[group, given:].sum(axis=1)).sum() / (16 / size)
+        return total - log_probs[:, :given].sum() / 16
+
+    algorithm.rng.manual_seed(0)
+    loss, reward = algorithm.generator_loss(real, 0.2)
+    assert reward.numpy() == pytest.approx(logits, rel=1e-4, abs=1e-4)
+    assert loss.item() == pytest.approx(by_hand(logits), rel=1e-4)
+    assert abs(by_hand(np.roll(logits, 1)) - by_hand(logits)) > 0.01, "rewards of other formulae"
 
 
 LEARNING = MaliGANConfig(

@@ -12,6 +12,7 @@ from formula_env.agents.rankgan import Ranker, RankGAN, RankGANConfig, log_ranks
 from formula_env.errors import FormulaError
 from formula_env.evaluators import SequenceEvaluator
 from formula_env.tasks import make_task
+from tests.helpers import sharpen
 from tests.tabular import all_strings
 from tests.training import trained
 
@@ -114,6 +115,33 @@ def test_the_q_of_a_whole_formula_is_its_rank() -> None:
     without.adversary.compare_with(torch.from_numpy(TASK.sample(16, np.random.default_rng(0))))
     tokens, q = without.draw_with_q()
     torch.testing.assert_close(q, without.adversary.score(tokens)[:, None].expand(-1, 4))
+
+
+@pytest.mark.parametrize("num_rollouts", [0, 4])
+def test_the_generator_s_loss_by_hand(num_rollouts: int) -> None:
+    """REINFORCE on Q less its mean at each position; without rollouts Q is the formula's rank everywhere."""
+    algorithm = RankGAN(TASK, replace(SMALL, num_rollouts=num_rollouts), 0, CPU)
+    sharpen(algorithm.generator, 3.0)
+    sharpen(algorithm.adversary.weights.network, 3.0)
+    real = torch.from_numpy(TASK.sample(16, np.random.default_rng(0)))
+    algorithm.adversary.compare_with(real)
+    tokens, estimated = algorithm.draw_with_q()
+    with torch.no_grad():
+        log_probs = algorithm.token_log_probs(tokens).double().numpy()
+        embedded = algorithm.adversary.embed(algorithm.adversary.weights.network, tokens, real)
+    drawn, true = (each.double().numpy() for each in embedded)
+    alike = [np.exp(SMALL.gamma * each @ true[:4].T) for each in (drawn, true[4:10])]
+    rank = (alike[0] / (alike[0] + alike[1].sum(axis=0))).mean(axis=1)
+    q = estimated.double().numpy() if num_rollouts else np.repeat(rank[:, None], 4, axis=1)
+
+    def by_hand(q: np.ndarray) -> float:
+        return -float(((q - q.mean(axis=0)) * log_probs).sum()) / 16
+
+    algorithm.rng.manual_seed(0)
+    loss, reward = algorithm.generator_loss(real, 0.0)
+    assert reward.numpy() == pytest.approx(rank, rel=1e-4)
+    assert loss.item() == pytest.approx(by_hand(q), rel=1e-4)
+    assert abs(by_hand(np.roll(q, 1, axis=0)) - by_hand(q)) > 0.01, "rewards of other formulae"
 
 
 LEARNING = RankGANConfig(
