@@ -255,16 +255,6 @@ def test_noise_has_a_temperature_only_where_its_density_counts() -> None:
         AdversaryConfig(kind="plain", proposal_temperature=2.0)
 
 
-@pytest.mark.parametrize("name", SeqGAN.presets)
-def test_presets_can_be_trained(name: str) -> None:
-    config = algo_config("seqgan", {**SeqGAN.presets[name], "batch_size": 8, "num_rollouts": 2})
-    task = make_task("binary-sum", length=4)
-    seqgan = SeqGAN(task, config, 0, CPU)
-    real = task.sample(seqgan.real_batch_size, np.random.default_rng(0))
-    for step in (seqgan.pretrain, seqgan.update):
-        assert all(np.isfinite(value) for value in step(real, 0.0).values())
-
-
 @pytest.mark.parametrize("cls", [MLE, SeqGAN])
 def test_a_saved_algorithm_goes_on_alike(cls: Any) -> None:
     task = make_task("binary-sum", length=6)
