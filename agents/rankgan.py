@@ -15,8 +15,8 @@ A rank depends on s, C and the references alone, not on what else is in the batc
 are the first of the real batch, or of the fakes, in each round; where real formulae are ranked, the references are
 among them.
 
-Differs from the paper: the generator's reward is R, as in the authors' code, where the paper has log R. Differs
-from the authors' code: there C is the batch, and the sum over references stands inside the softmax.
+The generator is paid R, as in the authors' code, and not log R. Differs from that code: there C is the batch, and
+the sum over the references stands inside the softmax.
 """
 
 import math

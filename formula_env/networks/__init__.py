@@ -78,7 +78,7 @@ class GeneratorConfig:
         if not 0 <= self.dropout < 1:
             raise FormulaError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         check_no_effect(self, f"generator {self.generator}", *GENERATORS[self.generator].unused)
-        if self.generator != "lstm" and self.hidden_dim % self.heads:
+        if "heads" not in GENERATORS[self.generator].unused and self.hidden_dim % self.heads:
             raise FormulaError(
                 f"hidden_dim must be a multiple of heads, got {self.hidden_dim} for {self.heads} heads"
             )
@@ -143,7 +143,7 @@ GENERATORS: dict[GeneratorName, Architecture] = {
     "relational-memory": Architecture(_relational_memory, unused=("layers", "optimizer")),
     "transformer": Architecture(_transformer, unused=("embedding_dim",)),
 }
-
+"""The architectures of generators, by name."""
 
 TRANSFORMER: dict[str, Any] = {
     "generator": "transformer", "hidden_dim": 128, "layers": 3, "dropout": 0.1, "optimizer": "muon",
@@ -179,6 +179,7 @@ def make_discriminator(name: str, task: SequenceTask) -> nn.Module:
 
 __all__ = [
     "DISCRIMINATORS",
+    "GENERATORS",
     "MANY",
     "TRANSFORMER",
     "AutoregressiveDiscriminator",

@@ -215,12 +215,12 @@ def studies_table(studies: Sequence[Study]) -> str:
 # --- comparisons ----------------------------------------------------------------------------------------------
 
 HOW_COMPARED = (
-    "Ours is the last generator of each run: nothing is picked. Where a question names the last generators, so is "
-    "the baseline. Where it ends with 'picked by', the baseline is picked with the checker, in its favour: for "
-    "each seed, of all evaluations of all its runs, the one with the lowest exact JSD (NLL, where the JSD is not "
-    "exact); all its numbers are of that one. Means, with their 95% bootstrap intervals over the seeds, and "
-    "interquartile means (IQM). The difference, ours minus the baseline, is paired by seed. 'Better' and 'worse': "
-    "the 95% interval of the mean difference excludes 0."
+    "Ours is the last generator of each run: nothing is picked. Where a question ends with 'the last generators', "
+    "the baseline's is the last, too. Where it ends with 'picked by', the baseline is picked with the checker, in "
+    "its favour: for each seed, of all evaluations of all its runs, the one with the lowest exact JSD (NLL, where "
+    "the JSD is not exact); all its numbers are of that one. Means, with their 95% bootstrap intervals over the "
+    "seeds, and interquartile means (IQM). The difference, ours minus the baseline, is paired by seed. 'Better' "
+    "and 'worse': the 95% interval of the mean difference excludes 0."
 )
 
 COLUMNS_COMPARED = ("metric", "ours, the last", "baseline", "difference", "better on", "verdict", "goal")
